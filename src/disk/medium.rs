@@ -1,0 +1,37 @@
+//! What a patch is written to: the only interface of the library with which bytes leave the program.
+//!
+//! Assumption about every medium: a sector of 512 bytes is written wholly or not at all, and is durable once
+//! [`Medium::sync`] has returned.
+
+use crate::error::Result;
+use std::fmt::Debug;
+
+/// A target that is open for writing and held exclusively.
+pub trait Medium: Debug {
+    /// Length in bytes.
+    fn len_bytes(&self) -> u64;
+
+    /// Fills `buffer` from `offset_bytes`.
+    ///
+    /// # Errors
+    /// `Corrupt` if the range ends behind the medium; `Io`.
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Writes `bytes`, which start and end on sector boundaries or at the end of the medium.
+    ///
+    /// # Errors
+    /// `Corrupt` if the range ends behind the medium; `Io`.
+    fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Returns once everything written is durable.
+    ///
+    /// # Errors
+    /// `Io`. What was written since the last success is then in doubt, and a later success does not mend that.
+    fn sync(&mut self) -> Result<()>;
+
+    /// Drops what the host has cached, so that the next reads come from the medium where the host allows that.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn drop_cache(&mut self) -> Result<()>;
+}

@@ -1,0 +1,275 @@
+//! The place where the two ways of the data meet: a disk under a layer of changed sectors.
+//!
+//! File-system code reads through an [`Overlay`] and writes into it, and believes that it edits a disk.
+//! A failed edit needs no rollback code: the overlay is dropped, or taken back to a [`Savepoint`]. A finished
+//! one is turned into a patch from [`Overlay::changes`].
+
+use super::{Disk, DiskEdit, SECTOR_BYTES, check_range};
+use crate::bytes::arith::{self, len_u64};
+use crate::bytes::field;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bound on the memory of one overlay, in sectors: 512 MiB, far above any journal that has to be replayed.
+pub const OVERLAY_SECTORS_MAX: usize = 1024 * 1024;
+
+type Sector = [u8; SECTOR_BYTES];
+
+/// A changed sector: its bytes after the edit, and what it holds.
+#[derive(Debug, Clone)]
+struct Changed {
+    after: Box<Sector>,
+    labels: Vec<Arc<str>>,
+}
+
+/// A disk with changes laid over it.
+#[derive(Debug)]
+pub struct Overlay {
+    base: Arc<dyn Disk>,
+    sectors: Mutex<BTreeMap<u64, Changed>>,
+}
+
+/// One changed run of sectors, as [`Overlay::changes`] gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Start on the disk, a multiple of [`SECTOR_BYTES`].
+    pub offset_bytes: u64,
+    /// The bytes of the disk below, a multiple of [`SECTOR_BYTES`] long (but for the end of an odd disk).
+    pub before: Vec<u8>,
+    /// The bytes of the overlay, as long as `before`.
+    pub after: Vec<u8>,
+    /// The structures that lie in the run, in order of first write, each once.
+    pub labels: Vec<String>,
+}
+
+/// A remembered state of an overlay.
+#[derive(Debug)]
+pub struct Savepoint(BTreeMap<u64, Changed>);
+
+impl Overlay {
+    /// Lays an empty overlay over `base`.
+    pub fn new(base: Arc<dyn Disk>) -> Self {
+        Self { base, sectors: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Remembers the present state.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint(self.lock().clone())
+    }
+
+    /// Drops every write since `savepoint` was taken.
+    pub fn roll_back(&self, savepoint: Savepoint) {
+        *self.lock() = savepoint.0;
+    }
+
+    /// The runs that differ from the disk below, ascending and not touching each other.
+    ///
+    /// A sector that was written with the bytes it already had is not a change.
+    ///
+    /// # Errors
+    /// As [`Disk::read_at`] of the disk below.
+    pub fn changes(&self) -> Result<Vec<Change>> {
+        let mut changes: Vec<Change> = Vec::new();
+        for (&index, changed) in self.lock().iter() {
+            let offset_bytes = arith::mul(index, len_u64(SECTOR_BYTES))?;
+            let before = self.base.read_vec(offset_bytes, self.sector_len(offset_bytes)?)?;
+            let after = field::slice(changed.after.as_slice(), 0, before.len())?;
+            if before == after {
+                continue;
+            }
+            append_sector(&mut changes, offset_bytes, &before, after, &changed.labels)?;
+        }
+        Ok(changes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Changed>> {
+        self.sectors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Length of the sector at `offset_bytes`: full, but for the end of a disk of odd length.
+    fn sector_len(&self, offset_bytes: u64) -> Result<usize> {
+        let left = arith::sub(self.base.len_bytes(), offset_bytes)?;
+        Ok(arith::to(left.min(len_u64(SECTOR_BYTES)))?)
+    }
+
+    fn load_sector(&self, index: u64) -> Result<Changed> {
+        let offset_bytes = arith::mul(index, len_u64(SECTOR_BYTES))?;
+        let mut after = Box::new([0; SECTOR_BYTES]);
+        let len = self.sector_len(offset_bytes)?;
+        self.base.read_at(offset_bytes, field::slice_mut(after.as_mut_slice(), 0, len)?)?;
+        Ok(Changed { after, labels: Vec::new() })
+    }
+}
+
+/// Adds one changed sector to the last run if it follows directly, or starts a new run.
+fn append_sector(
+    changes: &mut Vec<Change>,
+    offset_bytes: u64,
+    before: &[u8],
+    after: &[u8],
+    labels: &[Arc<str>],
+) -> Result<()> {
+    let starts_run = match changes.last() {
+        Some(last) => arith::add(last.offset_bytes, len_u64(last.after.len()))? != offset_bytes,
+        None => true,
+    };
+    if starts_run {
+        let (before, after) = (Vec::new(), Vec::new());
+        changes.push(Change { offset_bytes, before, after, labels: Vec::new() });
+    }
+    if let Some(run) = changes.last_mut() {
+        run.before.extend_from_slice(before);
+        run.after.extend_from_slice(after);
+        for label in labels {
+            if !run.labels.iter().any(|known| **known == **label) {
+                run.labels.push(label.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sectors that a range touches: (sector index, start inside the sector, start inside the range, length).
+fn sectors_of(offset_bytes: u64, len: usize) -> Result<Vec<(u64, usize, usize, usize)>> {
+    let sector_bytes = len_u64(SECTOR_BYTES);
+    let mut parts = Vec::new();
+    let mut done = 0usize;
+    while done < len {
+        let position = arith::add(offset_bytes, len_u64(done))?;
+        let from: usize = arith::to(arith::rem(position, sector_bytes)?)?;
+        let part = SECTOR_BYTES.saturating_sub(from).min(len.saturating_sub(done));
+        parts.push((arith::div(position, sector_bytes)?, from, done, part));
+        done = done.saturating_add(part);
+    }
+    Ok(parts)
+}
+
+impl Disk for Overlay {
+    fn len_bytes(&self) -> u64 {
+        self.base.len_bytes()
+    }
+
+    fn sector_size_bytes(&self) -> u32 {
+        self.base.sector_size_bytes()
+    }
+
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
+        self.base.read_at(offset_bytes, buffer)?;
+        let sectors = self.lock();
+        let first = arith::div(offset_bytes, len_u64(SECTOR_BYTES))?;
+        let end = arith::add(offset_bytes, len_u64(buffer.len()))?;
+        let last = arith::div_ceil(end, len_u64(SECTOR_BYTES))?;
+        for (&index, changed) in sectors.range(first..last) {
+            let sector_start = arith::mul(index, len_u64(SECTOR_BYTES))?;
+            let from = offset_bytes.max(sector_start);
+            let to = end.min(arith::add(sector_start, len_u64(SECTOR_BYTES))?);
+            let len = arith::to(arith::sub(to, from)?)?;
+            let source = field::slice(
+                changed.after.as_slice(),
+                arith::to(arith::sub(from, sector_start)?)?,
+                len,
+            )?;
+            field::put(buffer, arith::to(arith::sub(from, offset_bytes)?)?, source)?;
+        }
+        Ok(())
+    }
+}
+
+impl DiskEdit for Overlay {
+    fn write_at(&self, offset_bytes: u64, bytes: &[u8], what: &str) -> Result<()> {
+        check_range(self.len_bytes(), offset_bytes, bytes.len())?;
+        let label: Arc<str> = what.into();
+        let mut sectors = self.lock();
+        for (index, from, start, len) in sectors_of(offset_bytes, bytes.len())? {
+            let changed = match sectors.entry(index) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(self.load_sector(index)?)
+                }
+            };
+            let part = field::slice(bytes, start, len)?;
+            let target = field::slice_mut(changed.after.as_mut_slice(), from, len)?;
+            if target != part {
+                target.copy_from_slice(part);
+                if !changed.labels.contains(&label) {
+                    changed.labels.push(label.clone());
+                }
+            }
+        }
+        if sectors.len() > OVERLAY_SECTORS_MAX {
+            let (limit, actual) = (len_u64(OVERLAY_SECTORS_MAX), len_u64(sectors.len()));
+            return Err(Error::limit("number of changed sectors", limit, actual));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::memory::MemoryDisk;
+    use proptest::prelude::*;
+
+    fn overlay(bytes: Vec<u8>) -> Overlay {
+        Overlay::new(Arc::new(MemoryDisk::new(bytes)))
+    }
+
+    #[test]
+    fn writing_the_same_bytes_is_no_change() {
+        let overlay = overlay(vec![7; 2048]);
+        overlay.write_at(100, &[7; 600], "same").unwrap();
+        assert_eq!(overlay.changes().unwrap(), []);
+    }
+
+    #[test]
+    fn neighbouring_sectors_form_one_run_with_each_label_once() {
+        let overlay = overlay(vec![0; 4096]);
+        overlay.write_at(510, &[1; 4], "inode 12").unwrap();
+        overlay.write_at(1024, &[2; 2], "inode 12").unwrap();
+        overlay.write_at(3000, &[3], "superblock").unwrap();
+        let changes = overlay.changes().unwrap();
+        let shape: Vec<_> = changes.iter().map(|c| (c.offset_bytes, c.after.len())).collect();
+        assert_eq!(shape, [(0, 1536), (2560, 512)]);
+        assert_eq!(changes[0].labels, ["inode 12"]);
+    }
+
+    #[test]
+    fn a_disk_of_odd_length_keeps_its_length() {
+        let overlay = overlay(vec![0; 700]);
+        overlay.write_at(699, &[1], "end").unwrap();
+        assert_eq!(overlay.changes().unwrap()[0].after.len(), 188);
+        assert!(overlay.write_at(699, &[1, 2], "end").is_err());
+    }
+
+    proptest! {
+        /// Against a plain vector, under writes, reads and roll-backs.
+        #[test]
+        fn behaves_like_a_vector(
+            steps in prop::collection::vec((0usize..3000, prop::collection::vec(any::<u8>(), 0..1200), any::<bool>()), 1..30)
+        ) {
+            let base: Vec<u8> = (0..3000u32).map(|i| (i % 241) as u8).collect();
+            let overlay = overlay(base.clone());
+            let mut model = base.clone();
+            for (offset, bytes, rolls_back) in steps {
+                let savepoint = overlay.savepoint();
+                let end = offset + bytes.len();
+                let result = overlay.write_at(offset as u64, &bytes, "x");
+                prop_assert_eq!(result.is_ok(), end <= 3000);
+                if rolls_back {
+                    overlay.roll_back(savepoint);
+                } else if end <= 3000 {
+                    model[offset..end].copy_from_slice(&bytes);
+                }
+                prop_assert_eq!(overlay.read_vec(0, 3000).unwrap(), model.clone());
+            }
+            let mut patched = base;
+            for change in overlay.changes().unwrap() {
+                let at = change.offset_bytes as usize;
+                prop_assert_eq!(&patched[at..at + change.before.len()], &change.before[..]);
+                patched[at..at + change.after.len()].copy_from_slice(&change.after);
+            }
+            prop_assert_eq!(patched, model);
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `regain` program.
+fn main() {}
