@@ -1,0 +1,23 @@
+//! Black-box tests of the binary and of the library, judged by programs that are not ours.
+//!
+//! One binary, so that the crate is linked once. Every oracle is an installed program (`tests/run` installs
+//! them); a missing one fails the test and names its package. Nothing here skips.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking"
+)]
+
+mod harness;
+mod layout;
+mod support;

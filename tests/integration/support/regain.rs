@@ -1,0 +1,130 @@
+//! Runs the built program, in an empty environment, under a memory and a time limit.
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Address space that the program may use, in KiB: 64 MiB, the bound for bad input. A debug build maps a few
+/// of them for itself.
+const MEMORY_KIB_MAX: u32 = 64 * 1024;
+
+/// Seconds after which a run counts as hung.
+const RUN_SECONDS_MAX: &str = "60";
+
+/// The clock of every run, in seconds since 1970.
+pub(crate) const CLOCK_SECONDS: i64 = 1_750_000_000;
+
+/// What one run of the program did.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Exit status; a signal counts as 128 and more, as in a shell.
+    pub(crate) status: i32,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+    arguments: Vec<String>,
+}
+
+impl Run {
+    /// The JSON document on standard output.
+    ///
+    /// # Panics
+    /// If there is anything else, or not exactly one.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The document, if the run ended with status 0.
+    ///
+    /// # Panics
+    /// If it did not.
+    pub(crate) fn success(&self) -> Value {
+        assert_eq!(self.status, 0, "{:?}:\n{}\n{}", self.arguments, self.stdout, self.stderr);
+        let document = self.json();
+        assert_eq!(document["schema"], "regain/1");
+        assert_eq!(document["ok"], true, "{document}");
+        document
+    }
+
+    /// The error of the document, if the run ended with one of `statuses`.
+    ///
+    /// # Panics
+    /// If it did not, if the document disagrees with the status, or if the target may be modified.
+    pub(crate) fn failure(&self, statuses: &[i32]) -> Value {
+        let shown =
+            format!("{:?}: {}\n{}\n{}", self.arguments, self.status, self.stdout, self.stderr);
+        assert!(statuses.contains(&self.status), "not one of {statuses:?}: {shown}");
+        let document = self.json();
+        let error = &document["error"];
+        assert_eq!(document["ok"], false, "{shown}");
+        assert_eq!(error["exit_status"], self.status, "{shown}");
+        assert_eq!(error["target_modified"], false, "{shown}");
+        let kinds: &[&str] = match self.status {
+            1 => &["io"],
+            2 => &["usage"],
+            3 => &["not_found", "ambiguous"],
+            4 => &["refused"],
+            5 => &["corrupt", "unsupported", "limit"],
+            _ => &["mismatch"],
+        };
+        assert!(kinds.iter().any(|kind| error["kind"] == *kind), "{shown}");
+        error.clone()
+    }
+}
+
+/// Where and how the program is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Regain {
+    directory: PathBuf,
+}
+
+impl Regain {
+    /// Runs in `directory`, where undo files land.
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Runs the program with `arguments`.
+    ///
+    /// # Panics
+    /// If it panics, aborts or hangs.
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
+        let limits = format!("ulimit -v {MEMORY_KIB_MAX} && ulimit -c 0 && exec \"$@\"");
+        let output = Command::new("timeout")
+            .args(["--kill-after=5", RUN_SECONDS_MAX, "sh", "-c", &limits, "sh"])
+            .arg(env!("CARGO_BIN_EXE_regain"))
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C")
+            .env("RUST_BACKTRACE", "0")
+            .env("SOURCE_DATE_EPOCH", CLOCK_SECONDS.to_string())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let run = Run {
+            status: output.status.code().unwrap_or(255),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            arguments: arguments
+                .iter()
+                .map(|s| s.as_ref().to_string_lossy().into_owned())
+                .collect(),
+        };
+        assert!(!run.stderr.contains("panicked at"), "{run:?}");
+        assert!((0..=6).contains(&run.status), "signal, time-out or unknown status: {run:?}");
+        run
+    }
+
+    /// `regain key add IMAGE --user U --key K --yes --json` and more arguments.
+    pub(crate) fn key_add(&self, image: &Path, user: &str, key: &Path, more: &[&str]) -> Run {
+        let (image, key) = (image.to_str().unwrap(), key.to_str().unwrap());
+        let mut arguments = vec!["key", "add", image, "--user", user, "--key", key];
+        arguments.extend(["--yes", "--json"]);
+        arguments.extend(more);
+        self.run(&arguments)
+    }
+}

@@ -1,0 +1,74 @@
+//! Outside programs: how they are run, and which Debian package has them.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Seconds after which an outside program is stopped: some checkers never end on damaged input.
+const TOOL_SECONDS_MAX: &str = "120";
+
+/// The package of each outside program, for the message when one is missing.
+const PACKAGES: &[(&str, &str)] = &[
+    ("cp", "coreutils"),
+    ("debugfs", "e2fsprogs"),
+    ("dumpe2fs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("mke2fs", "e2fsprogs"),
+    ("tune2fs", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("qemu-img", "qemu-utils"),
+    ("sfdisk", "fdisk"),
+    ("sgdisk", "gdisk"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("tar", "tar"),
+];
+
+/// A command for `tool` under a time limit, in the plain locale and in UTC.
+///
+/// # Panics
+/// If the tool is not installed, with the name of its package.
+pub(crate) fn command(tool: &str) -> Command {
+    let package = PACKAGES.iter().find(|(name, _)| *name == tool).map(|(_, package)| *package);
+    let package = package.unwrap_or_else(|| panic!("no package is known for {tool}"));
+    assert!(is_installed(tool), "{tool} is missing: apt-get install {package} (or run tests/run)");
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", TOOL_SECONDS_MAX, tool]);
+    command.env("LC_ALL", "C").env("TZ", "UTC").env("PATH", search_path());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs `tool` and returns what it said, whatever its status.
+pub(crate) fn run<S: AsRef<OsStr>>(tool: &str, args: &[S]) -> Output {
+    command(tool).args(args).output().unwrap()
+}
+
+/// Runs `tool` and returns its standard output.
+///
+/// # Panics
+/// If it fails.
+pub(crate) fn succeed<S: AsRef<OsStr> + std::fmt::Debug>(tool: &str, args: &[S]) -> String {
+    let output = run(tool, args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{tool} {args:?}: {}: {errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Copies `from` to `to`; holes stay holes.
+pub(crate) fn copy_sparse(from: &Path, to: &Path) {
+    let (from, to) = (from.as_os_str(), to.as_os_str());
+    let flags = ["--sparse=always", "--reflink=auto"].map(OsStr::new);
+    succeed("cp", &[flags[0], flags[1], from, to]);
+}
+
+/// Administrators' directories are not on every user's path.
+pub(crate) fn search_path() -> String {
+    let inherited = std::env::var("PATH").unwrap_or_default();
+    format!("{inherited}:/usr/local/sbin:/usr/sbin:/sbin")
+}
+
+fn is_installed(tool: &str) -> bool {
+    search_path().split(':').any(|directory| Path::new(directory).join(tool).is_file())
+}
