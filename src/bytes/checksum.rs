@@ -3,10 +3,11 @@
 //! File systems feed CRC-32C and CRC-16 from an arbitrary seed and leave the result uninverted, which
 //! most libraries hide; these functions give that raw form.
 
-use crc::{CRC_16_ARC, Crc};
+use crc::{CRC_16_ARC, CRC_32_MPEG_2, Crc};
 use sha2::{Digest, Sha256};
 
 const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_ARC);
+const CRC32_MSB: Crc<u32> = Crc::<u32>::new(&CRC_32_MPEG_2);
 
 /// CRC-32C (Castagnoli, reflected) of `bytes`, continued from `seed`, without the final inversion.
 ///
@@ -20,6 +21,16 @@ pub fn crc32c_raw(seed: u32, bytes: &[u8]) -> u32 {
 /// ext3 and ext4 group descriptors without `metadata_csum` start it from `!0`.
 pub fn crc16(seed: u16, bytes: &[u8]) -> u16 {
     let mut digest = CRC16.digest_with_initial(seed.reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
+}
+
+/// CRC-32 (polynomial 0x04c11db7, most significant bit first) of `bytes`, continued from `seed`, without
+/// inversion.
+///
+/// JBD2's first checksum format starts it from `!0`.
+pub fn crc32_msb(seed: u32, bytes: &[u8]) -> u32 {
+    let mut digest = CRC32_MSB.digest_with_initial(seed);
     digest.update(bytes);
     digest.finalize()
 }
@@ -44,11 +55,18 @@ mod tests {
         let (a, b) = (b"update ".as_slice(), b"sequence".as_slice());
         assert_eq!(crc32c_raw(crc32c_raw(7, a), b), crc32c_raw(7, b"update sequence"));
         assert_eq!(crc16(crc16(9, a), b), crc16(9, b"update sequence"));
+        assert_eq!(crc32_msb(crc32_msb(!0, a), b), crc32_msb(!0, b"update sequence"));
     }
 
     /// The catalogue's check value of CRC-16/ARC.
     #[test]
     fn crc16_matches_the_published_vector() {
         assert_eq!(crc16(0, b"123456789"), 0xbb3d);
+    }
+
+    /// The catalogue's check value of CRC-32/MPEG-2.
+    #[test]
+    fn crc32_msb_matches_the_published_vector() {
+        assert_eq!(crc32_msb(!0, b"123456789"), 0x0376_e6e7);
     }
 }

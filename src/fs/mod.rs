@@ -7,6 +7,7 @@
 //!
 //! Deliberately not here: renames, hard links, devices, files larger than [`FILE_BYTES_MAX`].
 
+pub mod ext;
 pub mod path;
 
 use crate::error::Result;
