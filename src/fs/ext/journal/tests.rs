@@ -1,5 +1,7 @@
 //! Journals inside real images: made by debugfs, replayed here and by e2fsck, and compared.
 
+#![expect(clippy::disallowed_methods, reason = "tests write their own images")]
+
 use super::*;
 use crate::bytes::checksum::crc32c_raw;
 use crate::disk::memory::MemoryDisk;
