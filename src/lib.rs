@@ -18,3 +18,4 @@ pub mod bytes;
 pub mod disk;
 pub mod error;
 pub mod fs;
+pub mod patch;

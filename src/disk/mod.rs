@@ -4,6 +4,7 @@
 //! remembers a write is [`overlay::Overlay`]: nothing here ever changes a target.
 
 pub mod cache;
+pub mod fault;
 pub mod file;
 pub mod medium;
 pub mod memory;
