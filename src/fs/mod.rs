@@ -9,6 +9,7 @@
 
 pub mod ext;
 pub mod path;
+pub mod verify;
 
 use crate::error::Result;
 use std::fmt;
