@@ -89,9 +89,10 @@ impl FaultMedium {
         }
     }
 
-    /// A medium that holds `image`, durably, with `fault` ahead.
-    pub fn with_fault(image: Vec<u8>, fault: Fault) -> Self {
-        Self { fault: Some(fault), ..Self::new(image) }
+    /// The same medium with `fault` ahead.
+    #[must_use]
+    pub fn with_fault(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
     }
 
     /// What was done so far, failed operations included.
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn a_power_cut_tears_its_write_and_ends_everything() {
         let fault = Fault { at: 0, failure: Failure::PowerCut { torn_sectors: 1 } };
-        let mut medium = FaultMedium::with_fault(vec![0; 1024], fault);
+        let mut medium = FaultMedium::new(vec![0; 1024]).with_fault(fault);
         assert!(medium.write_at(0, &[1; 1024]).is_err());
         assert!(medium.sync().is_err());
         assert!(medium.read_at(0, &mut [0]).is_err());
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn a_failed_sync_forgets_and_the_cache_hides_it() {
         let fault = Fault { at: 1, failure: Failure::Once };
-        let mut medium = FaultMedium::with_fault(vec![0; 512], fault);
+        let mut medium = FaultMedium::new(vec![0; 512]).with_fault(fault);
         medium.write_at(0, &[1; 512]).unwrap();
         assert!(medium.sync().is_err());
         medium.sync().unwrap();
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn a_lying_write_is_seen_once_the_cache_is_dropped() {
         let fault = Fault { at: 0, failure: Failure::Lie };
-        let mut medium = FaultMedium::with_fault(vec![0; 512], fault);
+        let mut medium = FaultMedium::new(vec![0; 512]).with_fault(fault);
         medium.write_at(0, &[1; 512]).unwrap();
         medium.sync().unwrap();
         assert_eq!(read(&medium, 0), 1);

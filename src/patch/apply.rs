@@ -261,7 +261,7 @@ mod tests {
         let first_write = count.iter().position(|o| matches!(o, Operation::Write { .. })).unwrap();
         for at in 0..count.len() {
             let fault = Fault { at, failure: Failure::Once };
-            let mut medium = FaultMedium::with_fault(vec![0; 3072], fault);
+            let mut medium = FaultMedium::new(vec![0; 3072]).with_fault(fault);
             let error = run_apply(&patch(), &mut medium).unwrap_err();
             assert_eq!((error.kind_name(), error.exit_status()), ("io", 1), "operation {at}");
             assert_eq!(error.target_modified(), at >= first_write, "operation {at}: {error}");
@@ -279,7 +279,7 @@ mod tests {
     fn a_lying_medium_is_found_out() {
         for (at, offset) in [(3, "0x200"), (4, "0x800"), (5, "0x200")] {
             let fault = Fault { at, failure: Failure::Lie };
-            let mut medium = FaultMedium::with_fault(vec![0; 3072], fault);
+            let mut medium = FaultMedium::new(vec![0; 3072]).with_fault(fault);
             let error = run_apply(&patch(), &mut medium).unwrap_err();
             assert!(error.to_string().contains("reading back"), "{error}");
             assert!(error.to_string().contains(offset), "{error}");
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn errors_say_how_far_it_came() {
         let fault = Fault { at: 4, failure: Failure::Once };
-        let mut medium = FaultMedium::with_fault(vec![0; 3072], fault);
+        let mut medium = FaultMedium::new(vec![0; 3072]).with_fault(fault);
         let error = run_apply(&patch(), &mut medium).unwrap_err();
         let expected = "writing at 0x800, after 1024 of 1536 bytes: injected: the write fails";
         assert_eq!(error.to_string(), expected);

@@ -11,6 +11,8 @@
 //! Not handled here: opening targets (`image`), and patches of mounted directories.
 
 mod apply;
+#[cfg(test)]
+mod crash;
 pub mod description;
 pub mod format;
 pub mod show;
