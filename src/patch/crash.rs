@@ -182,7 +182,9 @@ fn a_kill_followed_by_a_crash_can_be_finished_and_taken_back() {
         }
     }
     assert_eq!(left.len(), 16);
-    left.iter().for_each(|image| case.check(image));
+    for image in &left {
+        case.check(image);
+    }
 }
 
 /// What is not part of the patch survives everything, also right beside a run.

@@ -6,6 +6,7 @@
 //! UTF-8 is stored as [`escape`](crate::bytes::text::escape) gives it.
 
 use crate::bytes::text;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// What a patch is for.
@@ -82,6 +83,30 @@ impl Description {
 }
 
 impl TargetIdentity {
+    /// Compares with what was found on a target, before its bytes are compared.
+    ///
+    /// The sectors that a patch changes may well be equal on two disks made from one image; these numbers are
+    /// not. A number that is missing on either side is not compared: an interrupted run can leave a file system
+    /// that cannot be probed, and must still be finished or taken back.
+    ///
+    /// # Errors
+    /// `Mismatch`, naming the first difference.
+    pub fn check(&self, found: &Self) -> Result<()> {
+        let size_bytes = |identity: &Self| Some(identity.size_bytes.to_string());
+        compare("disk size in bytes", size_bytes(self), size_bytes(found))?;
+        let table_guid = |identity: &Self| identity.table_guid.clone();
+        compare("disk GUID", table_guid(self), table_guid(found))?;
+        for volume in &self.volumes {
+            let same_place = |other: &&VolumeIdentity| other.offset_bytes == volume.offset_bytes;
+            let Some(other) = found.volumes.iter().find(same_place) else { continue };
+            let what = |field: &str| format!("{field} of volume {}", volume.id);
+            let file_system = |volume: &VolumeIdentity| Some(volume.file_system.clone());
+            compare(&what("file system"), file_system(volume), file_system(other))?;
+            compare(&what("UUID"), volume.uuid.clone(), other.uuid.clone())?;
+        }
+        Ok(())
+    }
+
     fn cleaned(mut self) -> Self {
         self.table_guid = self.table_guid.as_deref().map(clean);
         for volume in &mut self.volumes {
@@ -105,6 +130,17 @@ impl FileNote {
     }
 }
 
+fn compare(what: &str, expected: Option<String>, found: Option<String>) -> Result<()> {
+    match expected.zip(found) {
+        Some((expected, found)) if !expected.eq_ignore_ascii_case(&found) => {
+            let found = clean(&found);
+            let made_for = format!("the patch was made for {expected}");
+            Err(Error::mismatch(format!("{what} is {found}, {made_for}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Escapes like [`text::escape`], but leaves backslashes alone: the text may have been escaped before, and
 /// cleaning twice must change nothing.
 pub(super) fn clean(shown: &str) -> String {
@@ -115,6 +151,39 @@ pub(super) fn clean(shown: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patch::tests::description;
+
+    type Edit = fn(&mut TargetIdentity);
+
+    #[test]
+    fn each_number_that_is_known_on_both_sides_must_agree() {
+        let made_for = description(4096).identity;
+        let unchanged = made_for.check(&made_for);
+        assert!(unchanged.is_ok());
+        let changes: [(Edit, &str); 4] = [
+            (|found| found.size_bytes = 512, "disk size in bytes is 512"),
+            (|found| found.table_guid = Some("other".into()), "disk GUID is other"),
+            (|found| found.volumes[0].file_system = "xfs".into(), "file system of volume 1 is xfs"),
+            (|found| found.volumes[0].uuid = Some("other".into()), "UUID of volume 1 is other"),
+        ];
+        for (change, expected) in changes {
+            let mut found = made_for.clone();
+            change(&mut found);
+            let error = made_for.check(&found).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{error}");
+            assert_eq!(error.exit_status(), 6);
+        }
+        let unknown: [Edit; 3] = [
+            |found| found.table_guid = None,
+            |found| found.volumes[0].uuid = None,
+            |found| found.volumes.clear(),
+        ];
+        for change in unknown {
+            let mut found = made_for.clone();
+            change(&mut found);
+            assert!(made_for.check(&found).is_ok());
+        }
+    }
 
     #[test]
     fn cleaning_escapes_once() {
