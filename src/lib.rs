@@ -19,3 +19,4 @@ pub mod disk;
 pub mod error;
 pub mod fs;
 pub mod patch;
+pub mod volume;
