@@ -10,6 +10,7 @@
 pub mod ext;
 pub mod path;
 pub mod verify;
+pub mod probe;
 
 use crate::error::Result;
 use std::fmt;

@@ -1,0 +1,1 @@
+//! Images made by the tools of each file system.
