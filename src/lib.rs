@@ -19,4 +19,5 @@ pub mod disk;
 pub mod error;
 pub mod fs;
 pub mod patch;
+pub mod image;
 pub mod volume;

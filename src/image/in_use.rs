@@ -1,0 +1,325 @@
+//! Who uses a target, found without opening it for writing (VOL-31).
+//!
+//! | what                      | how it shows                                                               |
+//! |---------------------------|----------------------------------------------------------------------------|
+//! | read-only target          | access(2); `ro` of the device in sysfs                                     |
+//! | mounts, also of partitions| /proc/self/mountinfo, compared by device number                            |
+//! | swap space                | /proc/swaps, compared by device number                                     |
+//! | LVM, md, dm-crypt         | `holders` of the device in sysfs                                           |
+//! | any other kernel user     | `O_EXCL` on the device gives EBUSY, also for mounts in another namespace   |
+//! | loop devices of a file    | `loop/backing_file` in sysfs, compared by device and inode                 |
+//! | qemu and others           | locks of byte ranges, asked for with F_OFD_GETLK (fcntl(2)), and flock(2)  |
+//!
+//! An open description lock does not tell its process; then whoever has the file open is named, as far as /proc
+//! may be read. What these sources do not show (a process that takes no lock, a machine that shares the
+//! storage) cannot be known.
+
+use super::{Image, ImageIdentity, ImageKind, shown};
+use crate::bytes::text::escape;
+use crate::error::{Refusal, Result};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::unistd::AccessFlags;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Bound on the processes that a message names.
+const NAMED_PROCESSES_MAX: usize = 4;
+
+/// Says why a write to `image` would be refused, `None` if nothing stands in the way now.
+///
+/// Takes nothing and changes nothing, but for claiming a block device for the time of one system call.
+///
+/// # Errors
+/// `Io` if the target cannot be examined.
+pub fn in_use_report(image: &Image) -> Result<Option<Refusal>> {
+    if let Some(refusal) = read_only(image)? {
+        return Ok(Some(refusal));
+    }
+    let holder = match image.kind {
+        ImageKind::File => loop_device(image.identity),
+        ImageKind::BlockDevice => device_holder(image.identity.device_number),
+    };
+    if holder.is_some() {
+        return Ok(Some(in_use(&image.path, holder)));
+    }
+    if image.kind == ImageKind::BlockDevice && is_claimed(&image.path)? {
+        return Ok(Some(in_use(&image.path, None)));
+    }
+    let file = image.disk.file();
+    let is_locked = foreign_lock(file)?.is_some() || flock_holder(image.identity).is_some();
+    Ok(is_locked.then(|| in_use(&image.path, lock_holder(file, image.identity))))
+}
+
+/// The refusal of a target that somebody else uses.
+pub(super) fn in_use(path: &Path, holder: Option<String>) -> Refusal {
+    Refusal::InUse { what: shown(path), holder }
+}
+
+/// The refusal of a target that cannot be written, if that shows without trying.
+pub(super) fn read_only(image: &Image) -> Result<Option<Refusal>> {
+    let is_device_read_only = image.kind == ImageKind::BlockDevice
+        && sysfs_text(&sysfs_device(image.identity.device_number), "ro").as_deref() == Some("1");
+    let refusal = Refusal::ReadOnly { what: shown(&image.path) };
+    if is_device_read_only {
+        return Ok(Some(refusal));
+    }
+    match nix::unistd::access(&image.path, AccessFlags::W_OK) {
+        Ok(()) => Ok(None),
+        Err(Errno::ETXTBSY) => Ok(Some(in_use(&image.path, Some("a running program".into())))),
+        Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Ok(Some(refusal)),
+        Err(errno) => Err(io::Error::from(errno).into()),
+    }
+}
+
+/// A lock that another open file description or process holds on `file`.
+///
+/// The whole file is asked about, which includes the bytes from 100 and from 200 that qemu locks.
+pub(super) fn foreign_lock(file: &File) -> Result<Option<ForeignLock>> {
+    // A write lock conflicts with every other lock. `l_pid` must be 0.
+    let mut lock = file_lock(libc::F_WRLCK, 0, 0);
+    match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
+        Ok(_) if i32::from(lock.l_type) == libc::F_UNLCK => Ok(None),
+        Ok(_) => Ok(Some(ForeignLock { process: u32::try_from(lock.l_pid).ok() })),
+        // A file system without locks: nobody can hold one.
+        Err(Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(None),
+        Err(errno) => Err(io::Error::from(errno).into()),
+    }
+}
+
+/// A lock of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ForeignLock {
+    /// The holder of a lock that belongs to a process; unknown for open file description locks.
+    pub(super) process: Option<u32>,
+}
+
+/// The lock description of `len` bytes from `start`; `len` 0 is to the end and beyond.
+pub(super) fn file_lock(kind: i32, start: i64, len: i64) -> libc::flock {
+    // The constants are all below 128.
+    let narrow = |value: i32| i16::try_from(value).unwrap_or_default();
+    libc::flock {
+        l_type: narrow(kind),
+        l_whence: narrow(libc::SEEK_SET),
+        l_start: start,
+        l_len: len,
+        l_pid: 0,
+    }
+}
+
+/// Names who holds a lock on `file`, as far as that can be known.
+pub(super) fn lock_holder(file: &File, identity: ImageIdentity) -> Option<String> {
+    let process = foreign_lock(file).ok().flatten().and_then(|lock| lock.process);
+    let process = process.filter(|&id| id != 0).or_else(|| flock_holder(identity));
+    if let Some(process) = process.filter(|&id| id != std::process::id()) {
+        return Some(process_name(process));
+    }
+    let processes = open_in(identity);
+    let named: Vec<String> =
+        processes.iter().take(NAMED_PROCESSES_MAX).map(|&process| process_name(process)).collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
+/// The process with a flock(2) on the object, from /proc/locks.
+///
+/// proc_locks(5): `1: FLOCK  ADVISORY  WRITE 11413 fe:00:10018878 0 EOF`, the device in hexadecimal.
+pub(super) fn flock_holder(identity: ImageIdentity) -> Option<u32> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| parse_flock_line(line, identity.device, identity.inode))
+}
+
+fn parse_flock_line(line: &str, device: u64, inode: u64) -> Option<u32> {
+    let mut words = line.split_whitespace().skip(1).filter(|word| *word != "->");
+    if words.next()? != "FLOCK" {
+        return None;
+    }
+    let mut words = words.skip(2);
+    let process: u32 = words.next()?.parse().ok()?;
+    let mut numbers = words.next()?.split(':');
+    let major = u64::from_str_radix(numbers.next()?, 16).ok()?;
+    let minor = u64::from_str_radix(numbers.next()?, 16).ok()?;
+    let is_same = (major, minor) == major_minor(device) && numbers.next()?.parse() == Ok(inode);
+    is_same.then_some(process)
+}
+
+fn major_minor(device: u64) -> (u64, u64) {
+    (libc::major(device).into(), libc::minor(device).into())
+}
+
+/// The processes, but for ours, that have the object open, in ascending order.
+fn open_in(identity: ImageIdentity) -> BTreeSet<u32> {
+    let own = std::process::id();
+    let processes = entries("/proc").into_iter().filter_map(|path| {
+        let id: u32 = path.file_name()?.to_str()?.parse().ok()?;
+        let is_user = id != own
+            && entries(path.join("fd")).iter().any(|descriptor| is_object(descriptor, identity));
+        is_user.then_some(id)
+    });
+    processes.collect()
+}
+
+/// True if `path` leads to the object. A device is the same through every node.
+fn is_object(path: &Path, identity: ImageIdentity) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| {
+        let is_same = metadata.dev() == identity.device && metadata.ino() == identity.inode;
+        let is_block_device = metadata.file_type().is_block_device();
+        is_same || (is_block_device && metadata.rdev() == identity.device_number)
+    })
+}
+
+fn process_name(id: u32) -> String {
+    match fs::read(format!("/proc/{id}/comm")) {
+        Ok(name) => format!("{} (pid {id})", escape(name.trim_ascii_end())),
+        Err(_) => format!("pid {id}"),
+    }
+}
+
+/// The paths in a directory of /proc or /sys; empty if it is not there or must not be read.
+fn entries(directory: impl AsRef<Path>) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The loop device whose backing file the object is, as in "/dev/loop3".
+pub(super) fn loop_device(identity: ImageIdentity) -> Option<String> {
+    entries("/sys/block").into_iter().find_map(|device| {
+        let backing_file = fs::read(device.join("loop/backing_file")).ok()?;
+        let path = Path::new(std::ffi::OsStr::from_bytes(backing_file.trim_ascii_end()));
+        if !is_object(path, identity) {
+            return None;
+        }
+        let name = device.file_name()?.as_bytes().to_vec();
+        let mounted = device_text(&device.join("dev")).and_then(device_holder);
+        let device = format!("/dev/{}", escape(&name));
+        Some(mounted.map_or_else(|| device.clone(), |holder| format!("{device}, {holder}")))
+    })
+}
+
+/// True if the kernel refuses an exclusive claim of the device.
+fn is_claimed(path: &Path) -> Result<bool> {
+    let flags = libc::O_EXCL | libc::O_NONBLOCK | libc::O_NOCTTY;
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(_) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What uses a block device or one of its partitions: a mount, swapping, or another device on top of it.
+pub(super) fn device_holder(device_number: u64) -> Option<String> {
+    let sysfs = sysfs_device(device_number);
+    let mut devices = BTreeSet::from([device_number]);
+    let mut directories = vec![sysfs.clone()];
+    for partition in entries(&sysfs) {
+        if partition.join("partition").exists() {
+            devices.extend(device_text(&partition.join("dev")));
+            directories.push(partition);
+        }
+    }
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if let Some(place) = mountinfo.lines().find_map(|line| mount_of(line, &devices)) {
+        return Some(format!("the mount at {}", escape(&place)));
+    }
+    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
+    for name in swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()) {
+        if is_one_of(Path::new(name), &devices) {
+            return Some(format!("swapping on {}", escape(name.as_bytes())));
+        }
+    }
+    let holder = directories.iter().flat_map(|path| entries(path.join("holders"))).next()?;
+    Some(escape(holder.file_name()?.as_bytes()))
+}
+
+/// The mount point of a line of mountinfo (proc_pid_mountinfo(5)) if its device is one of `devices`.
+///
+/// Fields: mount ID, parent ID, major:minor, root, mount point, options, optional fields, `-`, type, source. File
+/// systems with several devices have a number of their own; then the source is compared.
+fn mount_of(line: &str, devices: &BTreeSet<u64>) -> Option<Vec<u8>> {
+    let mut fields = line.split(' ').skip(2);
+    let device = parse_device(fields.next()?)?;
+    let place = fields.nth(1)?;
+    let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
+    let is_used = devices.contains(&device) || {
+        let source = unescape_octal(source);
+        is_one_of(Path::new(std::ffi::OsStr::from_bytes(&source)), devices)
+    };
+    is_used.then(|| unescape_octal(place))
+}
+
+/// Undoes `\040` and the like.
+fn unescape_octal(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match escaped {
+            Some(byte) if first == b'\\' => {
+                bytes.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+fn is_one_of(path: &Path, devices: &BTreeSet<u64>) -> bool {
+    path.is_absolute()
+        && fs::metadata(path).is_ok_and(|metadata| {
+            metadata.file_type().is_block_device() && devices.contains(&metadata.rdev())
+        })
+}
+
+fn sysfs_device(device_number: u64) -> PathBuf {
+    let (major, minor) = major_minor(device_number);
+    PathBuf::from(format!("/sys/dev/block/{major}:{minor}"))
+}
+
+fn sysfs_text(directory: &Path, name: &str) -> Option<String> {
+    Some(fs::read_to_string(directory.join(name)).ok()?.trim().to_owned())
+}
+
+fn device_text(path: &Path) -> Option<u64> {
+    parse_device(fs::read_to_string(path).ok()?.trim())
+}
+
+fn parse_device(text: &str) -> Option<u64> {
+    let (major, minor) = text.split_once(':')?;
+    Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flock_lines_are_matched_by_device_and_inode() {
+        let device = libc::makedev(0xfe, 0);
+        let line = "1: FLOCK  ADVISORY  WRITE 11413 fe:00:10018878 0 EOF";
+        assert_eq!(parse_flock_line(line, device, 10_018_878), Some(11413));
+        assert_eq!(parse_flock_line(line, device, 10_018_879), None);
+        let other = "2: OFDLCK ADVISORY  READ -1 fe:00:10018878 100 101";
+        assert_eq!(parse_flock_line(other, device, 10_018_878), None);
+        assert_eq!(parse_flock_line("", device, 1), None);
+    }
+
+    #[test]
+    fn mounts_are_matched_by_number_and_names_are_unescaped() {
+        let devices = BTreeSet::from([libc::makedev(8, 17)]);
+        let line = "36 35 8:17 / /mnt/old\\040root rw,noatime shared:1 - ext4 /dev/sdb1 rw";
+        assert_eq!(mount_of(line, &devices), Some(b"/mnt/old root".to_vec()));
+        assert_eq!(mount_of(line, &BTreeSet::from([libc::makedev(8, 18)])), None);
+        assert_eq!(mount_of("36 35 8:17", &devices), None);
+    }
+}
