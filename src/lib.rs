@@ -18,6 +18,6 @@ pub mod bytes;
 pub mod disk;
 pub mod error;
 pub mod fs;
-pub mod patch;
 pub mod image;
+pub mod patch;
 pub mod volume;

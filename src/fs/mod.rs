@@ -9,8 +9,8 @@
 
 pub mod ext;
 pub mod path;
-pub mod verify;
 pub mod probe;
+pub mod verify;
 
 use crate::error::Result;
 use std::fmt;
