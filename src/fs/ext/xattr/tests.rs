@@ -101,7 +101,7 @@ fn a_block_is_sorted_and_sealed() {
         assert!(matches!(parse_block(&bad, 77, Some(5)), Err(XattrDefect::Header { .. })));
     }
     let mut bad = block.clone();
-    bad[1023] ^= 1;
+    bad[1020] ^= 1;
     assert!(matches!(parse_block(&bad, 77, None), Err(XattrDefect::Hash { .. })));
 }
 
