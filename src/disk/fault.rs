@@ -1,13 +1,15 @@
-//! A test double over [`Medium`]: it counts, fails, lies, tears, and shows what a crash leaves behind.
+//! A test double over [`Medium`]: it counts, fails, lies, tears, and shows what a crash leaves
+//! behind.
 //!
-//! It keeps two pictures of the medium: what is durable, and what the host would read through its cache. Writes
-//! change the second; only [`Medium::sync`] makes them durable. A power cut at any moment keeps an arbitrary
-//! part of the unsynced writes: [`FaultMedium::after_crash`] gives the image for each choice, which covers lost
-//! and reordered writes alike.
+//! It keeps two pictures of the medium: what is durable, and what the host would read through its
+//! cache. Writes change the second; only [`Medium::sync`] makes them durable. A power cut at any
+//! moment keeps an arbitrary part of the unsynced writes: [`FaultMedium::after_crash`] gives the
+//! image for each choice, which covers lost and reordered writes alike.
 //!
-//! Modelled as the worst that the assumptions of [`Medium`] allow: a failed sync forgets what it should have
-//! written while the cache still shows it, as Linux does, so that a later success proves nothing.
-//! Not modelled: damage to sectors that were not written, which no undo record could mend.
+//! Modelled as the worst that the assumptions of [`Medium`] allow: a failed sync forgets what it
+//! should have written while the cache still shows it, as Linux does, so that a later success
+//! proves nothing. Not modelled: damage to sectors that were not written, which no undo record
+//! could mend.
 
 use super::medium::Medium;
 use super::{SECTOR_BYTES, check_range};
@@ -36,15 +38,17 @@ pub enum Operation {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The operation fails without effect; those after it work. A failing sync forgets the unsynced writes.
+    /// The operation fails without effect; those after it work. A failing sync forgets the unsynced
+    /// writes.
     Once,
-    /// The operation and every later one fail. A failing write leaves its first sectors behind, unsynced.
+    /// The operation and every later one fail. A failing write leaves its first sectors behind,
+    /// unsynced.
     PowerCut {
         /// How many sectors of a failing write are written.
         torn_sectors: usize,
     },
-    /// The operation claims success: a write or a sync makes nothing durable, a read gives nothing, a cache
-    /// stays.
+    /// The operation claims success: a write or a sync makes nothing durable, a read gives nothing,
+    /// a cache stays.
     Lie,
 }
 
@@ -115,8 +119,8 @@ impl FaultMedium {
         self.unsynced.iter().map(|write| write.bytes.len().div_ceil(SECTOR_BYTES)).collect()
     }
 
-    /// The image after a power cut now, if of the unsynced writes those sectors survive for which `survives`
-    /// says so, asked with the index of the write and of the sector inside it.
+    /// The image after a power cut now, if of the unsynced writes those sectors survive for which
+    /// `survives` says so, asked with the index of the write and of the sector inside it.
     ///
     /// # Errors
     /// None for writes that this medium has accepted.
@@ -134,8 +138,8 @@ impl FaultMedium {
         Ok(image)
     }
 
-    /// The same medium after the program was killed: the host and its cache live on, and nothing fails any
-    /// more.
+    /// The same medium after the program was killed: the host and its cache live on, and nothing
+    /// fails any more.
     #[must_use]
     pub fn after_kill(self) -> Self {
         let (operations, is_off) = (RefCell::new(Vec::new()), Cell::new(false));

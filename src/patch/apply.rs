@@ -2,12 +2,14 @@
 //!
 //! The order, and why:
 //!
-//! 1. The undo record is durable ([`DurableUndo`]): a crash after the first write can be taken back.
-//! 2. The cache is dropped, so that what is compared is what the medium holds: after a failed sync the cache of
-//!    the host may show writes that never arrived.
+//! 1. The undo record is durable ([`DurableUndo`]): a crash after the first write can be taken
+//!    back.
+//! 2. The cache is dropped, so that what is compared is what the medium holds: after a failed sync
+//!    the cache of the host may show writes that never arrived.
 //! 3. Every sector is compared. One that belongs to neither side ends it; nothing has been written.
 //! 4. What is not right yet is written, ascending.
-//! 5. Synced, even if nothing was written: an earlier run may have been killed between write and sync.
+//! 5. Synced, even if nothing was written: an earlier run may have been killed between write and
+//!    sync.
 //! 6. The cache is dropped again, everything is read back and compared.
 //!
 //! Both directions can be repeated after any interruption, and are done once they return success.
@@ -36,13 +38,14 @@ pub struct Outcome {
 
 /// Takes `medium` to the bytes after the edit, then proves it by reading back.
 ///
-/// A target that is already partly or wholly there is completed. Safe to call again after any interruption.
+/// A target that is already partly or wholly there is completed. Safe to call again after any
+/// interruption.
 ///
 /// # Errors
-/// * `Mismatch` - another size, a sector that belongs to neither side, or an `undo_record` of another patch.
-///   Nothing was written.
-/// * `Io` - the target failed or did not keep what was written. [`Error::target_modified`] tells whether
-///   anything was written; apply and undo both accept what is left.
+/// * `Mismatch` - another size, a sector that belongs to neither side, or an `undo_record` of
+///   another patch. Nothing was written.
+/// * `Io` - the target failed or did not keep what was written. [`Error::target_modified`] tells
+///   whether anything was written; apply and undo both accept what is left.
 pub fn apply(
     patch: &Patch,
     medium: &mut dyn Medium,
@@ -81,8 +84,8 @@ fn transfer(
     let found = survey.state();
     if let State::Foreign { offset_bytes } = found {
         return Err(Error::mismatch(format!(
-            "the sector at {offset_bytes:#x} holds neither what it held before the edit nor what it \
-             held after: another disk, or changed since"
+            "the sector at {offset_bytes:#x} holds neither what it held before the edit nor what \
+             it held after: another disk, or changed since"
         )));
     }
     let mut writing = Writing { bytes_written: 0, bytes_total: total_bytes(&survey)? };
@@ -250,7 +253,8 @@ mod tests {
         assert_eq!(medium.operations(), []);
     }
 
-    /// Each operation fails once; the next call mends it. The flag is exact: set from the first write on.
+    /// Each operation fails once; the next call mends it. The flag is exact: set from the first
+    /// write on.
     #[test]
     fn an_error_at_any_operation_is_reported_and_mended_by_the_next_run() {
         let count = {
@@ -273,8 +277,8 @@ mod tests {
         }
     }
 
-    /// A medium that claims to have written or synced is found out, because the cache is dropped before the
-    /// bytes are read back.
+    /// A medium that claims to have written or synced is found out, because the cache is dropped
+    /// before the bytes are read back.
     #[test]
     fn a_lying_medium_is_found_out() {
         for (at, offset) in [(3, "0x200"), (4, "0x800"), (5, "0x200")] {

@@ -1,10 +1,11 @@
 //! The proof that an interrupted run can always be finished and always be taken back.
 //!
-//! Small patches are explored exhaustively: from the image before and the image after the edit, both directions
-//! are run and interrupted at every operation, with every tear of a write at sector granularity, and with every
-//! subset of the unsynced sectors surviving, which covers every subset and every order of the unsynced writes.
-//! What is left is explored in turn until nothing new turns up, so crashes during recovery are covered to any
-//! depth. Large patches are sampled by proptest, which prints and shrinks what fails.
+//! Small patches are explored exhaustively: from the image before and the image after the edit,
+//! both directions are run and interrupted at every operation, with every tear of a write at sector
+//! granularity, and with every subset of the unsynced sectors surviving, which covers every subset
+//! and every order of the unsynced writes. What is left is explored in turn until nothing new turns
+//! up, so crashes during recovery are covered to any depth. Large patches are sampled by proptest,
+//! which prints and shrinks what fails.
 
 use super::state::Direction;
 use super::tests::{change, description};
@@ -124,7 +125,8 @@ fn interrupted(case: &Case, direction: Direction, image: &[u8]) -> BTreeSet<Vec<
     images
 }
 
-/// Follows crashes and crashes during recovery until no new image turns up; gives how many there were.
+/// Follows crashes and crashes during recovery until no new image turns up; gives how many there
+/// were.
 fn explore(case: &Case) -> usize {
     let mut known = BTreeSet::from([case.before.clone(), case.after.clone()]);
     let mut open: Vec<_> = known.iter().cloned().collect();
@@ -158,8 +160,8 @@ fn every_crash_of_a_small_patch_can_be_finished_and_taken_back() {
     }
 }
 
-/// The program is killed but the host lives, so that the next run starts on a cache with unsynced writes; then
-/// the power goes during that run.
+/// The program is killed but the host lives, so that the next run starts on a cache with unsynced
+/// writes; then the power goes during that run.
 #[test]
 fn a_kill_followed_by_a_crash_can_be_finished_and_taken_back() {
     let case = Case::new(4296, &[(1, 2), (6, 1), (8, 1)]);

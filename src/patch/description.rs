@@ -1,9 +1,10 @@
 //! The part of a patch that is for people: what it is for, who made it, and which files it edits.
 //!
-//! Stored as JSON (RFC 8259), so that it can grow: a reader ignores fields it does not know and fills in the
-//! optional ones that are missing. A field that is listed here is never removed and never changes its meaning.
-//! Every text is free of control characters once it is part of a [`Patch`](super::Patch); a path that is not
-//! UTF-8 is stored as [`escape`](crate::bytes::text::escape) gives it.
+//! Stored as JSON (RFC 8259), so that it can grow: a reader ignores fields it does not know and
+//! fills in the optional ones that are missing. A field that is listed here is never removed and
+//! never changes its meaning. Every text is free of control characters once it is part of a
+//! [`Patch`](super::Patch); a path that is not UTF-8 is stored as
+//! [`escape`](crate::bytes::text::escape) gives it.
 
 use crate::bytes::text;
 use crate::error::{Error, Result};
@@ -85,9 +86,9 @@ impl Description {
 impl TargetIdentity {
     /// Compares with what was found on a target, before its bytes are compared.
     ///
-    /// The sectors that a patch changes may well be equal on two disks made from one image; these numbers are
-    /// not. A number that is missing on either side is not compared: an interrupted run can leave a file system
-    /// that cannot be probed, and must still be finished or taken back.
+    /// The sectors that a patch changes may well be equal on two disks made from one image; these
+    /// numbers are not. A number that is missing on either side is not compared: an interrupted run
+    /// can leave a file system that cannot be probed, and must still be finished or taken back.
     ///
     /// # Errors
     /// `Mismatch`, naming the first difference.
@@ -141,8 +142,8 @@ fn compare(what: &str, expected: Option<String>, found: Option<String>) -> Resul
     }
 }
 
-/// Escapes like [`text::escape`], but leaves backslashes alone: the text may have been escaped before, and
-/// cleaning twice must change nothing.
+/// Escapes like [`text::escape`], but leaves backslashes alone: the text may have been escaped
+/// before, and cleaning twice must change nothing.
 pub(super) fn clean(shown: &str) -> String {
     let parts: Vec<String> = shown.split('\\').map(|part| text::escape(part.as_bytes())).collect();
     parts.join("\\")

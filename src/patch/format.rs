@@ -2,44 +2,45 @@
 //!
 //! Our own format; this table is its definition. Everything is little-endian and nothing is padded.
 //!
-//! | offset | size | field              | valid when                                                     |
-//! |-------:|-----:|--------------------|----------------------------------------------------------------|
-//! |      0 |    8 | magic              | equals [`MAGIC`]                                               |
-//! |      8 |    4 | format version     | 1                                                              |
-//! |     12 |    8 | file length, bytes | equals the length of the file; at most [`PATCH_BYTES_MAX`]     |
-//! |     20 |    4 | description length | at most [`DESCRIPTION_BYTES_MAX`]                              |
-//! |     24 |    4 | run count          | as many runs as follow                                         |
-//! |     28 |    d | description        | UTF-8 JSON of [`Description`]                                  |
-//! |        |      | runs               | one after the other, as below                                  |
-//! | end-32 |   32 | digest             | SHA-256 over every byte before it                              |
+//! | offset | size | field              | valid when                                    |
+//! |-------:|-----:|--------------------|-----------------------------------------------|
+//! |      0 |    8 | magic              | equals [`MAGIC`]                              |
+//! |      8 |    4 | format version     | 1                                             |
+//! |     12 |    8 | file length, bytes | that of the file, at most [`PATCH_BYTES_MAX`] |
+//! |     20 |    4 | description length | at most [`DESCRIPTION_BYTES_MAX`]             |
+//! |     24 |    4 | run count          | as many runs as follow                        |
+//! |     28 |    d | description        | UTF-8 JSON of [`Description`]                 |
+//! |        |      | runs               | one after the other, as below                 |
+//! | end-32 |   32 | digest             | SHA-256 over every byte before it             |
 //!
 //! A run:
 //!
-//! | offset | size | field           | valid when                                                          |
-//! |-------:|-----:|-----------------|---------------------------------------------------------------------|
-//! |      0 |    8 | offset, bytes   | a multiple of 512, not before the end of the run before             |
-//! |      8 |    4 | length n, bytes | above 0; a multiple of 512, or the run ends with the target         |
-//! |     12 |    2 | label count     | at most [`LABELS_MAX`](super::LABELS_MAX)                            |
-//! |     14 |      | labels          | each: length (2 bytes, at most 1024) and UTF-8 text                |
-//! |        |    n | bytes before    |                                                                     |
-//! |        |    n | bytes after     |                                                                     |
+//! | offset | size | field           | valid when                                            |
+//! |-------:|-----:|-----------------|-------------------------------------------------------|
+//! |      0 |    8 | offset, bytes   | a multiple of 512, not inside the run before          |
+//! |      8 |    4 | length n, bytes | above 0; a multiple of 512, or up to the target's end |
+//! |     12 |    2 | label count     | at most [`LABELS_MAX`](super::LABELS_MAX)             |
+//! |     14 |      | labels          | each: length (2 bytes, at most 1024), UTF-8           |
+//! |        |    n | bytes before    |                                                       |
+//! |        |    n | bytes after     |                                                       |
 //!
 //! # Compatibility
-//! Magic, version, file length and digest keep their place in every version, so that damage is always told from
-//! news: a file whose digest fails is `Corrupt`, a sound file of another version is `Unsupported`. Version 1
-//! stays readable for ever. What can be added without a new version is a JSON field that an old reader may
-//! ignore.
+//! Magic, version, file length and digest keep their place in every version, so that damage is
+//! always told from news: a file whose digest fails is `Corrupt`, a sound file of another version
+//! is `Unsupported`. Version 1 stays readable for ever. What can be added without a new version is
+//! a JSON field that an old reader may ignore.
 //!
 //! # Assumptions about the medium
 //! The target is changed in place, with this file as the journal. That is safe if
 //!
-//! 1. a sector of 512 bytes is written wholly or not at all, and a write that is cut off damages nothing else
-//!    (power-safe overwrite);
+//! 1. a sector of 512 bytes is written wholly or not at all, and a write that is cut off damages
+//!    nothing else (power-safe overwrite);
 //! 2. what was synced is durable;
 //! 3. unsynced writes may be lost, kept or reordered in any way.
 //!
-//! Then after any interruption every sector of every run holds its bytes before or its bytes after, and one
-//! command finishes the edit or takes it back: [`apply`](super::apply()) or [`undo`](super::undo()).
+//! Then after any interruption every sector of every run holds its bytes before or its bytes after,
+//! and one command finishes the edit or takes it back: [`apply`](super::apply()) or
+//! [`undo`](super::undo()).
 
 use super::{Description, Patch, Run, cut_labels, description};
 use crate::bytes::arith::{self, len_u64};
@@ -56,7 +57,8 @@ pub const MAGIC: [u8; 8] = *b"RGNPATCH";
 /// The version that is written.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Bound on a patch file in bytes: both sides of the largest overlay, and a quarter more for the rest.
+/// Bound on a patch file in bytes: both sides of the largest overlay, and a quarter more for the
+/// rest.
 pub const PATCH_BYTES_MAX: u64 = 1280 * 1024 * 1024;
 
 /// Bound on the JSON description in bytes.
@@ -237,8 +239,8 @@ fn check_file_size(actual: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads the bytes of a patch file. They are not trusted: nothing is allocated for a length before that many
-/// bytes were seen.
+/// Reads the bytes of a patch file. They are not trusted: nothing is allocated for a length before
+/// that many bytes were seen.
 ///
 /// # Errors
 /// * `Corrupt` with [`FormatDefect`] or [`RunDefect`](super::RunDefect).
@@ -378,7 +380,8 @@ mod tests {
         Patch::new(super::super::tests::description(4100), changes).unwrap()
     }
 
-    /// Puts the right length and digest around damaged bytes, so that what lies behind them is judged.
+    /// Puts the right length and digest around damaged bytes, so that what lies behind them is
+    /// judged.
     fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.truncate(bytes.len() - DIGEST_BYTES);
         let len = (bytes.len() + DIGEST_BYTES) as u64;
@@ -405,17 +408,18 @@ mod tests {
         assert_eq!(decode(&encode(&empty).unwrap()).unwrap(), empty);
     }
 
-    /// Version 1 stays readable for ever. If this test fails, a change has broken old patch files: undo it, or
-    /// give the new layout a new `FORMAT_VERSION` and keep reading this one.
+    /// Version 1 stays readable for ever. If this test fails, a change has broken old patch files:
+    /// undo it, or give the new layout a new `FORMAT_VERSION` and keep reading this one.
     #[test]
     fn a_file_of_version_1_stays_readable_and_is_still_written() {
         let json = concat!(
             r#"{"regain_version":"0.1.0","created":"2026-11-21T12:00:00Z","command":"key add","#,
             r#""identity":{"size_bytes":514,"sector_size_bytes":512,"#,
             r#""table_guid":"c12a7328-f81f-11d2-ba4b-00a0c93ec93b","volumes":[{"id":"1","#,
-            r#""offset_bytes":1024,"file_system":"ext4","uuid":"0fc63daf-8483-4772-8e79-3d69d8477de4"}]},"#,
-            r#""files":[{"volume":"1","path":"/home/admin/.ssh/authorized_keys","action":"append","#,
-            r#""detail":"1 key"}]}"#
+            r#""offset_bytes":1024,"file_system":"ext4","#,
+            r#""uuid":"0fc63daf-8483-4772-8e79-3d69d8477de4"}]},"#,
+            r#""files":[{"volume":"1","path":"/home/admin/.ssh/authorized_keys","#,
+            r#""action":"append","detail":"1 key"}]}"#
         );
         let mut file = Vec::new();
         // Magic, version 1, length 489, description of 397 bytes, 1 run.
@@ -514,7 +518,8 @@ mod tests {
         assert_eq!(corrupt.defect.downcast_ref(), Some(&expected));
     }
 
-    /// What a later version may add without a new format version, and what a smaller one may leave out.
+    /// What a later version may add without a new format version, and what a smaller one may leave
+    /// out.
     #[test]
     fn unknown_fields_are_ignored_and_optional_ones_filled_in() {
         let json = r#"{"regain_version":"9","created":"","command":"x","later":{"a":[1]},

@@ -1,8 +1,9 @@
 //! Patches: what a plan, an edit and its undo record have in common.
 //!
-//! A [`Patch`] holds every changed run of a target with its bytes before and after, and a description for
-//! people. It knows bytes, not file systems: applying and undoing never parses ext4. The file format is
-//! documented in [`format`](mod@format); the order in which things become durable in [`apply()`].
+//! A [`Patch`] holds every changed run of a target with its bytes before and after, and a
+//! description for people. It knows bytes, not file systems: applying and undoing never parses
+//! ext4. The file format is documented in [`format`](mod@format); the order in which things become
+//! durable in [`apply()`].
 //!
 //! ```text
 //! Patch::new -> store -> DurableUndo -> apply -> (state: Applied) -> undo -> (state: Unapplied)
@@ -50,8 +51,8 @@ pub struct Patch {
 pub struct Run {
     /// Start on the target, a multiple of [`SECTOR_BYTES`].
     pub offset_bytes: u64,
-    /// What the target holds before the edit; a multiple of [`SECTOR_BYTES`] long, but for the end of an odd
-    /// target.
+    /// What the target holds before the edit; a multiple of [`SECTOR_BYTES`] long, but for the end
+    /// of an odd target.
     pub before: Vec<u8>,
     /// What the target holds after the edit; as long as `before`.
     pub after: Vec<u8>,
@@ -102,8 +103,8 @@ impl Patch {
     /// [`LABEL_BYTES_MAX`] are cut.
     ///
     /// # Errors
-    /// `Corrupt` with [`RunDefect`] if the changes are not ascending, apart, made of whole sectors and inside
-    /// the target that `description` names.
+    /// `Corrupt` with [`RunDefect`] if the changes are not ascending, apart, made of whole sectors
+    /// and inside the target that `description` names.
     pub fn new(description: Description, changes: Vec<Change>) -> Result<Self> {
         let runs = changes.into_iter().map(Run::from).collect();
         Self::from_parts(description, runs)

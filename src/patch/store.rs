@@ -1,8 +1,9 @@
 //! The durable undo record: what must exist before the first byte of a target changes.
 //!
-//! The record is written to a temporary file beside its final place, synced, renamed into place without ever
-//! replacing a file, and then the directory is synced. A crash before the rename leaves no record and, because
-//! [`apply`](super::apply()) asks for the [`DurableUndo`] that only the last step gives, no write to the target.
+//! The record is written to a temporary file beside its final place, synced, renamed into place
+//! without ever replacing a file, and then the directory is synced. A crash before the rename
+//! leaves no record and, because [`apply`](super::apply()) asks for the [`DurableUndo`] that only
+//! the last step gives, no write to the target.
 
 use super::Patch;
 use super::format::{self, PatchDigest};
@@ -100,7 +101,8 @@ impl Staged {
             _ => failed.error.into(),
         })?;
         if let Err(error) = File::open(directory_of(path)).and_then(|dir| dir.sync_all()) {
-            // Not known to be durable, so it must not look like a record. The sync is the error to report.
+            // Not known to be durable, so it must not look like a record. The sync is the error to
+            // report.
             let _ = std::fs::remove_file(path);
             return Err(error.into());
         }
@@ -163,8 +165,8 @@ mod tests {
         assert_eq!(names(directory.path()).len(), 2);
     }
 
-    /// Whatever ends the program before the rename, there is neither a record nor the token that `apply`
-    /// demands; the name is free for the next run.
+    /// Whatever ends the program before the rename, there is neither a record nor the token that
+    /// `apply` demands; the name is free for the next run.
     #[test]
     fn a_crash_before_the_rename_leaves_no_record() {
         let directory = tempfile::tempdir().unwrap();
