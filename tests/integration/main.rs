@@ -20,4 +20,5 @@
 
 mod harness;
 mod layout;
+mod patch_files;
 mod support;
