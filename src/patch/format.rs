@@ -551,6 +551,16 @@ mod tests {
         assert!(matches!(error.kind(), ErrorKind::Limit { .. }), "{error}");
     }
 
+    /// The file is sparse: a bound that came after reading would show in the time and memory of
+    /// this test.
+    #[test]
+    fn an_oversized_file_is_refused_unread() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(PATCH_BYTES_MAX + 1).unwrap();
+        let error = load(file.path()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Limit { .. }), "{error}");
+    }
+
     #[test]
     fn only_regular_files_are_loaded() {
         let directory = tempfile::tempdir().unwrap();
