@@ -4,7 +4,7 @@
 //! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
 
 use super::draft::{Draft, insert_line};
-use super::key_place::{Place, find_place};
+use super::key_place::{Place, chain, find_place};
 use super::plan::{Outcome, Plan, UserPlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::path::{GuestPath, find};
@@ -132,7 +132,7 @@ impl<'a> UserEdit<'a> {
         }
         let path = self.add_keys(&place, &mut tried)?;
         if let Some(path) = &path {
-            self.check_chain(path, &place, &mut tried)?;
+            self.check_chain(path, &mut tried)?;
         }
         let reason = self.findings.iter().find(|f| f.is_blocking()).map(ToString::to_string);
         let is_refused = (reason.is_some() && !self.request.force) || path.is_none();
@@ -340,8 +340,8 @@ impl<'a> UserEdit<'a> {
     }
 
     /// StrictModes, readability, flags and labels on the way to the file, and their repair.
-    fn check_chain(&mut self, path: &GuestPath, place: &Place, draft: &mut Draft) -> Result<()> {
-        let chain = place.chain(self.guest.fs, path)?;
+    fn check_chain(&mut self, path: &GuestPath, draft: &mut Draft) -> Result<()> {
+        let chain = chain(self.guest.fs, path)?;
         for problem in problems(self.guest, self.user, &chain, self.login.is_strict)? {
             let mut finding = problem.finding;
             if let Some((path, change)) = problem.repair.filter(|_| self.request.fix) {

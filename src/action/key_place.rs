@@ -32,21 +32,21 @@ impl Place {
             draft.directory(path.clone(), new.clone());
         }
     }
+}
 
-    /// The nodes from the root down to `path`, as far as they exist.
-    pub(super) fn chain(&self, fs: &dyn FileSystem, path: &GuestPath) -> Result<Vec<ChainNode>> {
-        let deepest = match resolve(fs, path, true)? {
-            Resolution::Found(found) => found,
-            Resolution::Missing { parent, .. } => parent,
-        };
-        let Resolved { node, real_path, parents } = deepest;
-        let nodes = parents.into_iter().chain(std::iter::once((real_path, node)));
-        let with_metadata = |(path, node)| {
-            let metadata = fs.metadata(node)?;
-            Ok(ChainNode { path, node, metadata })
-        };
-        nodes.map(with_metadata).collect()
-    }
+/// The nodes from the root down to `path`, as far as they exist.
+pub(super) fn chain(fs: &dyn FileSystem, path: &GuestPath) -> Result<Vec<ChainNode>> {
+    let deepest = match resolve(fs, path, true)? {
+        Resolution::Found(found) => found,
+        Resolution::Missing { parent, .. } => parent,
+    };
+    let Resolved { node, real_path, parents } = deepest;
+    let nodes = parents.into_iter().chain(std::iter::once((real_path, node)));
+    let with_metadata = |(path, node)| {
+        let metadata = fs.metadata(node)?;
+        Ok(ChainNode { path, node, metadata })
+    };
+    nodes.map(with_metadata).collect()
 }
 
 /// Finds the target: the first file that only this user's keys are in (LOGIN-118, LOGIN-36).

@@ -62,13 +62,11 @@ fn parse_line(line: &[u8], number: u64, range: Range<usize>) -> Option<KeyLine<'
     if matches!(text.first(), None | Some(b'#')) {
         return None;
     }
-    let (options, (shape, blob, comment)) = match parse_key(text) {
-        Some(key) => (None, key),
-        None => {
-            let end = options_end(text)?;
-            let (options, rest) = text.split_at(end);
-            (Some(options), parse_key(skip_blanks(rest))?)
-        }
+    let (options, (shape, blob, comment)) = if let Some(key) = parse_key(text) {
+        (None, key)
+    } else {
+        let (options, rest) = text.split_at(options_end(text)?);
+        (Some(options), parse_key(skip_blanks(rest))?)
     };
     Some(KeyLine { number, range, options, shape, blob, comment })
 }

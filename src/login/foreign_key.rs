@@ -243,7 +243,7 @@ fn ed25519_of_seed(seed: &[u8]) -> Option<Vec<u8>> {
 
 fn sec1_private(bytes: &[u8], curve: Option<ObjectIdentifier>) -> Result<Option<Vec<u8>>, String> {
     let key = sec1::EcPrivateKey::from_der(bytes).map_err(|_| DAMAGED)?;
-    let named = key.parameters.and_then(|parameters| parameters.named_curve());
+    let named = key.parameters.and_then(sec1::EcParameters::named_curve);
     let curve = curve.or(named).ok_or("this elliptic curve is not known to sshd")?;
     match key.public_key {
         Some(point) => ecdsa(curve, point),

@@ -102,7 +102,7 @@ impl<'a> Guest<'a> {
             }
             by_client.push(found);
         }
-        findings.extend(agree(by_client));
+        findings.extend(agree(&by_client));
         findings.extend(account::account_findings(self, user, self.uses_pam(user)));
         dedup(&mut findings);
         Ok(UserLogin { files, is_strict, findings })
@@ -174,7 +174,7 @@ impl Access for Guest<'_> {
 
 /// Findings under several assumptions about the client: what holds under all of them stands, a reason that
 /// holds only under some becomes a warning (LOGIN-3).
-fn agree(by_client: Vec<Vec<Finding>>) -> Vec<Finding> {
+fn agree(by_client: &[Vec<Finding>]) -> Vec<Finding> {
     let mut result = Vec::new();
     for found in by_client.iter().flatten() {
         let is_common = by_client.iter().all(|other| other.contains(found));
