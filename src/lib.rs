@@ -14,13 +14,10 @@
     )
 )]
 
-pub mod action;
 pub mod bytes;
 pub mod disk;
 pub mod error;
 pub mod fs;
-pub mod guest;
 pub mod image;
-pub mod login;
 pub mod patch;
 pub mod volume;

@@ -1,8 +1,8 @@
 //! Independent verification: what must be true of a volume after an edit, and who looked.
 //!
-//! A parser and a writer by the same hand share one misreading, so a finished edit is read back by a reader
-//! that is not ours before anything leaves the overlay. Here are the questions; each file system brings its
-//! readers.
+//! A parser and a writer by the same hand share one misreading, so a finished edit is read back by
+//! a reader that is not ours before anything leaves the overlay. Here are the questions; each file
+//! system brings its readers.
 
 use super::path::{GuestPath, Resolution, resolve};
 use super::{FileSystem, NodeKind};
@@ -150,8 +150,8 @@ fn content_difference(
     Ok((content != expected).then(|| "has other content than was written".to_owned()))
 }
 
-/// Our own reader, for what the independent one cannot read. Must be opened afresh, so that nothing that the
-/// edit left in memory is asked.
+/// Our own reader, for what the independent one cannot read. Must be opened afresh, so that nothing
+/// that the edit left in memory is asked.
 #[derive(Debug)]
 pub struct OwnReader<'a>(pub &'a dyn FileSystem);
 

@@ -1,8 +1,8 @@
 //! Multi-mount protection: is somebody using the file system right now?
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Multiple Mount Protection",
-//! table `mmp_struct`. Only looked at, never written: a mount would wait and look whether the sequence number
-//! changes; an edit of a detached disk refuses at once.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Multiple Mount
+//! Protection", table `mmp_struct`. Only looked at, never written: a mount would wait and look
+//! whether the sequence number changes; an edit of a detached disk refuses at once.
 
 use crate::bytes::checksum::crc32c_raw;
 use crate::bytes::field::{Short, le_u32, slice};
@@ -38,13 +38,13 @@ pub enum MmpDefect {
 
 /// Who uses a file system, from its MMP block. 1024 bytes, little-endian.
 ///
-/// | offset | size | spec         | here        | valid when                                            |
-/// |-------:|-----:|--------------|-------------|-------------------------------------------------------|
-/// |    0x0 |    4 | mmp_magic    | (checked)   | equals `MMP_MAGIC`                                    |
-/// |    0x4 |    4 | mmp_seq      | sequence    | any                                                   |
-/// |   0x10 |   64 | mmp_nodename | node        | up to the first NUL                                   |
-/// |   0x50 |   32 | mmp_bdevname | device      | up to the first NUL                                   |
-/// |  0x3FC |    4 | mmp_checksum | (checked)   | CRC-32C of seed and bytes before, with metadata_csum  |
+/// | offset | size | spec         | here      | valid when                           |
+/// |-------:|-----:|--------------|-----------|--------------------------------------|
+/// |    0x0 |    4 | mmp_magic    | (checked) | equals `MMP_MAGIC`                   |
+/// |    0x4 |    4 | mmp_seq      | sequence  | any                                  |
+/// |   0x10 |   64 | mmp_nodename | node      | up to the first NUL                  |
+/// |   0x50 |   32 | mmp_bdevname | device    | up to the first NUL                  |
+/// |  0x3FC |    4 | mmp_checksum | (checked) | CRC-32C of seed and the bytes before |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mmp {
     sequence: u32,
@@ -94,7 +94,8 @@ impl Mmp {
     }
 }
 
-/// Parses the MMP block that starts at byte `offset_bytes` and refuses unless nobody uses the file system.
+/// Parses the MMP block that starts at byte `offset_bytes` and refuses unless nobody uses the file
+/// system.
 ///
 /// # Errors
 /// `Corrupt` - the block is damaged; `Refused` ([`Refusal::InUse`]).
@@ -107,6 +108,7 @@ pub fn check(block: &[u8], offset_bytes: u64, checksum_seed: Option<u32>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::ext::testing::Image;
 
     fn block(sequence: u32) -> Vec<u8> {
         let mut block = vec![0; 4096];
@@ -139,5 +141,18 @@ mod tests {
         assert!(matches!(Mmp::parse(&clean, Some(8)), Err(MmpDefect::Checksum { .. })));
         assert!(Mmp::parse(&clean, None).is_ok());
         assert!(matches!(Mmp::parse(&clean[..80], None), Err(MmpDefect::Short(_))));
+    }
+
+    #[test]
+    fn the_block_of_mke2fs_is_clean() {
+        for (features, has_checksum) in [("mmp", true), ("mmp,^metadata_csum", false)] {
+            let image = Image::make(4096, &["-t", "ext4", "-O", features]);
+            let text = image.debugfs("dump_mmp\n");
+            let number = text.lines().find_map(|line| line.strip_prefix("block_number: "));
+            let at = number.unwrap().parse::<usize>().unwrap() * 4096;
+            let block = &image.bytes()[at..at + 4096];
+            let seed = has_checksum.then(|| image.checksum_seed());
+            check(block, at as u64, seed).unwrap();
+        }
     }
 }

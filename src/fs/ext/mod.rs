@@ -35,6 +35,8 @@ pub mod orphan;
 pub mod quota;
 #[allow(dead_code, reason = "the edits follow")]
 mod superblock;
+#[cfg(test)]
+pub(crate) mod testing;
 #[allow(dead_code, reason = "the edits follow")]
 mod units;
 pub mod verify;

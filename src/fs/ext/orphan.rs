@@ -1,9 +1,9 @@
 //! Orphans: inodes that were deleted or being truncated when the machine stopped.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Orphan file", and the fields
-//! `s_last_orphan` of the superblock and `i_dtime` of the inode. The orphans are found, so that an edit of
-//! one can be refused. They are left to the kernel, which finishes them at the next mount: their blocks and
-//! inodes stay marked as used, so that nothing else gets them.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Orphan file", and
+//! the fields `s_last_orphan` of the superblock and `i_dtime` of the inode. The orphans are found,
+//! so that an edit of one can be refused. They are left to the kernel, which finishes them at the
+//! next mount: their blocks and inodes stay marked as used, so that nothing else gets them.
 
 use crate::bytes::arith::len_u64;
 use crate::bytes::checksum::crc32c_raw;
@@ -53,8 +53,8 @@ pub enum OrphanDefect {
 pub struct Orphans(BTreeSet<u32>);
 
 impl Orphans {
-    /// Follows the list from `last_orphan` (`s_last_orphan`; 0 if there is none). `next_of` gives the
-    /// `i_dtime` of an inode, which holds the next one.
+    /// Follows the list from `last_orphan` (`s_last_orphan`; 0 if there is none). `next_of` gives
+    /// the `i_dtime` of an inode, which holds the next one.
     ///
     /// # Errors
     /// `Corrupt` - a loop, or no such inode; `Limit` - more than 65,536; the error of `next_of`.
@@ -81,15 +81,16 @@ impl Orphans {
         Ok(())
     }
 
-    /// Adds the orphans in `block`, a block of the orphan file, which lies at block `fs_block` of the file
-    /// system. `inode_seed` is the checksum seed of the orphan file's inode; `None` without metadata_csum.
+    /// Adds the orphans in `block`, a block of the orphan file, which lies at block `fs_block` of
+    /// the file system. `inode_seed` is the checksum seed of the orphan file's inode; `None`
+    /// without metadata_csum.
     ///
-    /// | offset         | size | spec        | here         | valid when                                 |
-    /// |---------------:|-----:|-------------|--------------|--------------------------------------------|
-    /// | 0              |  4 n | (entries)   | inodes       | 0 or an inode number                       |
-    /// | block size - 8 |    4 | ob_magic    | (checked)    | equals `ORPHAN_BLOCK_MAGIC`                |
-    /// | block size - 4 |    4 | ob_checksum | (checked)    | CRC-32C of inode seed, the block's own     |
-    /// |                |      |             |              | number in 64 bits (observed), the entries  |
+    /// |         offset | size | spec        | here      | valid when                        |
+    /// |---------------:|-----:|-------------|-----------|-----------------------------------|
+    /// |              0 |  4 n | (entries)   | inodes    | 0 or an inode number              |
+    /// | block size - 8 |    4 | ob_magic    | (checked) | equals `ORPHAN_BLOCK_MAGIC`       |
+    /// | block size - 4 |    4 | ob_checksum | (checked) | CRC-32C of inode seed, own number |
+    /// |                |      |             |           | in 64 bits (observed) and entries |
     ///
     /// # Errors
     /// `Corrupt` - magic, checksum or a number is wrong; `Limit` - more than 65,536 orphans.
@@ -163,6 +164,7 @@ fn file_block(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::ext::testing::Image;
 
     /// Follows a list in which `next[i]` is the inode behind inode `i`.
     fn follow(next: &[u32], last: u32) -> Result<Orphans> {
@@ -205,5 +207,22 @@ mod tests {
         );
         assert!(matches!(file_block(&block, 78, Some(3), 16), Err(OrphanDefect::Checksum { .. })));
         assert_eq!(file_block(&[0; 64], 0, None, 16), Err(OrphanDefect::Magic(0)));
+    }
+
+    /// The empty orphan file of mke2fs: every block with the magic and the right checksum.
+    #[test]
+    fn the_orphan_file_of_mke2fs_is_accepted() {
+        let image = Image::make(4096, &["-t", "ext4", "-O", "orphan_file"]);
+        let inode: u32 = 12;
+        let seed = crc32c_raw(image.checksum_seed(), &inode.to_le_bytes());
+        // The generation of the inode is 0.
+        let seed = crc32c_raw(seed, &0u32.to_le_bytes());
+        let bytes = image.bytes();
+        let mut orphans = Orphans::default();
+        for fs_block in image.blocks_of(inode) {
+            let at = fs_block as usize * 4096;
+            orphans.add_file_block(&bytes[at..at + 4096], fs_block, Some(seed), 8192).unwrap();
+        }
+        assert!(orphans.is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! Verification of an edit by `ext4-view`, a reader that shares no code with ours.
 //!
-//! `ext4-view` does not read inline_data, ea_inode, meta_bg, large_dir, casefold and encrypted directories,
-//! and it has no extended attributes. What it refuses to read is read by our own reader, opened afresh, and
-//! the verdict says so. What it calls corrupt is not verified.
+//! `ext4-view` does not read inline_data, ea_inode, meta_bg, large_dir, casefold and encrypted
+//! directories, and it has no extended attributes. What it refuses to read is read by our own
+//! reader, opened afresh, and the verdict says so. What it calls corrupt is not verified.
 
 use crate::bytes::arith;
 use crate::disk::Disk;
@@ -18,12 +18,13 @@ const READER: &str = "ext4-view";
 
 /// Checks that `disk`, which starts with the file system, is as expected.
 ///
-/// `disk` should be a [`Cache`](crate::disk::cache::Cache): `ext4-view` reads group descriptors one by one.
-/// `open_own` opens our own reader on the same disk; it is only called when `ext4-view` cannot read it.
+/// `disk` should be a [`Cache`](crate::disk::cache::Cache): `ext4-view` reads group descriptors one
+/// by one. `open_own` opens our own reader on the same disk; it is only called when `ext4-view`
+/// cannot read it.
 ///
 /// # Errors
-/// `Refused` ([`Refusal::NotVerified`]) if anything differs, or if `ext4-view` finds damage; `Io`; the error
-/// of `open_own`.
+/// `Refused` ([`Refusal::NotVerified`]) if anything differs, or if `ext4-view` finds damage; `Io`;
+/// the error of `open_own`.
 pub fn verify(
     disk: Arc<dyn Disk>,
     open_own: &dyn Fn() -> Result<Box<dyn FileSystem>>,
@@ -110,4 +111,83 @@ fn view_path(path: &GuestPath) -> Result<Path<'_>> {
     Path::try_from(path.as_bytes()).map_err(|error| {
         Refusal::NotVerified { detail: format!("{READER}: {path}: {error}") }.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::ext::testing::Image;
+    use crate::fs::verify::Expected;
+
+    const OWNER: Owner = Owner { uid: 1000, gid: 1001, mode: 0o640 };
+
+    /// `/home/user/keys` with 5,000 bytes.
+    fn image(features: &str) -> Image {
+        let image = Image::make(4096, &["-t", "ext4", "-O", features]);
+        let host = image.directory.path().join("keys");
+        std::fs::copy(&image.path, &host).unwrap();
+        let file = std::fs::File::options().append(true).open(&host).unwrap();
+        file.set_len(5000).unwrap();
+        image.debugfs(&format!(
+            "mkdir home\nmkdir home/user\nwrite {} home/user/keys\n\
+             sif home/user/keys uid 1000\nsif home/user/keys gid 1001\n\
+             sif home/user/keys mode 0100640\n",
+            host.to_str().unwrap()
+        ));
+        image
+    }
+
+    fn expectations(image: &Image) -> Vec<Expectation> {
+        let content = std::fs::read(image.directory.path().join("keys")).unwrap();
+        let owner = Owner { uid: 0, gid: 0, mode: 0o755 };
+        [
+            ("/home/user", Expected::Directory { owner }),
+            ("/home/user/keys", Expected::File { content, owner: OWNER }),
+            ("/home/user/other", Expected::Absent),
+        ]
+        .map(|(path, state)| Expectation { path: GuestPath::new(path), state })
+        .to_vec()
+    }
+
+    fn no_own_reader() -> Result<Box<dyn FileSystem>> {
+        Err(Error::usage("own reader"))
+    }
+
+    #[test]
+    fn what_is_there_is_confirmed_and_what_is_not_is_not() {
+        for features in ["metadata_csum", "^metadata_csum,^64bit", "^extent,^64bit,^has_journal"] {
+            let image = image(features);
+            let mut expected = expectations(&image);
+            let verdict = verify(image.overlay(), &no_own_reader, &expected).unwrap();
+            assert_eq!((verdict.reader(), features), ("ext4-view", features));
+            if let Expected::File { content, .. } = &mut expected[1].state {
+                content[4999] ^= 1;
+            }
+            let error = verify(image.overlay(), &no_own_reader, &expected).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the finished edit failed verification: /home/user/keys has other content than was \
+                 written"
+            );
+        }
+    }
+
+    #[test]
+    fn features_that_ext4_view_does_not_read_go_to_our_own_reader() {
+        for features in ["inline_data", "ea_inode", "meta_bg,^resize_inode", "large_dir"] {
+            let image = image(features);
+            let error = verify(image.overlay(), &no_own_reader, &expectations(&image)).unwrap_err();
+            assert_eq!((error.to_string().as_str(), features), ("own reader", features));
+        }
+    }
+
+    #[test]
+    fn damage_that_only_ext4_view_sees_is_not_verified() {
+        let image = image("metadata_csum");
+        let disk = image.overlay();
+        // A bit in the second group descriptor field of the first group: its checksum is wrong now.
+        crate::disk::DiskEdit::write_at(&*disk, 4096 + 9, &[0x55], "descriptor").unwrap();
+        let error = verify(disk, &no_own_reader, &expectations(&image)).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Refused(Refusal::NotVerified { .. })), "{error}");
+    }
 }

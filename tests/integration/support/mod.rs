@@ -3,6 +3,7 @@
 
 pub(crate) mod digest;
 pub(crate) mod image;
+pub(crate) mod jbd2;
 pub(crate) mod oracle;
 pub(crate) mod regain;
 pub(crate) mod root;

@@ -33,8 +33,8 @@ pub(super) enum Kind {
 
 /// Start of one JBD2 journal block.
 ///
-/// Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Journal (jbd2)", table
-/// `journal_header_s`. 12 bytes, **big-endian**.
+/// Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Journal (jbd2)",
+/// table `journal_header_s`. 12 bytes, **big-endian**.
 ///
 /// | offset | size | spec        | here       | valid when                              |
 /// |-------:|-----:|-------------|------------|-----------------------------------------|
@@ -67,16 +67,16 @@ impl Header {
 ///
 /// Format: as above, tables `journal_block_tag_s` and `journal_block_tag3_s`.
 ///
-/// | without v3 | with v3 | size | spec             | here        | valid when                      |
-/// |-----------:|--------:|-----:|------------------|-------------|---------------------------------|
-/// |        0x0 |     0x0 |    4 | t_blocknr        | target      | inside the file system          |
-/// |        0x4 |     0xC | 2, 4 | t_checksum       | checksum    | of UUID, sequence and log block |
-/// |        0x6 |     0x4 | 2, 4 | t_flags          | is_escaped  | 1 escaped, 2 same UUID, 8 last  |
-/// |        0x8 |     0x8 |    4 | t_blocknr_high   | target      | only used with 64-bit numbers   |
-/// |     behind |  behind |   16 | uuid             | (skipped)   | absent with "same UUID"         |
+/// | without v3 | with v3 | size | spec           | here       | valid when                      |
+/// |-----------:|--------:|-----:|----------------|------------|---------------------------------|
+/// |        0x0 |     0x0 |    4 | t_blocknr      | target     | inside the file system          |
+/// |        0x4 |     0xC | 2, 4 | t_checksum     | checksum   | of UUID, sequence and log block |
+/// |        0x6 |     0x4 | 2, 4 | t_flags        | is_escaped | 1 escaped, 2 same UUID, 8 last  |
+/// |        0x8 |     0x8 |    4 | t_blocknr_high | target     | only used with 64-bit numbers   |
+/// |     behind |  behind |   16 | uuid           | (skipped)  | absent with "same UUID"         |
 ///
-/// A tag is 16 bytes long with v3; otherwise 8, or 12 with 64-bit numbers. UNKNOWN to the document, but
-/// observed in what e2fsprogs and the kernel write: a v2 tag is 2 bytes longer than that.
+/// A tag is 16 bytes long with v3; otherwise 8, or 12 with 64-bit numbers. UNKNOWN to the document,
+/// but observed in what e2fsprogs and the kernel write: a v2 tag is 2 bytes longer than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag {
     /// Block of the file system.

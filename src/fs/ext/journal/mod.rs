@@ -1,15 +1,15 @@
 //! The journal (JBD2): finds out whether it holds transactions, and replays them into the overlay.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Journal (jbd2)". Everything
-//! in it is big-endian. Replayed are superblocks v1 and v2, every checksum format, 32- and 64-bit tags,
-//! escaped blocks, revocations and logs that wrap.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Journal (jbd2)".
+//! Everything in it is big-endian. Replayed are superblocks v1 and v2, every checksum format, 32-
+//! and 64-bit tags, escaped blocks, revocations and logs that wrap.
 //!
-//! A transaction without commit block, or whose checksums are wrong, is discarded if it is the last one, as
-//! the document says. If later transactions exist, the damage is not the trace of a power cut, and the
-//! journal is refused ([`Refusal::DirtyLog`]).
+//! A transaction without commit block, or whose checksums are wrong, is discarded if it is the last
+//! one, as the document says. If later transactions exist, the damage is not the trace of a power
+//! cut, and the journal is refused ([`Refusal::DirtyLog`]).
 //!
-//! Not handled, and refused: fast commits that are still to be applied, journals on another device (which
-//! the caller sees in the superblock of the file system), unknown features.
+//! Not handled, and refused: fast commits that are still to be applied, journals on another device
+//! (which the caller sees in the superblock of the file system), unknown features.
 
 mod block;
 mod scan;
@@ -48,15 +48,16 @@ pub trait LogBlocks {
     /// `Corrupt` if there is no such block; `Io`.
     fn write(&mut self, log_block: u32, bytes: &[u8]) -> Result<()>;
 
-    /// True if block `fs_block` of the file system is known to belong to the journal; replaying into the
-    /// log itself is refused.
+    /// True if block `fs_block` of the file system is known to belong to the journal; replaying
+    /// into the log itself is refused.
     fn is_log_block(&self, fs_block: u64) -> bool {
         let _ = fs_block;
         false
     }
 }
 
-/// Number of a transaction. It wraps, so only equality and "not before" within half the range mean something.
+/// Number of a transaction. It wraps, so only equality and "not before" within half the range mean
+/// something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Sequence(pub u32);
 
@@ -196,7 +197,8 @@ pub struct ReplayLimits {
 }
 
 impl ReplayLimits {
-    /// For a file system of `block_count` blocks, with as many replayed blocks as the overlay can hold.
+    /// For a file system of `block_count` blocks, with as many replayed blocks as the overlay can
+    /// hold.
     ///
     /// # Errors
     /// `Corrupt` if the block size is 0.
@@ -238,15 +240,17 @@ pub fn inspect(log: &dyn LogBlocks) -> Result<Inspection> {
     Ok(Inspection { state, checksum: superblock.checksum, errno: errno(&superblock) })
 }
 
-/// Writes every block of every complete transaction to its place on `disk`, and empties the journal.
+/// Writes every block of every complete transaction to its place on `disk`, and empties the
+/// journal.
 ///
-/// `disk` starts with the file system. Everything is checked before the first write. A clean journal is left
-/// untouched. The superblock of the file system may be among the replayed blocks, so the caller must read it
-/// again, and then clear `needs_recovery` in it.
+/// `disk` starts with the file system. Everything is checked before the first write. A clean
+/// journal is left untouched. The superblock of the file system may be among the replayed blocks,
+/// so the caller must read it again, and then clear `needs_recovery` in it.
 ///
 /// # Errors
 /// * `Refused` - a damaged transaction with later ones behind it, fast commits, unknown features.
-/// * `Corrupt` - the journal superblock is damaged, or a transaction names a block outside `limits`.
+/// * `Corrupt` - the journal superblock is damaged, or a transaction names a block outside
+///   `limits`.
 /// * `Limit` - more blocks than `limits` allow.
 /// * `Io` - the disk below could not be read.
 pub fn replay(
@@ -286,8 +290,8 @@ pub fn replay(
     Ok(replay)
 }
 
-/// Stores an empty journal. One number is left out, as the kernel does it, so that nothing that an unfinished
-/// transaction left in the log can be taken for a part of the next one.
+/// Stores an empty journal. One number is left out, as the kernel does it, so that nothing that an
+/// unfinished transaction left in the log can be taken for a part of the next one.
 fn reset(log: &mut dyn LogBlocks, superblock: &Superblock, end: Sequence) -> Result<()> {
     let mut block = log.read(0)?;
     field::put(&mut block, 0, &superblock.encode_empty(end.next())?)?;
@@ -305,9 +309,9 @@ fn errno(superblock: &Superblock) -> Option<i32> {
 
 /// True if the fast-commit area starts with a record for the transaction `end` or a later one.
 ///
-/// Format: as above, "Fast commits": records of tag and length (16 bits each, observed to be little-endian);
-/// the first is the head, with 4 bytes of features and 4 bytes of the transaction that it goes with. An older
-/// transaction made the area obsolete.
+/// Format: as above, "Fast commits": records of tag and length (16 bits each, observed to be
+/// little-endian); the first is the head, with 4 bytes of features and 4 bytes of the transaction
+/// that it goes with. An older transaction made the area obsolete.
 fn has_fast_commits(log: &dyn LogBlocks, superblock: &Superblock, end: Sequence) -> Result<bool> {
     let Some(start) = superblock.fast_commit_start.filter(|&start| start < log.block_count())
     else {

@@ -1,8 +1,9 @@
 //! One walk over the log that finds its end, the blocks to replay and the blocks that are revoked.
 //!
-//! The document describes three passes. They are one here, because only the last copy of a block counts: a
-//! block is written once, from its last copy, unless a transaction at least as new as that copy revokes it.
-//! What a transaction says counts only once its commit block has been seen and every checksum was right.
+//! The document describes three passes. They are one here, because only the last copy of a block
+//! counts: a block is written once, from its last copy, unless a transaction at least as new as
+//! that copy revokes it. What a transaction says counts only once its commit block has been seen
+//! and every checksum was right.
 
 use super::block::{self, Commit, Header, Kind};
 use super::superblock::{JournalChecksum, Superblock};
@@ -14,8 +15,8 @@ use std::collections::BTreeMap;
 
 /// Bound on the revocation records of one log.
 const REVOKED_MAX: usize = 1024 * 1024;
-/// Bound on the blocks that are searched for a later transaction behind a damaged one: the largest log that
-/// mke2fs makes by itself, 1 GiB in blocks of 4 KiB.
+/// Bound on the blocks that are searched for a later transaction behind a damaged one: the largest
+/// log that mke2fs makes by itself, 1 GiB in blocks of 4 KiB.
 const LATER_SEARCH_BLOCKS_MAX: u32 = 262_144;
 
 /// The last copy of a block in the log.

@@ -48,26 +48,26 @@ pub enum JournalChecksum {
 
 /// The journal superblock.
 ///
-/// Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Journal (jbd2)", table
-/// `journal_superblock_s`. 1024 bytes, **big-endian**, unlike the rest of ext4.
+/// Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Journal (jbd2)",
+/// table `journal_superblock_s`. 1024 bytes, **big-endian**, unlike the rest of ext4.
 ///
-/// | offset | size | spec                 | here               | valid when                            |
-/// |-------:|-----:|----------------------|--------------------|---------------------------------------|
-/// |    0x0 |    4 | h_magic              | (checked)          | equals [`JOURNAL_MAGIC`]              |
-/// |    0x4 |    4 | h_blocktype          | (checked)          | 3 (v1, no features) or 4 (v2)         |
-/// |    0xC |    4 | s_blocksize          | (checked)          | the block size of the file system     |
-/// |   0x10 |    4 | s_maxlen             | last, fast_commit  | at most the blocks of the journal     |
-/// |   0x14 |    4 | s_first              | first              | 1.. < last                            |
-/// |   0x18 |    4 | s_sequence           | sequence           | any; wraps                            |
-/// |   0x1C |    4 | s_start              | start              | 0, or first..last                     |
-/// |   0x20 |    4 | s_errno              | errno              | 0 unless the journal was aborted      |
-/// |   0x24 |    4 | s_feature_compat     | checksum           | unknown bits are harmless             |
-/// |   0x28 |    4 | s_feature_incompat   | the flags          | no unknown bit                        |
-/// |   0x2C |    4 | s_feature_ro_compat  | (checked)          | no bit                                |
-/// |   0x30 |   16 | s_uuid               | checksum_seed      | any                                   |
-/// |   0x50 |    1 | s_checksum_type      | (checked)          | 4 (CRC-32C) with v2 and v3            |
-/// |   0x54 |    4 | s_num_fc_blks        | fast_commit        | observed; newer than the document     |
-/// |   0xFC |    4 | s_checksum           | (checked)          | CRC-32C of the 1024 bytes, this as 0  |
+/// | offset | size | spec                | here              | valid when                    |
+/// |-------:|-----:|---------------------|-------------------|-------------------------------|
+/// |    0x0 |    4 | h_magic             | (checked)         | equals [`JOURNAL_MAGIC`]      |
+/// |    0x4 |    4 | h_blocktype         | (checked)         | 3 (v1, no features) or 4 (v2) |
+/// |    0xC |    4 | s_blocksize         | (checked)         | block size of the file system |
+/// |   0x10 |    4 | s_maxlen            | last, fast_commit | at most those of the journal  |
+/// |   0x14 |    4 | s_first             | first             | 1.. < last                    |
+/// |   0x18 |    4 | s_sequence          | sequence          | any; wraps                    |
+/// |   0x1C |    4 | s_start             | start             | 0, or first..last             |
+/// |   0x20 |    4 | s_errno             | errno             | 0 unless it was aborted       |
+/// |   0x24 |    4 | s_feature_compat    | checksum          | unknown bits are harmless     |
+/// |   0x28 |    4 | s_feature_incompat  | the flags         | no unknown bit                |
+/// |   0x2C |    4 | s_feature_ro_compat | (checked)         | no bit                        |
+/// |   0x30 |   16 | s_uuid              | checksum_seed     | any                           |
+/// |   0x50 |    1 | s_checksum_type     | (checked)         | 4 (CRC-32C) with v2 and v3    |
+/// |   0x54 |    4 | s_num_fc_blks       | fast_commit       | observed, newer than document |
+/// |   0xFC |    4 | s_checksum          | (checked)         | CRC-32C of all, this as 0     |
 #[derive(Debug, Clone)]
 pub(super) struct Superblock {
     bytes: Vec<u8>,
@@ -229,8 +229,8 @@ fn check_checksum(bytes: &[u8]) -> Result<()> {
 
 /// End of the log proper, and start of the fast-commit area behind it.
 ///
-/// Observed: the log ends `s_num_fc_blks` blocks before the journal does, and the area starts one block
-/// behind that end.
+/// Observed: the log ends `s_num_fc_blks` blocks before the journal does, and the area starts one
+/// block behind that end.
 fn log_end(bytes: &[u8], block_count: u32, has_fast_commit: bool) -> Result<(u32, Option<u32>)> {
     let len = be_u32(bytes, 0x10)?;
     if len > block_count {

@@ -1,13 +1,13 @@
 //! Quota: what users, groups and projects use, kept right in the hidden quota files.
 //!
-//! Format: "Disk quota system for Linux" (quotadoc of the quota tools), section "V0 quota format", in its
-//! second revision (entries of 72 bytes); checked against what mke2fs writes and e2fsck accepts. A quota file
-//! consists of blocks of 1 KiB: block 0 is the header, block 1 the root of a tree with 4 levels of 256
-//! numbers each (one byte of the id per level, the highest first), at whose ends stand data blocks with up to
-//! 14 entries each. Everything is little-endian.
+//! Format: "Disk quota system for Linux" (quotadoc of the quota tools), section "V0 quota format",
+//! in its second revision (entries of 72 bytes); checked against what mke2fs writes and e2fsck
+//! accepts. A quota file consists of blocks of 1 KiB: block 0 is the header, block 1 the root of a
+//! tree with 4 levels of 256 numbers each (one byte of the id per level, the highest first), at
+//! whose ends stand data blocks with up to 14 entries each. Everything is little-endian.
 //!
-//! Not handled: limits and grace times are kept as they are. As root we may exceed them, as root may in a
-//! running system; a grace period starts when the running system next looks.
+//! Not handled: limits and grace times are kept as they are. As root we may exceed them, as root
+//! may in a running system; a grace period starts when the running system next looks.
 
 mod tree;
 
@@ -148,7 +148,8 @@ pub fn usage(file: &dyn QuotaBlocks, kind: QuotaKind, id: u32) -> Result<Usage> 
 /// An entry that falls to zero stays, which is what a file with limits has, too.
 ///
 /// # Errors
-/// * `Refused` - the file counts less than what is taken away ([`Refusal::NeedsCheck`]), or it cannot grow.
+/// * `Refused` - the file counts less than what is taken away ([`Refusal::NeedsCheck`]), or it
+///   cannot grow.
 /// * `Corrupt`, `Io`.
 pub fn change_usage(
     file: &mut dyn QuotaBlocks,

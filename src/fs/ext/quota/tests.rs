@@ -1,6 +1,7 @@
 //! Quota files in memory, and one that mke2fs made.
 
 use super::*;
+use crate::fs::ext::testing::Image;
 use std::collections::BTreeMap;
 
 #[derive(Clone)]
@@ -121,4 +122,66 @@ fn damage_is_named() {
     bad.bytes[free_entry * QUOTA_BLOCK_BYTES + 8] = 9;
     let error = change_usage(&mut bad, kind, 6, plus(1, 1)).unwrap_err();
     assert!(error.to_string().ends_with("counts 9 entries, has 1"), "{error}");
+}
+
+/// The quota file of `inode` in an image, its size raised to whole blocks of the file system.
+fn load(image: &Image, inode: u32) -> MemoryQuota {
+    let size_bytes = 8192;
+    image.debugfs(&format!("sif <{inode}> size {size_bytes}\n"));
+    let image_bytes = image.bytes();
+    let mut bytes = Vec::new();
+    for block in image.blocks_of(inode) {
+        let at = block as usize * 4096;
+        bytes.extend_from_slice(&image_bytes[at..at + 4096]);
+    }
+    assert_eq!(bytes.len(), size_bytes);
+    MemoryQuota { bytes, blocks_max: 8 }
+}
+
+fn store(image: &Image, inode: u32, file: &MemoryQuota) {
+    let mut bytes = image.bytes();
+    for (block, content) in image.blocks_of(inode).into_iter().zip(file.bytes.chunks(4096)) {
+        let at = block as usize * 4096;
+        bytes[at..at + 4096].copy_from_slice(content);
+    }
+    image.store(&bytes);
+}
+
+/// e2fsck accepts the tree with our new entries, and counts what we count.
+#[test]
+fn quota_files_of_mke2fs_are_changed_to_the_liking_of_e2fsck() {
+    let arguments =
+        ["-t", "ext4", "-O", "quota,project", "-E", "quotatype=usrquota:grpquota:prjquota"];
+    for (kind, inode, field) in [
+        (QuotaKind::User, 3, "uid"),
+        (QuotaKind::Group, 4, "gid"),
+        (QuotaKind::Project, 12, "projid"),
+    ] {
+        let image = Image::make(4096, &arguments);
+        image.debugfs("mkdir d\n");
+        let mut file = load(&image, inode);
+        let root = usage(&file, kind, 0).unwrap();
+        assert_eq!(
+            root,
+            Usage { space_bytes: 20_480, inode_count: 2 },
+            "{kind}: what mke2fs counted"
+        );
+        // The new directory is counted for the new id, which needs two tree blocks and an entry.
+        image.debugfs(&format!("sif d {field} 70000\n"));
+        assert_ne!(image.checked().0, 0, "{kind}: the checker must complain before");
+        change_usage(&mut file, kind, 70_000, plus(4096, 1)).unwrap();
+        store(&image, inode, &file);
+        for (other, inode) in
+            [(QuotaKind::User, 3), (QuotaKind::Group, 4), (QuotaKind::Project, 12)]
+        {
+            if other != kind {
+                let mut file = load(&image, inode);
+                change_usage(&mut file, other, 0, plus(4096, 1)).unwrap();
+                store(&image, inode, &file);
+            }
+        }
+        let (status, text) = image.checked();
+        assert_eq!(status, 0, "{kind}: {text}");
+        assert!(!text.contains("QUOTA"), "{kind}: {text}");
+    }
 }

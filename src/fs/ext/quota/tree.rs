@@ -17,13 +17,13 @@ const ENTRIES: u16 = 14;
 
 /// The header in block 0.
 ///
-/// | offset | size | spec           | here       | valid when                                        |
-/// |-------:|-----:|----------------|------------|---------------------------------------------------|
-/// |    0x0 |    4 | dqh_magic      | (checked)  | that of the kind                                  |
-/// |    0x4 |    4 | dqh_version    | (checked)  | 1                                                 |
-/// |   0x14 |    4 | dqi_blocks     | blocks     | 2.. up to the blocks of the file                  |
-/// |   0x18 |    4 | dqi_free_blk   | free_block | 0, or the first block of the list of free blocks  |
-/// |   0x1C |    4 | dqi_free_entry | free_entry | 0, or the first data block with a free entry      |
+/// | offset | size | spec           | here       | valid when                        |
+/// |-------:|-----:|----------------|------------|-----------------------------------|
+/// |    0x0 |    4 | dqh_magic      | (checked)  | that of the kind                  |
+/// |    0x4 |    4 | dqh_version    | (checked)  | 1                                 |
+/// |   0x14 |    4 | dqi_blocks     | blocks     | 2.. up to the blocks of the file  |
+/// |   0x18 |    4 | dqi_free_blk   | free_block | 0, or the first free block        |
+/// |   0x1C |    4 | dqi_free_entry | free_entry | 0, or the first with a free entry |
 pub(super) struct Header {
     kind: QuotaKind,
     bytes: Vec<u8>,
@@ -188,13 +188,13 @@ fn take_slot(file: &mut dyn QuotaBlocks, header: &mut Header, id: u32) -> Result
 ///
 /// An entry:
 ///
-/// | offset | size | spec           | here                | valid when                                 |
-/// |-------:|-----:|----------------|---------------------|--------------------------------------------|
-/// |    0x0 |    4 | dqb_id         | id                  | any                                        |
-/// |   0x18 |    8 | dqb_curinodes  | usage.inode_count   | any                                        |
-/// |   0x30 |    8 | dqb_curspace   | usage.space_bytes   | any                                        |
-/// |   0x40 |    8 | dqb_itime      | (mark)              | 1 keeps an empty entry of id 0 from being  |
-/// |        |      |                |                     | all zeros                                  |
+/// | offset | size | spec          | here              | valid when                     |
+/// |-------:|-----:|---------------|-------------------|--------------------------------|
+/// |    0x0 |    4 | dqb_id        | id                | any                            |
+/// |   0x18 |    8 | dqb_curinodes | usage.inode_count | any                            |
+/// |   0x30 |    8 | dqb_curspace  | usage.space_bytes | any                            |
+/// |   0x40 |    8 | dqb_itime     | (mark)            | 1 keeps an empty entry of id 0 |
+/// |        |      |               |                   | from being all zeros           |
 pub(super) struct Data {
     kind: QuotaKind,
     block: u32,
