@@ -10,6 +10,10 @@
 
 pub(crate) mod block;
 pub(crate) mod inline;
+#[cfg(test)]
+pub(crate) mod memory;
+#[cfg(test)]
+mod oracle_tests;
 pub(crate) mod region;
 
 use super::htree;

@@ -299,4 +299,6 @@ impl From<XattrDefect> for Error {
 }
 
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod tests;
