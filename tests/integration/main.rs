@@ -20,5 +20,7 @@
 
 mod harness;
 mod layout;
+
 mod patch_files;
+mod reader;
 mod support;

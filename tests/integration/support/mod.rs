@@ -4,9 +4,14 @@
 pub(crate) mod digest;
 pub(crate) mod image;
 pub(crate) mod jbd2;
+pub(crate) mod model;
 pub(crate) mod oracle;
+pub(crate) mod populated;
 pub(crate) mod regain;
+pub(crate) mod rng;
 pub(crate) mod root;
 pub(crate) mod scratch;
+pub(crate) mod shapes;
+pub(crate) mod structures;
 pub(crate) mod tools;
 pub(crate) mod tree;

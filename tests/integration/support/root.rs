@@ -10,10 +10,10 @@ pub(crate) const USER_ID: u32 = 1000;
 pub(crate) const KEY_FILE: &str = "/home/admin/.ssh/authorized_keys";
 /// The key that is already there.
 pub(crate) const OLD_KEY: &str = "ssh-ed25519 \
-    AAAAC3NzaC1lZDI1NTE5AAAAIGuW2JpJ0MeKoJ0DQ2VAFZAVbG/JCG9Bdk3t2WJr3HOu old@laptop\n";
+    AAAAC3NzaC1lZDI1NTE5AAAAIDndab5Ko/JSbtDa2rdnRbF5nDsHRL/VBqbT0ndS4He/ old@laptop\n";
 /// The key that gets added.
 pub(crate) const NEW_KEY: &str = "ssh-ed25519 \
-    AAAAC3NzaC1lZDI1NTE5AAAAIB8Gw5nJrQ3Gx6WJZc0cNmRzDq4bL2fV1XhQ9uYk7TtE rescue@bench\n";
+    AAAAC3NzaC1lZDI1NTE5AAAAIDwnFgEwTVS7pB55Xd/swnAa51YOfhMtx193ubo3NBzK rescue@bench\n";
 
 /// A root without any `.ssh`.
 pub(crate) fn bare() -> Nodes {

@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debugfs", "e2fsprogs"),
     ("dumpe2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("fdisk", "fdisk"),
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
