@@ -1,6 +1,52 @@
 //! `regain` gets people back into machines they are locked out of, from the root disk alone.
 //!
-//! Placeholder until the layers stand; see below.
+//! # What it promises, in this order
+//!
+//! 1. **It never makes things worse.** A volume is edited completely and correctly, or not at all; whatever
+//!    happens in between, one command finishes or takes back the edit, to the bit.
+//! 2. **It never lies.** What is called accepted, sshd on that volume will accept; what could not be decided
+//!    is called unknown.
+//! 3. **It touches nothing but what it said.** The plan names every file, the patch names every byte.
+//! 4. **It trusts nothing on the volume**, which may be damaged, and may be hostile.
+//! 5. **It needs nothing**: no privileges for images, no kernel driver, no network, no other program.
+//! 6. **It is fast.** The cost follows the size of the edit, not of the volume.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  read    target -> image -> disk -> volume -> fs -> guest -> action        bytes become meaning
+//!  write   action -> fs (edit) -> overlay -> patch -> target                 meaning becomes bytes
+//! ```
+//!
+//! The two ways meet only in [`disk::overlay`]: file-system code reads through it and writes into it, and
+//! believes that it edits a disk. Nothing reaches a target until the finished overlay has been verified by
+//! readers that did not make it, has become a [`patch`], and its undo record is durable.
+//!
+//! # Layers
+//!
+//! | module      | what it knows                                                       | uses                  |
+//! |-------------|---------------------------------------------------------------------|-----------------------|
+//! | [`cli`]     | arguments, questions, text; the only code that prints               | everything            |
+//! | [`report`]  | the JSON contract: plain data                                       | bytes, error          |
+//! | [`session`] | composes: target, volumes, overlays, action, verification, patch    | all below             |
+//! | [`action`]  | what to change: check, plan, edit                                   | login, guest, fs      |
+//! | [`patch`]   | bytes before and after: create, store, apply, undo                  | disk                  |
+//! | [`login`]   | would sshd on this volume accept this key?                          | guest, fs             |
+//! | [`guest`]   | who lives here: distribution, users, agents                         | fs                    |
+//! | [`fs`]      | file systems: ext2, ext3, ext4; probing the others                  | volume, disk          |
+//! | [`volume`]  | partition tables                                                    | disk                  |
+//! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
+//! | [`disk`]    | address spaces: file, window, cache, overlay                        | bytes, error          |
+//! | [`bytes`]   | fields, checked arithmetic, checksums, text; pure                   | error                 |
+//! | [`error`]   | kinds of failure, with what and where                               |                       |
+//!
+//! # Vocabulary
+//!
+//! A *target* is what the user names: an image file or a block device. A *disk* is the address space inside,
+//! a *volume* one partition of it or all of it. An *edit* is made on an *overlay*; its *changed runs*, each with
+//! the bytes before and after, are a *patch*. The patch, made durable before the first write, is the *undo
+//! record*. A *plan* is the list of file changes of an *action*; a *finding* is one statement of the login
+//! rules, with the number of its rule. *Refused* means: it could be done, but must not be.
 #![cfg_attr(
     test,
     allow(
@@ -15,9 +61,12 @@
 )]
 
 pub mod bytes;
+pub mod cli;
 pub mod disk;
 pub mod error;
 pub mod fs;
 pub mod image;
 pub mod patch;
+pub mod report;
+pub mod session;
 pub mod volume;

@@ -1,0 +1,144 @@
+//! `regain apply` and `regain undo`: the two directions of a patch.
+
+use super::args::{Apply, Undo};
+use super::commit::{self, Way, commit, describe, state_name};
+use super::human::{self, add, count};
+use super::output::{Outcome, Ui};
+use super::{confirm, show, target};
+use crate::bytes::arith::len_u64;
+use crate::image::Image;
+use crate::patch::{self, Patch, State};
+use crate::report::change::Io;
+use crate::report::patch::Applied;
+use std::path::Path;
+
+/// Runs `apply`.
+pub(crate) fn apply(ui: &Ui, args: &Apply) -> Outcome {
+    let patch = patch::load(&args.patch)?;
+    let image = target::open_image(&args.target)?;
+    let undo_path = commit::undo_path(&args.commit, &args.target.target)?;
+    let job = Job { ui, patch: &patch, image: &image, way: Way::Apply };
+    job.run(undo_path.as_deref(), args.commit.yes)
+}
+
+/// Runs `undo`.
+pub(crate) fn undo(ui: &Ui, args: &Undo) -> Outcome {
+    let patch = patch::load(&args.patch)?;
+    let image = target::open_image(&args.target)?;
+    let job = Job { ui, patch: &patch, image: &image, way: Way::Undo };
+    job.run(None, args.yes)
+}
+
+/// One patch on its way to one target.
+struct Job<'a> {
+    ui: &'a Ui,
+    patch: &'a Patch,
+    image: &'a Image,
+    way: Way,
+}
+
+impl Job<'_> {
+    fn run(&self, undo_path: Option<&Path>, has_yes: bool) -> Outcome {
+        let report_target = target::report_image(self.image);
+        let result = self.result(undo_path, has_yes).map_err(|mut failure| {
+            failure.target.get_or_insert_with(|| report_target.clone());
+            failure
+        })?;
+        let name = match self.way {
+            Way::Apply => "apply",
+            Way::Undo => "undo",
+        };
+        self.ui.finish(name, &report_target, &result, || self.text(&result))?;
+        Ok(())
+    }
+
+    fn result(&self, undo_path: Option<&Path>, has_yes: bool) -> Outcome<Applied> {
+        let found = patch::state(self.patch, self.image.disk.as_ref())?;
+        let done = match self.way {
+            Way::Apply => State::Applied,
+            Way::Undo => State::Unapplied,
+        };
+        if found == done {
+            return Ok(self.report(found, None, Io::default()));
+        }
+        if matches!(found, State::Partial { .. }) {
+            self.ui.warn(&format!("found an {}", describe(found)));
+        }
+        if !matches!(found, State::Foreign { .. }) {
+            confirm::ask(self.ui, &self.question(undo_path), has_yes)?;
+        }
+        let done = commit(self.ui, self.image, self.patch, self.way, undo_path)?;
+        let bytes_read = self.image.disk.bytes_read().saturating_add(done.bytes_read);
+        let io = Io { bytes_read, bytes_written: done.bytes_written };
+        Ok(self.report(done.found, done.undo_file.as_deref(), io))
+    }
+
+    fn report(&self, found: State, undo_file: Option<&Path>, io: Io) -> Applied {
+        Applied {
+            changed: io.bytes_written > 0,
+            state_before: state_name(found),
+            state_after: match self.way {
+                Way::Apply => "applied",
+                Way::Undo => "unapplied",
+            },
+            patch: crate::report::change::Patch {
+                bytes_changed: self.patch.bytes_changed(),
+                runs: len_u64(self.patch.runs().len()),
+                path: None,
+            },
+            undo_file: undo_file.map(super::shown),
+            undo_command: undo_file.map(|path| commit::undo_command(path, self.image)),
+            io,
+        }
+    }
+
+    fn question(&self, undo_path: Option<&Path>) -> String {
+        let verb = match self.way {
+            Way::Apply => "apply",
+            Way::Undo => "take back",
+        };
+        let mut text = format!(
+            "About to {verb} \"{}\" of {} on {}:\n",
+            self.patch.description().command,
+            self.patch.description().created,
+            super::shown(&self.image.path)
+        );
+        for note in &self.patch.description().files {
+            text.push_str(&show::note_line(note));
+        }
+        add(
+            &mut text,
+            format_args!(
+                "  {} in {}\n",
+                count(self.patch.bytes_changed(), "byte"),
+                count(len_u64(self.patch.runs().len()), "range")
+            ),
+        );
+        if let Some(path) = undo_path {
+            add(&mut text, format_args!("  undo file: {}\n", super::shown(path)));
+        }
+        text
+    }
+
+    fn text(&self, result: &Applied) -> String {
+        let name = super::shown(&self.image.path);
+        if !result.changed {
+            return format!("nothing to do: {name} is already as wanted\n");
+        }
+        let mut text = match self.way {
+            Way::Apply => format!("applied to {name}"),
+            Way::Undo => format!("undone: {name} is as it was before"),
+        };
+        add(
+            &mut text,
+            format_args!(
+                " ({} written, read back and compared)\n",
+                human::size(result.io.bytes_written)
+            ),
+        );
+        if let Some(command) = &result.undo_command {
+            add(&mut text, format_args!("undo with: {command}\n"));
+        }
+        text
+    }
+}

@@ -1,0 +1,420 @@
+//! The command line: types for clap, in the order in which help shows them.
+//!
+//! The first sentence of every option stands alone in `-h`; examples are in the long help of each command.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Gets you back into a machine from its detached root disk.
+///
+/// regain edits an offline root volume in place, through its own file-system code: no mount, no root for
+/// images, no other program. Every edit is one transaction, is verified by an independent reader before
+/// the first write, and can be undone to the last bit.
+#[derive(Debug, Parser)]
+#[command(
+    name = "regain",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Try `regain demo` first: it rescues a built-in disk and shows each step.",
+    after_long_help = "EXAMPLES
+  regain inspect disk.img                          what is on it, who can log in
+  regain key add disk.img --key id_ed25519.pub     let the default user in with this key
+  regain undo regain-undo-...patch disk.img        take that back, to the last bit
+  regain demo                                      the whole story on a built-in disk
+
+EXIT STATUS
+  0  done, or nothing needed doing
+  1  input/output or internal failure
+  2  usage
+  3  nothing to act on, or more than one candidate: choose with --user or --volume
+  4  refused: unsafe to edit, or the key would not be accepted
+  5  corrupt, unsupported, or over a limit
+  6  the patch does not belong to this target or to its present state"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// Print exactly one JSON document on standard output, on success and on failure
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say less on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more on standard error
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: When,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Inspect(Inspect),
+    #[command(subcommand)]
+    Key(Key),
+    Show(Show),
+    Apply(Apply),
+    Undo(Undo),
+    UserData(UserData),
+    Demo(Demo),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Lists and adds SSH keys on a volume.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    List(KeyList),
+    Add(KeyAdd),
+}
+
+/// What a command acts on.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TargetArgs {
+    /// Disk image, or block device (a whole disk or one partition)
+    ///
+    /// The format is told from the content, never from the name. A device is opened exclusively before
+    /// anything is written, so a mounted one is refused.
+    #[arg(value_name = "TARGET", value_hint = ValueHint::FilePath)]
+    pub(crate) target: PathBuf,
+    /// Container format, instead of the detected one
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+/// Which volume of the target.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VolumeArg {
+    /// Volume to use when several hold a system: partition number, file-system UUID, or LABEL
+    #[arg(long, value_name = "ID")]
+    pub(crate) volume: Option<String>,
+}
+
+/// Shows what is on a disk, who can log in, and every way back in.
+///
+/// Shows partitions, file systems and their health, the operating system, its users with their keys, and
+/// what would be refused and why. Writes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain inspect disk.img
+  regain inspect /dev/nvme1n1 --json | jq '.result.systems[0].users'")]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+}
+
+/// Lists every authorized key on a volume.
+///
+/// Shows user, file, line, type, bits, SHA-256 fingerprint, comment and options of every key in the files
+/// that sshd on this volume would read. Writes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain key list disk.img
+  regain key list disk.img --user admin --json")]
+pub(crate) struct KeyList {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    /// Only the keys of this user; may be repeated
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Vec<String>,
+}
+
+/// Adds public keys for a user, so that this user can log in again.
+///
+/// Plans the edit in memory, lets an independent reader verify it, shows what would be written and asks.
+/// Then the undo file is made durable, the changed bytes are written, synced, read back and compared.
+/// Running it a second time changes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain key add disk.img --key id_ed25519.pub
+      the one default user, by the rules of the distribution; asks before writing
+  regain key add /dev/xvdf --user admin --key new.pub --yes
+      a named user on a device, without a question
+  regain key add disk.img --generate-key ./rescue_key
+      makes a key pair first
+  regain key add disk.img --key k.pub --patch-out add.patch
+      writes a patch to look at with `regain show` and apply with `regain apply`")]
+pub(crate) struct KeyAdd {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+    #[command(flatten)]
+    pub(crate) who: WhoArgs,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// The keys to add.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Keys")]
+pub(crate) struct KeyArgs {
+    /// Public key file; `-` is standard input; may be repeated
+    ///
+    /// OpenSSH lines, RFC 4716, or PEM/PKCS#8. A private key is accepted only if its public half can be
+    /// read without a passphrase; it is never stored or printed, and a warning says so.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        required_unless_present = "generate_key"
+    )]
+    pub(crate) key: Vec<PathBuf>,
+    /// Make a new key pair, write the private key to PATH (mode 0600), and add its public half
+    ///
+    /// PATH is never overwritten. The public half is also written to PATH.pub.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) generate_key: Option<PathBuf>,
+    /// Type of the new key pair
+    #[arg(long, value_enum, value_name = "TYPE", requires = "generate_key", default_value_t)]
+    pub(crate) key_type: KeyType,
+    /// authorized_keys options for the added lines, as in `from="10.0.0.0/8"`
+    #[arg(long, value_name = "STR")]
+    pub(crate) options: Option<String>,
+}
+
+/// Type of a new key pair.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyType {
+    /// Ed25519
+    #[default]
+    Ed25519,
+    /// RSA with 4096 bits, for sshd before 6.5
+    Rsa,
+}
+
+/// The users to let in.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Users")]
+pub(crate) struct WhoArgs {
+    /// User to let in; may be repeated; default: the one default user of the system
+    #[arg(long, value_name = "USER", conflicts_with = "all_users")]
+    pub(crate) user: Vec<String>,
+    /// Every user who could log in
+    #[arg(long)]
+    pub(crate) all_users: bool,
+    /// Also repair what would keep sshd from accepting the key; each repair is listed in the plan
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Add the key although sshd would not accept it
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// How to write.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Writing")]
+pub(crate) struct WriteArgs {
+    /// Show the plan; open nothing for writing
+    #[arg(long, conflicts_with_all = ["patch_out", "generate_key"])]
+    pub(crate) dry_run: bool,
+    /// Write the patch to FILE instead of applying it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) patch_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) commit: CommitArgs,
+    /// Fix the clock (at SOURCE_DATE_EPOCH, if set), so that equal input gives equal bytes
+    #[arg(long)]
+    pub(crate) reproducible: bool,
+}
+
+/// Undo file and confirmation.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Writing")]
+pub(crate) struct CommitArgs {
+    /// Where the undo file goes; never overwritten
+    ///
+    /// Default: `regain-undo-<UTC time>-<target name>.patch` in the current directory.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) undo_file: Option<PathBuf>,
+    /// Keep no undo file (for throw-away images)
+    #[arg(long, conflicts_with = "undo_file")]
+    pub(crate) no_undo: bool,
+    /// Ask no question; needed when standard input is no terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// Explains a patch: which files it changes, and which bytes.
+///
+/// Writes nothing, and needs no target. Undo files are patches, too.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain key add disk.img --key k.pub --patch-out add.patch
+  regain show add.patch")]
+pub(crate) struct Show {
+    /// Patch or undo file
+    #[arg(value_name = "PATCH", value_hint = ValueHint::FilePath)]
+    pub(crate) patch: PathBuf,
+}
+
+/// Applies a patch made with --patch-out.
+///
+/// Only the target it was made for, in the state it was made from, is accepted; an interrupted run is
+/// completed.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain apply add.patch disk.img
+  regain apply add.patch /dev/xvdf --yes --undo-file add.undo")]
+pub(crate) struct Apply {
+    /// Patch file
+    #[arg(value_name = "PATCH", value_hint = ValueHint::FilePath)]
+    pub(crate) patch: PathBuf,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) commit: CommitArgs,
+}
+
+/// Puts back the bytes from before; also takes back an interrupted run.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain undo regain-undo-20260102T030405Z-disk.img.patch disk.img")]
+pub(crate) struct Undo {
+    /// Undo file, or patch
+    #[arg(value_name = "PATCH", value_hint = ValueHint::FilePath)]
+    pub(crate) patch: PathBuf,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Ask no question; needed when standard input is no terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// Prints the cloud-init document that adds a key at the next start.
+///
+/// For a machine whose volume cannot be detached: stop it, set this as its user data, start it. Works
+/// only where cloud-init is installed, enabled and reads user data, and only once per volume. The old
+/// keys keep working. Remove the user data afterwards.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain user-data --key id_ed25519.pub --user ec2-user > user-data.txt")]
+pub(crate) struct UserData {
+    /// Public key file; `-` is standard input; may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required = true)]
+    pub(crate) key: Vec<PathBuf>,
+    /// User to let in
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: String,
+}
+
+/// Rescues a built-in root disk, and shows each step.
+///
+/// Unpacks a small root disk under DIR, locks its user out, gets back in with a new key, verifies it, and
+/// takes it all back. Needs no other program and no privileges. Writes only under DIR.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain demo
+  regain demo ./playground")]
+pub(crate) struct Demo {
+    /// Where to work; default: a new temporary directory
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Prints a completion script for a shell.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain completions bash > /etc/bash_completion.d/regain
+  regain completions zsh > ~/.zfunc/_regain")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Writes the manual pages into a directory.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain man /usr/local/share/man/man1")]
+pub(crate) struct Man {
+    /// An existing directory
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: PathBuf,
+}
+
+impl Command {
+    /// The name that JSON documents carry, as in "key add".
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Inspect(_) => "inspect",
+            Self::Key(Key::List(_)) => "key list",
+            Self::Key(Key::Add(_)) => "key add",
+            Self::Show(_) => "show",
+            Self::Apply(_) => "apply",
+            Self::Undo(_) => "undo",
+            Self::UserData(_) => "user-data",
+            Self::Demo(_) => "demo",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+
+    /// The target as it was given, for reports of failures.
+    pub(crate) fn target(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Inspect(args) => Some(&args.target.target),
+            Self::Key(Key::List(args)) => Some(&args.target.target),
+            Self::Key(Key::Add(args)) => Some(&args.target.target),
+            Self::Apply(args) => Some(&args.target.target),
+            Self::Undo(args) => Some(&args.target.target),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every help text, short and long, of every visible command fits a terminal of 100 columns.
+    #[test]
+    fn help_lines_fit() {
+        fn check(mut command: clap::Command) {
+            for help in [command.render_help(), command.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+                }
+            }
+            for sub in command.get_subcommands().cloned() {
+                check(sub);
+            }
+        }
+        check(Cli::command().term_width(100));
+    }
+}

@@ -1,0 +1,167 @@
+//! The one way from a patch to a target: hold it, compare, make the undo record durable, write, read back.
+
+use super::args::CommitArgs;
+use super::hints::shell_word;
+use super::host_file;
+use super::output::{Failure, Outcome, Ui};
+use super::progress::Progress;
+use crate::error::Error;
+use crate::image::Image;
+use crate::image::writable::{self, WritableImage};
+use crate::patch::{self, DurableUndo, Patch, State};
+use crate::session::clock;
+use std::path::{Path, PathBuf};
+
+/// Default names that are tried before giving up, for runs within one second.
+const NAMES_MAX: u32 = 100;
+
+/// Which way a patch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Apply,
+    Undo,
+}
+
+/// A target that holds the wanted bytes.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// The state that was found.
+    pub(super) found: State,
+    pub(super) bytes_read: u64,
+    pub(super) bytes_written: u64,
+    pub(super) undo_file: Option<PathBuf>,
+}
+
+/// Where the undo record will be; none if it is not wanted. Refuses a name that is taken.
+pub(super) fn undo_path(args: &CommitArgs, target: &Path) -> Outcome<Option<PathBuf>> {
+    if args.no_undo {
+        return Ok(None);
+    }
+    if let Some(path) = &args.undo_file {
+        host_file::check_absent(path)?;
+        return Ok(Some(path.clone()));
+    }
+    let name = target.file_name().unwrap_or(target.as_os_str()).to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
+    let name: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(100).collect();
+    let time = clock::utc_compact(clock::now());
+    let names = (1..=NAMES_MAX).map(|number| match number {
+        1 => format!("regain-undo-{time}-{name}.patch"),
+        _ => format!("regain-undo-{time}-{name}-{number}.patch"),
+    });
+    let mut free = names.map(PathBuf::from).filter(|path| host_file::check_absent(path).is_ok());
+    match free.next() {
+        Some(path) => Ok(Some(path)),
+        None => Err(Error::usage("every default name is taken: use --undo-file").into()),
+    }
+}
+
+/// Takes the target of `image` to one side of `patch`. `undo_path` is where the record goes before the first
+/// write.
+pub(super) fn commit(
+    ui: &Ui,
+    image: &Image,
+    patch: &Patch,
+    way: Way,
+    undo_path: Option<&Path>,
+) -> Outcome<Committed> {
+    let mut medium = writable::open(image)?;
+    let found = patch::state_of_medium(patch, &medium)?;
+    check_not_foreign(found)?;
+    let record = store_undo(patch, found, undo_path)?;
+    let undo_file = record.path().map(Path::to_owned);
+    let bar = Progress::new(ui, "writing");
+    let mut progress = |done, total| bar.set(done, total);
+    let result = match way {
+        Way::Apply => patch::apply(patch, &mut medium, &record, &mut progress),
+        Way::Undo => patch::undo(patch, &mut medium, &mut progress),
+    };
+    match result {
+        Ok(outcome) => Ok(Committed {
+            found: outcome.found,
+            bytes_read: outcome.bytes_read,
+            bytes_written: outcome.bytes_written,
+            undo_file,
+        }),
+        Err(error) => Err(interrupted(error, image, patch, &medium, undo_file.as_deref())),
+    }
+}
+
+fn check_not_foreign(state: State) -> Outcome {
+    let State::Foreign { offset_bytes } = state else { return Ok(()) };
+    let what = format!(
+        "the patch does not fit this target: the sector at {offset_bytes:#x} holds neither what it \
+         held before the edit nor what it held after"
+    );
+    Err(Error::mismatch(what).into())
+}
+
+/// Makes the record durable; a target that needs no write needs none.
+fn store_undo(patch: &Patch, found: State, undo_path: Option<&Path>) -> Outcome<DurableUndo> {
+    match undo_path {
+        Some(path) if found != State::Applied => Ok(patch::store(patch, path)?),
+        _ => Ok(DurableUndo::waived()),
+    }
+}
+
+/// Says in which state a failed run left the target, and what finishes it or takes it back.
+fn interrupted(
+    error: Error,
+    image: &Image,
+    patch: &Patch,
+    medium: &WritableImage,
+    undo_file: Option<&Path>,
+) -> Box<Failure> {
+    let was_modified = error.target_modified();
+    let mut failure = Failure::from(error);
+    if !was_modified {
+        if let Some(path) = undo_file {
+            // It undoes nothing; an error here must not hide the one that is reported.
+            let _ = std::fs::remove_file(path);
+        }
+        return Box::new(failure);
+    }
+    failure.state = Some(match patch::state_of_medium(patch, medium) {
+        Ok(state) => format!("the target was modified: {}", describe(state)),
+        Err(_) => "the target was modified; its state cannot be read".to_owned(),
+    });
+    let target = shell_word(&super::shown(&image.path));
+    Box::new(match undo_file.map(|path| shell_word(&super::shown(path))) {
+        Some(path) => failure.hint(format!(
+            "finish it with `regain apply {path} {target}`, or take it back with `regain undo {path} \
+             {target}`"
+        )),
+        None => failure.hint("run the same command again with the patch that you have".to_owned()),
+    })
+}
+
+/// A state for people.
+pub(super) fn describe(state: State) -> String {
+    match state {
+        State::Unapplied => "every byte is as before the edit".to_owned(),
+        State::Applied => "every byte is as after the edit".to_owned(),
+        State::Partial { sectors_before, sectors_after } => format!(
+            "interrupted: {sectors_after} of {} sectors are written",
+            sectors_before.saturating_add(sectors_after)
+        ),
+        State::Foreign { offset_bytes } => {
+            format!("the sector at {offset_bytes:#x} belongs to neither side of the patch")
+        }
+    }
+}
+
+/// The JSON word for a state.
+pub(super) fn state_name(state: State) -> &'static str {
+    match state {
+        State::Unapplied => "unapplied",
+        State::Applied => "applied",
+        State::Partial { .. } => "partial",
+        State::Foreign { .. } => "foreign",
+    }
+}
+
+/// The command that takes a change back.
+pub(super) fn undo_command(undo_file: &Path, image: &Image) -> String {
+    let (file, target) = (super::shown(undo_file), super::shown(&image.path));
+    format!("regain undo {} {}", shell_word(&file), shell_word(&target))
+}

@@ -1,0 +1,151 @@
+//! One remedy sentence for every way to fail, with the next command to type where there is one.
+
+use crate::error::{Error, ErrorKind, Refusal};
+
+/// What to do about `error` of `command` on the target that was given as `target`.
+pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String {
+    let target = target.map_or_else(|| "TARGET".to_owned(), shell_word);
+    match error.kind() {
+        ErrorKind::Io(error) => io_hint(error),
+        ErrorKind::NotFound(_) => {
+            format!(
+                "`regain inspect {target}` shows the volumes, systems and users that were found"
+            )
+        }
+        ErrorKind::Ambiguous { what, .. } if what.contains("user") => {
+            "choose with --user NAME, or take all of them with --all-users".to_owned()
+        }
+        ErrorKind::Ambiguous { .. } => {
+            format!("choose with --volume ID; `regain inspect {target}` shows the volumes")
+        }
+        ErrorKind::Unsupported(_) if command == "inspect" => {
+            "`regain --help` shows which targets and commands this version knows".to_owned()
+        }
+        ErrorKind::Unsupported(_) => {
+            format!(
+                "`regain inspect {target}` shows what this version can edit, and why not the rest"
+            )
+        }
+        ErrorKind::Corrupt(_) if is_about_patch(command) => {
+            "get the patch file again from where it was made; this copy is damaged".to_owned()
+        }
+        ErrorKind::Corrupt(_) => format!(
+            "check a copy of the volume with its own checker (ext4: `e2fsck -f`), then run \
+             `regain inspect {target}` again"
+        ),
+        ErrorKind::Refused(refusal) => refusal_hint(refusal, &target),
+        ErrorKind::Mismatch(_) => {
+            "`regain show PATCH` says which target and which bytes the patch is for".to_owned()
+        }
+        ErrorKind::Limit { .. } => {
+            "nothing real is that large: look at the object that is named, or choose another volume"
+                .to_owned()
+        }
+        ErrorKind::Usage(_) if command.is_empty() => {
+            "`regain --help` shows the commands".to_owned()
+        }
+        ErrorKind::Usage(_) => format!("`regain {command} --help` explains the arguments"),
+    }
+}
+
+fn is_about_patch(command: &str) -> bool {
+    matches!(command, "show" | "apply" | "undo")
+}
+
+fn io_hint(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "check the path".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            "run it as a user who may open this file; block devices usually need root".to_owned()
+        }
+        std::io::ErrorKind::StorageFull => {
+            "make room, or put the undo file elsewhere with --undo-file FILE".to_owned()
+        }
+        _ => "check the medium and the kernel log (dmesg), then run the same command again"
+            .to_owned(),
+    }
+}
+
+fn refusal_hint(refusal: &Refusal, target: &str) -> String {
+    match refusal {
+        Refusal::DirtyLog { .. } => "start the machine and stop it cleanly, then try again (or let \
+             `e2fsck -f` replay the journal on a copy)"
+            .to_owned(),
+        Refusal::Hibernated => {
+            "resume the machine and shut it down completely, then try again".to_owned()
+        }
+        Refusal::Encrypted { .. } => {
+            "unlock it with its own tools first, and give regain the clear-text device".to_owned()
+        }
+        Refusal::InUse { .. } => {
+            "unmount it, or stop the virtual machine that uses it, then try again".to_owned()
+        }
+        Refusal::UnknownFeature { .. } | Refusal::NotWritable { .. } => format!(
+            "this version cannot edit it safely; `regain inspect {target}` shows the features, and \
+             `regain user-data` another way in"
+        ),
+        Refusal::NeedsCheck { .. } => {
+            "run `e2fsck -f` on a copy or snapshot of the volume, then try again".to_owned()
+        }
+        Refusal::ReadOnly { .. } => {
+            "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
+        }
+        Refusal::NoSpace { .. } => {
+            "free some room on the volume, or replace a key in place of adding one".to_owned()
+        }
+        Refusal::ProtectedFile { flag, .. } => format!(
+            "somebody set the {flag} flag on purpose: remove it with chattr inside the machine, or \
+             choose another user with --user"
+        ),
+        Refusal::UnsuitableFile { .. } => {
+            "look at that path on the volume; regain does not edit what it cannot understand".to_owned()
+        }
+        Refusal::WouldNotAccept { .. } => {
+            "add --fix to repair what is in the way, --user for another user, or --force to add the \
+             key all the same"
+                .to_owned()
+        }
+        Refusal::UnsuitableKey { .. } => {
+            "make a new key with `ssh-keygen -t ed25519`, or let regain make one with --generate-key"
+                .to_owned()
+        }
+        Refusal::FileExists { .. } => "choose another name, or move that file away".to_owned(),
+        Refusal::NotVerified { .. } => {
+            "please report this with the output of `regain inspect --json`; nothing was written".to_owned()
+        }
+        Refusal::NotConfirmed { .. } => {
+            "answer with y, or look first with --dry-run or --patch-out FILE".to_owned()
+        }
+    }
+}
+
+/// `text` as one word of a POSIX shell command line.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_words_survive_the_shell() {
+        for (text, word) in
+            [("disk.img", "disk.img"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(shell_word(text), word);
+        }
+    }
+
+    #[test]
+    fn hints_name_the_next_command() {
+        let error = Error::not_found("no system");
+        assert!(hint(&error, "key add", Some("a b.img")).contains("regain inspect 'a b.img'"));
+        let error = Error::usage("what");
+        assert!(hint(&error, "key add", None).contains("regain key add --help"));
+    }
+}

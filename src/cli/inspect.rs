@@ -1,0 +1,258 @@
+//! `regain inspect`: what is on a disk, who can log in, and every way back in.
+
+use super::args::Inspect;
+use super::hints::shell_word;
+use super::human::{self, Table, add};
+use super::output::{Outcome, Styles, Ui, styled};
+use super::{key_list, target};
+use crate::disk::Disk as _;
+use crate::error::{Error, Result};
+use crate::fs::path::GuestPath;
+use crate::guest::linux;
+use crate::guest::select::{self, UserChoice};
+use crate::login::Guest;
+use crate::report::change::Io;
+use crate::report::inspect::{AccessRoute, Image, Inspection, System, User, Volume};
+use crate::report::keys::Key;
+use crate::session::{Session, SessionVolume, clock};
+
+/// Runs the command.
+pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
+    let mut session = target::open(ui, &args.target, clock::now())?;
+    let mut report_target = target::report(&session);
+    if let Some(wanted) = &args.volume.volume {
+        let index = session.find(wanted)?;
+        let volume = session.volumes.swap_remove(index);
+        report_target.volume_id = Some(volume.volume.id.clone());
+        session.volumes = vec![volume];
+    }
+    let result = inspection(&session);
+    ui.finish("inspect", &report_target, &result, || text(&session, &result, ui.styles))?;
+    Ok(())
+}
+
+fn inspection(session: &Session) -> Inspection {
+    let mut warnings = session.layout.warnings.clone();
+    let mut systems = Vec::new();
+    for volume in &session.volumes {
+        if let Some(found) = volume.system() {
+            systems.push(system(session, volume, found, &mut warnings));
+        }
+        if let Some(Err(error)) = volume.open().map(|open| &open.system) {
+            warnings.push(format!("{}: {error}", volume.describe()));
+        }
+    }
+    let disk = &session.image.disk;
+    Inspection {
+        image: Image {
+            format: session.image.format.to_string(),
+            size_bytes: disk.len_bytes(),
+            sector_size_bytes: session.layout.sector_size_bytes,
+            partition_table: session.layout.table.name(),
+            table_guid: session.layout.table_guid.map(|guid| guid.to_string()),
+        },
+        volumes: session.volumes.iter().map(volume).collect(),
+        systems,
+        warnings,
+        io: Io { bytes_read: session.bytes_read(), bytes_written: 0 },
+    }
+}
+
+fn volume(volume: &SessionVolume) -> Volume {
+    let reason = volume.reason_against_writing();
+    let probe = volume.probe.as_ref();
+    Volume {
+        id: volume.volume.id.clone(),
+        offset_bytes: volume.volume.offset_bytes,
+        size_bytes: volume.volume.size_bytes,
+        partition_type: volume.volume.type_label.clone(),
+        partition_name: volume.volume.name.clone().into(),
+        file_system: probe.map(|probe| probe.kind.type_name().to_owned()),
+        label: probe.map(|probe| probe.label.clone().into()),
+        uuid: probe.map(|probe| probe.uuid.clone()),
+        health: volume.health(),
+        writable: reason.is_none(),
+        reason,
+    }
+}
+
+fn system(
+    session: &Session,
+    volume: &SessionVolume,
+    system: &linux::System,
+    warnings: &mut Vec<String>,
+) -> System {
+    warnings.extend(system.warnings.iter().cloned());
+    let keys = match key_list::list(volume, None) {
+        Ok(listed) => {
+            warnings.extend(listed.warnings);
+            listed.keys
+        }
+        Err(error) => {
+            warnings.push(format!("keys of {}: {error}", volume.describe()));
+            Vec::new()
+        }
+    };
+    let default_user = default_user(volume, system);
+    let default_name = default_user.as_ref().ok().map(Vec::as_slice);
+    System {
+        volume_id: volume.volume.id.clone(),
+        family: "linux",
+        name: system.os.name.clone().into(),
+        version: system.os.version_id.clone().into(),
+        arch: system.arch.map(str::to_owned),
+        host_name: system.host_name.clone().map(Into::into),
+        users: users(system, &keys, default_name),
+        agents: system.agents.iter().map(|agent| agent.name.to_owned()).collect(),
+        access_routes: access_routes(session, volume, system, default_user.err()),
+    }
+}
+
+/// The user whom `key add` takes without `--user`, or why there is none.
+fn default_user(volume: &SessionVolume, system: &linux::System) -> Result<Vec<u8>> {
+    volume.read(|open| {
+        let guest = Guest::open(&open.fs, system, clock::now())?;
+        let users = select::users(&open.fs, system, &UserChoice::Default, &guest)?;
+        let user = users.first().ok_or_else(|| Error::not_found("no user who could log in"))?;
+        Ok(user.name.clone())
+    })
+}
+
+/// The users who could be meant: people, and everybody with a key.
+fn users(system: &linux::System, keys: &[Key], default_name: Option<&[u8]>) -> Vec<User> {
+    let mut users = Vec::new();
+    for user in &system.accounts.users {
+        let own: Vec<Key> = keys.iter().filter(|key| key.user.0 == user.name).cloned().collect();
+        let is_default = default_name == Some(user.name.as_slice());
+        let can_log_in = !user.has_no_login_shell();
+        let is_person = (system.accounts.uid_min..=system.accounts.uid_max).contains(&user.uid);
+        if own.is_empty() && !is_default && !(can_log_in && (is_person || user.uid == 0)) {
+            continue;
+        }
+        users.push(User {
+            name: user.name.clone().into(),
+            uid: user.uid,
+            home: user.home.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into(),
+            shell: user.effective_shell().into(),
+            is_default,
+            keys: own,
+        });
+    }
+    users
+}
+
+fn access_routes(
+    session: &Session,
+    volume: &SessionVolume,
+    system: &linux::System,
+    no_default_user: Option<Error>,
+) -> Vec<AccessRoute> {
+    let name = shell_word(&session.target_name());
+    let with_volume =
+        match session.volumes.iter().filter(|volume| volume.system().is_some()).count() {
+            0 | 1 => String::new(),
+            _ => format!(" --volume {}", volume.volume.id),
+        };
+    let against_writing = volume.reason_against_writing();
+    let user = if no_default_user.is_some() { " --user USER" } else { "" };
+    let mut routes = vec![AccessRoute {
+        route: "key add".to_owned(),
+        available: against_writing.is_none(),
+        reason: against_writing.or_else(|| no_default_user.map(|error| error.to_string())),
+        command: format!("regain key add {name}{with_volume}{user} --key FILE"),
+    }];
+    routes.extend(system.access_routes.iter().map(|route| AccessRoute {
+        route: route.name.to_owned(),
+        available: true,
+        reason: Some(format!("needs {}", route.needs)),
+        command: match route.name {
+            "cloud-init" => "regain user-data --key FILE --user USER".to_owned(),
+            _ => String::new(),
+        },
+    }));
+    routes
+}
+
+fn text(session: &Session, found: &Inspection, styles: Styles) -> String {
+    let image = &found.image;
+    let table = match image.partition_table {
+        "none" => "no partition table".to_owned(),
+        name => format!("{} partition table", name.to_uppercase()),
+    };
+    let mut text = format!(
+        "{}: {} disk, {}, {table}\n\n",
+        styled(styles.strong, session.target_name()),
+        image.format,
+        human::size(image.size_bytes),
+    );
+    text.push_str(&volumes_text(&found.volumes, styles));
+    for system in &found.systems {
+        text.push('\n');
+        text.push_str(&system_text(system, styles));
+    }
+    if found.systems.is_empty() {
+        text.push_str("\nNo operating system found.\n");
+    }
+    for warning in found.warnings.iter().skip(session.layout.warnings.len()) {
+        add(&mut text, format_args!("\n{} {warning}\n", styled(styles.warning, "warning:")));
+    }
+    text
+}
+
+fn volumes_text(volumes: &[Volume], styles: Styles) -> String {
+    let mut table =
+        Table::new(&["VOLUME", "SIZE", "TYPE", "CONTENT", "LABEL", "HEALTH", "EDITABLE", "UUID"]);
+    for volume in volumes {
+        table.row([
+            volume.id.clone(),
+            human::size(volume.size_bytes),
+            volume.partition_type.clone(),
+            volume.file_system.clone().unwrap_or_default(),
+            volume.label.as_ref().map(super::super::report::Text::escaped).unwrap_or_default(),
+            volume.health.unwrap_or_default().replace('_', " "),
+            if volume.writable { "yes".to_owned() } else { "no".to_owned() },
+            volume.uuid.clone().unwrap_or_default(),
+        ]);
+    }
+    let mut text = table.render(0, styles.faint);
+    for volume in volumes.iter().filter(|volume| volume.file_system.is_some()) {
+        if let Some(reason) = &volume.reason {
+            add(&mut text, format_args!("  volume {}: {reason}\n", volume.id));
+        }
+    }
+    text
+}
+
+fn system_text(system: &System, styles: Styles) -> String {
+    let mut facts = vec![format!("{} {}", system.name.escaped(), system.version.escaped())];
+    facts.extend(system.arch.clone());
+    facts.extend(system.host_name.as_ref().map(|host| format!("host \"{}\"", host.escaped())));
+    let title = format!("System on volume {}", system.volume_id);
+    let mut text = format!("{}: {}\n", styled(styles.strong, title), facts.join(", "));
+    let mut users = Table::new(&["USER", "UID", "HOME", "SHELL", "KEYS", ""]);
+    for user in &system.users {
+        users.row([
+            user.name.escaped(),
+            user.uid.to_string(),
+            user.home.escaped(),
+            user.shell.escaped(),
+            user.keys.len().to_string(),
+            if user.is_default { "default user".to_owned() } else { " ".to_owned() },
+        ]);
+    }
+    text.push_str(&users.render(2, styles.faint));
+    if !system.agents.is_empty() {
+        add(&mut text, format_args!("  agents: {}\n", system.agents.join(", ")));
+    }
+    add(&mut text, format_args!("  {}\n", styled(styles.strong, "ways back in")));
+    for route in &system.access_routes {
+        let mark =
+            if route.available { styled(styles.good, "yes") } else { styled(styles.bad, "no") };
+        let what = if route.command.is_empty() { &route.route } else { &route.command };
+        add(&mut text, format_args!("    {mark:<3}  {what}\n"));
+        if let Some(reason) = &route.reason {
+            add(&mut text, format_args!("         {reason}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,324 @@
+//! `regain key add`: public keys for a user, as one transaction.
+
+use super::args::KeyAdd;
+use super::commit::{self, Committed, Way, commit};
+use super::human::{self, add, count};
+use super::keys::{self, NewKey};
+use super::output::{Failure, Outcome, Ui, styled};
+use super::{confirm, host_file, show, target};
+use crate::action::key_add::{self, KeyAddRequest};
+use crate::action::{FileChange, Plan, UserPlan};
+use crate::bytes::arith::len_u64;
+use crate::error::{Context as _, Error};
+use crate::fs::Timestamp;
+use crate::fs::path::GuestPath;
+use crate::guest::select::UserChoice;
+use crate::login::Finding;
+use crate::patch::{self, Patch};
+use crate::report::Target;
+use crate::report::change::{self, Change, GeneratedKey, Io};
+use crate::session::edit::Edit;
+use crate::session::{Session, clock};
+use std::path::{Path, PathBuf};
+
+/// Runs the command.
+pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
+    let time = clock::edit_time(args.write.reproducible)?;
+    if let Some(path) = &args.write.patch_out {
+        host_file::check_absent(path)?;
+    }
+    let new_key = keys::generate(&args.keys)?;
+    let request = request(ui, args, new_key.as_ref(), time)?;
+    let mut session = target::open(ui, &args.target, time)?;
+    let mut report_target = target::report(&session);
+    let outcome = Job { ui, args, time, new_key }.run(&mut session, &mut report_target, &request);
+    outcome.map_err(|mut failure| {
+        failure.target.get_or_insert(report_target);
+        failure
+    })
+}
+
+fn request(
+    ui: &Ui,
+    args: &KeyAdd,
+    new_key: Option<&NewKey>,
+    time: Timestamp,
+) -> Outcome<KeyAddRequest> {
+    let mut public_keys = keys::read_public_keys(ui, &args.keys.key)?;
+    public_keys.extend(new_key.map(|key| key.public.clone()));
+    let users = match (args.who.all_users, args.who.user.as_slice()) {
+        (true, _) => UserChoice::All,
+        (false, []) => UserChoice::Default,
+        (false, names) => UserChoice::Named(names.iter().map(|name| name.clone().into()).collect()),
+    };
+    Ok(KeyAddRequest {
+        keys: public_keys,
+        users,
+        options: args.keys.options.clone(),
+        fix: args.who.fix,
+        force: args.who.force,
+        now: time,
+    })
+}
+
+/// One run of the command.
+struct Job<'a> {
+    ui: &'a Ui,
+    args: &'a KeyAdd,
+    time: Timestamp,
+    new_key: Option<NewKey>,
+}
+
+impl Job<'_> {
+    fn run(
+        &self,
+        session: &mut Session,
+        report_target: &mut Target,
+        request: &KeyAddRequest,
+    ) -> Outcome {
+        let index = session.choose(self.args.volume.volume.as_deref())?;
+        let volume = session.volume_at(index)?;
+        report_target.volume_id = Some(volume.volume.id.clone());
+        let plan = volume
+            .read(|open| key_add::plan(&open.fs, request))
+            .context(|| session.target_name())?;
+        if let Some(error) = plan.refusal()
+            && !plan.changes_something()
+        {
+            return Err(refused(error, &plan));
+        }
+        let mut result = self.report(session, index, &plan)?;
+        for finding in &result.findings {
+            self.show_finding(finding);
+        }
+        if plan.changes_something() {
+            let edit = session.edit(index, &plan, "key add", self.time)?;
+            self.carry_out(session, &edit, &mut result)?;
+        }
+        result.io.bytes_read = result.io.bytes_read.saturating_add(session.bytes_read());
+        if let Some(error) = plan.refusal() {
+            return Err(partly_refused(error, &plan, &result));
+        }
+        Ok(self.ui.finish("key add", report_target, &result, || self.text(session, &result))?)
+    }
+
+    /// Everything that is known before an edit.
+    fn report(&self, session: &Session, index: usize, plan: &Plan) -> Outcome<Change> {
+        Ok(Change {
+            changed: false,
+            dry_run: self.args.write.dry_run,
+            volume_id: session.volume_at(index)?.volume.id.clone(),
+            users: plan.users.iter().map(user).collect(),
+            changes: plan.changes.iter().map(file_change).collect(),
+            findings: plan.findings.iter().map(finding).collect(),
+            verified_by: None,
+            patch: None,
+            undo_file: None,
+            undo_command: None,
+            generated_key: None,
+            io: Io::default(),
+        })
+    }
+
+    /// Writes the edit: nowhere, into a patch file, or onto the target.
+    fn carry_out(&self, session: &Session, edit: &Edit, result: &mut Change) -> Outcome {
+        let patch = &edit.patch;
+        result.verified_by = Some(edit.verdict.reader().to_owned());
+        result.patch = Some(change::Patch {
+            bytes_changed: patch.bytes_changed(),
+            runs: len_u64(patch.runs().len()),
+            path: None,
+        });
+        if self.args.write.dry_run {
+            result.changed = !patch.is_empty();
+            return Ok(());
+        }
+        if let Some(path) = &self.args.write.patch_out {
+            result.generated_key = self.store_key()?;
+            patch::store(patch, path)?;
+            if let Some(report) = &mut result.patch {
+                report.path = Some(super::shown(path));
+            }
+            return Ok(());
+        }
+        let undo_path = commit::undo_path(&self.args.write.commit, &self.args.target.target)?;
+        let question = question(session, patch, result, undo_path.as_deref());
+        confirm::ask(self.ui, &question, self.args.write.commit.yes)?;
+        // Before the target, so that no lost key is ever on it.
+        result.generated_key = self.store_key()?;
+        let done = commit(self.ui, &session.image, patch, Way::Apply, undo_path.as_deref())?;
+        note_committed(session, &done, result);
+        Ok(())
+    }
+
+    fn store_key(&self) -> Outcome<Option<GeneratedKey>> {
+        Ok(self.new_key.as_ref().map(NewKey::store).transpose()?)
+    }
+
+    fn show_finding(&self, finding: &change::Finding) {
+        let text = format!("{}: {} ({})", finding.subject, finding.message, finding.rule);
+        match finding.severity {
+            "info" => self.ui.detail(&text),
+            _ => self.ui.warn(&text),
+        }
+    }
+
+    fn text(&self, session: &Session, result: &Change) -> String {
+        let styles = self.ui.styles;
+        if result.changes.is_empty() {
+            return format!("nothing to do: {}\n", already(result));
+        }
+        let head = match (&self.args.write.patch_out, self.args.write.dry_run) {
+            (_, true) => "plan, nothing written",
+            (Some(_), _) => "patch written, target untouched",
+            (None, false) => "done",
+        };
+        let names: Vec<String> = result.users.iter().map(|user| user.name.escaped()).collect();
+        let mut text =
+            format!("{}: key added for {}\n", styled(styles.good, head), names.join(", "));
+        for change in &result.changes {
+            text.push_str(&show::file_line(change));
+        }
+        text.push_str(&bytes_line(result));
+        if let Some(key) = &result.generated_key {
+            add(&mut text, format_args!("new key: {} ({})\n", key.path, key.fingerprint));
+        }
+        text.push_str(&self.next_step(session, result, &names));
+        text
+    }
+
+    fn next_step(&self, session: &Session, result: &Change, names: &[String]) -> String {
+        use super::hints::shell_word;
+        let target = shell_word(&session.target_name());
+        if self.args.write.dry_run {
+            return "next: the same command without --dry-run\n".to_owned();
+        }
+        if let Some(path) = &self.args.write.patch_out {
+            let path = shell_word(&super::shown(path));
+            return format!("next: regain show {path}; regain apply {path} {target}\n");
+        }
+        let mut text = String::new();
+        if let Some(command) = &result.undo_command {
+            add(&mut text, format_args!("undo with: {command}\n"));
+        }
+        let key = result.generated_key.as_ref().map(|key| shell_word(&key.path));
+        let key = key.map(|path| format!("-i {path} ")).unwrap_or_default();
+        let user = names.first().map_or("USER", String::as_str);
+        add(
+            &mut text,
+            format_args!("next: start the machine from this disk, then ssh {key}{user}@HOST\n"),
+        );
+        text
+    }
+}
+
+fn note_committed(session: &Session, done: &Committed, result: &mut Change) {
+    result.changed = done.bytes_written > 0;
+    result.io = Io { bytes_read: done.bytes_read, bytes_written: done.bytes_written };
+    result.undo_file = done.undo_file.as_deref().map(super::shown);
+    let command = |path: &PathBuf| commit::undo_command(path, &session.image);
+    result.undo_command = done.undo_file.as_ref().map(command);
+}
+
+/// What is asked before the first write.
+fn question(session: &Session, patch: &Patch, result: &Change, undo_path: Option<&Path>) -> String {
+    let mut text = format!("About to write to {}, ", session.target_name());
+    add(&mut text, format_args!("volume {}:\n", result.volume_id));
+    for change in &result.changes {
+        text.push_str(&show::file_line(change));
+    }
+    add(
+        &mut text,
+        format_args!(
+            "  {} in {}, verified by {}\n",
+            count(patch.bytes_changed(), "byte"),
+            count(len_u64(patch.runs().len()), "range"),
+            result.verified_by.as_deref().unwrap_or("nobody")
+        ),
+    );
+    match undo_path {
+        Some(path) => add(&mut text, format_args!("  undo file: {}\n", super::shown(path))),
+        None => text.push_str("  no undo file, as asked for\n"),
+    }
+    text
+}
+
+fn bytes_line(result: &Change) -> String {
+    let Some(patch) = &result.patch else { return String::new() };
+    let reader = result.verified_by.as_deref().unwrap_or("nobody");
+    let mut text = format!(
+        "  {} in {}, verified by {reader}",
+        count(patch.bytes_changed, "byte"),
+        count(patch.runs, "range")
+    );
+    if result.io.bytes_written > 0 {
+        let written = human::size(result.io.bytes_written);
+        add(&mut text, format_args!("; {written} written, read back and compared"));
+    }
+    text.push('\n');
+    text
+}
+
+fn already(result: &Change) -> String {
+    let users: Vec<String> = result
+        .users
+        .iter()
+        .map(|user| format!("{} has the key in {}", user.name.escaped(), user.path.escaped()))
+        .collect();
+    users.join(", ")
+}
+
+fn user(plan: &UserPlan) -> change::ChangedUser {
+    change::ChangedUser {
+        name: plan.name.clone().into(),
+        outcome: plan.outcome.name(),
+        reason: plan.reason.clone(),
+        path: plan.path.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into(),
+    }
+}
+
+fn file_change(change: &FileChange) -> change::FileChange {
+    change::FileChange {
+        path: change.path().as_bytes().into(),
+        action: change.action_name().to_owned(),
+        detail: change.detail().to_owned(),
+    }
+}
+
+fn finding(finding: &Finding) -> change::Finding {
+    change::Finding {
+        rule: finding.rule.to_owned(),
+        check: finding.check,
+        severity: finding.severity.name(),
+        subject: finding.subject.clone(),
+        message: finding.message.clone(),
+        fix: finding.fix.clone(),
+    }
+}
+
+/// Every reason against the login, when nothing was changed for anybody.
+fn refused(error: Error, plan: &Plan) -> Box<Failure> {
+    let mut failure = Failure::from(error);
+    let blocking = plan.findings.iter().filter(|finding| finding.is_blocking());
+    failure.further = blocking
+        .map(|finding| match &finding.fix {
+            Some(fix) => format!("{finding}; fix: {fix}"),
+            None => finding.to_string(),
+        })
+        .collect();
+    Box::new(failure)
+}
+
+/// The same when other users did get their key (LOGIN-137).
+fn partly_refused(error: Error, plan: &Plan, result: &Change) -> Box<Failure> {
+    let error = if result.io.bytes_written > 0 { error.after_first_write() } else { error };
+    let mut failure = refused(error, plan);
+    if result.io.bytes_written > 0 {
+        let undo = result.undo_command.as_ref().map(|command| format!("; undo with: {command}"));
+        failure.state = Some(format!(
+            "the target was modified: the key was added for the other users{}",
+            undo.unwrap_or_default()
+        ));
+    }
+    failure
+}

@@ -1,0 +1,72 @@
+//! `regain key list`: every authorized key on a volume.
+
+use super::args::KeyList as Args;
+use super::human::Table;
+use super::output::{Outcome, Styles, Ui};
+use super::target;
+use crate::action::key_list;
+use crate::error::{Context as _, Result};
+use crate::report::change::Io;
+use crate::report::keys::{Key, KeyList};
+use crate::session::{SessionVolume, clock};
+
+/// Runs the command.
+pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
+    let mut session = target::open(ui, &args.target, clock::now())?;
+    let mut report_target = target::report(&session);
+    let index = session.choose(args.volume.volume.as_deref())?;
+    let volume = session.volume_at(index)?;
+    report_target.volume_id = Some(volume.volume.id.clone());
+    let names: Vec<Vec<u8>> = args.user.iter().map(|name| name.clone().into()).collect();
+    let listed = list(volume, (!names.is_empty()).then_some(names.as_slice()));
+    let mut result = listed.context(|| session.target_name())?;
+    result.io.bytes_read = session.bytes_read();
+    for warning in &result.warnings {
+        ui.warn(warning);
+    }
+    ui.finish("key list", &report_target, &result, || text(&result, ui.styles))?;
+    Ok(())
+}
+
+/// The keys of the users called `names`, or of all, on an open volume.
+pub(super) fn list(volume: &SessionVolume, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
+    let listed = volume.read(|open| key_list::list(&open.fs, names, clock::now()))?;
+    Ok(KeyList {
+        keys: listed.keys.into_iter().map(key).collect(),
+        warnings: listed.findings.iter().map(ToString::to_string).collect(),
+        io: Io::default(),
+    })
+}
+
+fn key(listed: key_list::ListedKey) -> Key {
+    Key {
+        user: listed.user.into(),
+        path: listed.path.as_bytes().into(),
+        line: listed.line,
+        key_type: listed.key_type.to_owned(),
+        bits: listed.bits,
+        fingerprint: listed.fingerprint,
+        comment: listed.comment.into(),
+        options: listed.options.unwrap_or_default().into(),
+    }
+}
+
+fn text(listed: &KeyList, styles: Styles) -> String {
+    let mut table =
+        Table::new(&["USER", "TYPE", "BITS", "FINGERPRINT", "COMMENT", "OPTIONS", "PLACE"]);
+    for key in &listed.keys {
+        table.row([
+            key.user.escaped(),
+            key.key_type.clone(),
+            key.bits.map(|bits| bits.to_string()).unwrap_or_default(),
+            key.fingerprint.clone(),
+            key.comment.escaped(),
+            key.options.escaped(),
+            format!("{}:{}", key.path.escaped(), key.line),
+        ]);
+    }
+    if listed.keys.is_empty() {
+        return "no authorized keys\n".to_owned();
+    }
+    table.render(0, styles.faint)
+}

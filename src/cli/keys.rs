@@ -1,0 +1,93 @@
+//! Public keys given on the command line, and new key pairs.
+
+use super::args::{KeyArgs, KeyType};
+use super::host_file;
+use super::output::{Outcome, Ui};
+use crate::error::{Error, Result};
+use crate::login::key_input;
+use crate::login::public_key::PublicKey;
+use crate::report::change::GeneratedKey;
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, LineEnding, PrivateKey};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Reads every key of every file, each key once, and prints what is worth a warning.
+pub(super) fn read_public_keys(ui: &Ui, paths: &[PathBuf]) -> Outcome<Vec<PublicKey>> {
+    let mut keys: Vec<PublicKey> = Vec::new();
+    for path in paths {
+        let limit = key_input::INPUT_BYTES_MAX;
+        let content = host_file::read_small(path, "the key file", limit)?;
+        let name =
+            if path == Path::new("-") { "standard input".into() } else { super::shown(path) };
+        let input = key_input::parse(&name, &content)?;
+        for finding in &input.findings {
+            ui.warn(&format!("{}: {}", finding.subject, finding.message));
+        }
+        for key in input.keys {
+            if !keys.iter().any(|known| known.blob() == key.blob()) {
+                keys.push(key);
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// A key pair that exists only in memory.
+pub(super) struct NewKey {
+    private: PrivateKey,
+    path: PathBuf,
+    /// Its public half.
+    pub(super) public: PublicKey,
+}
+
+/// Makes the key pair of `--generate-key`; nothing is written yet.
+pub(super) fn generate(args: &KeyArgs) -> Outcome<Option<NewKey>> {
+    let Some(path) = &args.generate_key else { return Ok(None) };
+    host_file::check_absent(path)?;
+    host_file::check_absent(&public_path(path))?;
+    let algorithm = match args.key_type {
+        KeyType::Ed25519 => Algorithm::Ed25519,
+        KeyType::Rsa => Algorithm::Rsa { hash: None },
+    };
+    let private = PrivateKey::random(&mut OsRng, algorithm).map_err(|error| internal(&error))?;
+    let blob = private.public_key().to_bytes().map_err(|error| internal(&error))?;
+    let public =
+        PublicKey::new(blob, "regain").map_err(std::io::Error::other).map_err(Error::from)?;
+    Ok(Some(NewKey { private, path: path.clone(), public }))
+}
+
+impl NewKey {
+    /// Writes both halves, the private one for its owner only.
+    pub(super) fn store(&self) -> Result<GeneratedKey> {
+        let mut private = self.private.clone();
+        private.set_comment(self.public.comment());
+        let text = private.to_openssh(LineEnding::LF).map_err(|error| internal(&error))?;
+        let line = openssh_line(&self.public);
+        host_file::create(&self.path, text.as_bytes(), 0o600)?;
+        host_file::create(&public_path(&self.path), format!("{line}\n").as_bytes(), 0o644)?;
+        Ok(GeneratedKey {
+            path: super::shown(&self.path),
+            key_type: self.public.key_type().to_owned(),
+            fingerprint: self.public.fingerprint(),
+            public_key: line,
+        })
+    }
+}
+
+/// `path` with `.pub` behind it.
+fn public_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".pub");
+    name.into()
+}
+
+/// The key as a line of an authorized_keys file, without its end.
+pub(super) fn openssh_line(key: &PublicKey) -> String {
+    String::from_utf8_lossy(&key.to_line(None)).trim_end().to_owned()
+}
+
+/// ssh-key fails here only if the host has no randomness.
+fn internal(error: &ssh_key::Error) -> Error {
+    std::io::Error::other(format!("making a key: {error}")).into()
+}

@@ -1,0 +1,135 @@
+//! `regain show`: what a patch changes, file by file and byte range by byte range.
+
+use super::args::Show;
+use super::human::{self, Table, add, count};
+use super::output::{Outcome, Styles, Ui, styled};
+use crate::patch::{self, Patch};
+use crate::report::Target;
+use crate::report::change::FileChange;
+use crate::report::patch::{File, Identity, Run, Shown, VolumeIdentity};
+
+/// Ranges that are listed without `-v`.
+const RUNS_SHOWN_MAX: usize = 20;
+
+/// Runs the command.
+pub(crate) fn run(ui: &Ui, args: &Show) -> Outcome {
+    let patch = patch::load(&args.patch)?;
+    let result = report(&super::shown(&args.patch), &patch);
+    let target = Target { size_bytes: Some(result.identity.size_bytes), ..Target::default() };
+    ui.finish("show", &target, &result, || text(&result, ui.styles, ui.is_verbose()))?;
+    Ok(())
+}
+
+fn report(path: &str, patch: &Patch) -> Shown {
+    let description = patch.description();
+    let identity = &description.identity;
+    let run = |run: &patch::Run| Run {
+        offset_bytes: run.offset_bytes,
+        size_bytes: run.len_bytes(),
+        bytes_differing: run.bytes_changed(),
+        labels: run.labels.clone(),
+    };
+    let volume = |volume: &patch::VolumeIdentity| VolumeIdentity {
+        id: volume.id.clone(),
+        offset_bytes: volume.offset_bytes,
+        file_system: volume.file_system.clone(),
+        uuid: volume.uuid.clone(),
+    };
+    Shown {
+        path: path.to_owned(),
+        made_by: description.regain_version.clone(),
+        created: description.created.clone(),
+        command: description.command.clone(),
+        identity: Identity {
+            size_bytes: identity.size_bytes,
+            table_guid: identity.table_guid.clone(),
+            volumes: identity.volumes.iter().map(volume).collect(),
+        },
+        files: description.files.iter().map(file).collect(),
+        bytes_changed: patch.bytes_changed(),
+        bytes_written: patch.len_bytes(),
+        runs: patch.runs().iter().map(run).collect(),
+    }
+}
+
+fn text(shown: &Shown, styles: Styles, is_verbose: bool) -> String {
+    let mut text = format!(
+        "{}: \"{}\" by regain {}, {}\n",
+        styled(styles.strong, &shown.path),
+        shown.command,
+        shown.made_by,
+        shown.created
+    );
+    add(&mut text, format_args!("for a disk of {}", exact_size(shown.identity.size_bytes)));
+    if let Some(guid) = &shown.identity.table_guid {
+        add(&mut text, format_args!(" with GUID {guid}"));
+    }
+    text.push('\n');
+    for volume in &shown.identity.volumes {
+        add(&mut text, format_args!("  volume {}: {}", volume.id, volume.file_system));
+        if let Some(uuid) = &volume.uuid {
+            add(&mut text, format_args!(" {uuid}"));
+        }
+        text.push('\n');
+    }
+    text.push_str("\nFiles\n");
+    for file in &shown.files {
+        text.push_str(&line(&file.action, &file.path, &file.detail));
+    }
+    add(
+        &mut text,
+        format_args!(
+            "\nBytes: {} differ, in {} of together {}\n",
+            count(shown.bytes_changed, "byte"),
+            count(crate::bytes::arith::len_u64(shown.runs.len()), "range"),
+            human::size(shown.bytes_written)
+        ),
+    );
+    text.push_str(&ranges(shown, styles, is_verbose));
+    text
+}
+
+fn file(note: &patch::FileNote) -> File {
+    File { path: note.path.clone(), action: note.action.clone(), detail: note.detail.clone() }
+}
+
+/// One line about a file that a patch changes.
+pub(super) fn note_line(note: &patch::FileNote) -> String {
+    line(&note.action, &note.path, &note.detail)
+}
+
+/// One line about a file that changes.
+pub(super) fn file_line(file: &FileChange) -> String {
+    line(&file.action, &file.path.escaped(), &file.detail)
+}
+
+fn line(action: &str, path: &str, detail: &str) -> String {
+    let action = action.replace('_', " ");
+    if detail.is_empty() {
+        return format!("  {action:<16}  {path}\n");
+    }
+    format!("  {action:<16}  {path}: {detail}\n")
+}
+
+fn ranges(shown: &Shown, styles: Styles, is_verbose: bool) -> String {
+    let mut table = Table::new(&["OFFSET", "SIZE", "DIFFER", "WHAT"]);
+    let limit = if is_verbose { usize::MAX } else { RUNS_SHOWN_MAX };
+    for run in shown.runs.iter().take(limit) {
+        table.row([
+            format!("{:#x}", run.offset_bytes),
+            run.size_bytes.to_string(),
+            run.bytes_differing.to_string(),
+            run.labels.join(", "),
+        ]);
+    }
+    let mut text = table.render(2, styles.faint);
+    let hidden = shown.runs.len().saturating_sub(limit);
+    if hidden > 0 {
+        add(&mut text, format_args!("  and {hidden} more; -v shows all\n"));
+    }
+    text
+}
+
+fn exact_size(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", human::size(bytes))
+}

@@ -1,0 +1,113 @@
+//! An edit as one transaction in memory: run the plan, verify the result twice, hand out the patch.
+
+use super::{OpenVolume, Session, clock, expect};
+use crate::action::{self, FileChange, Plan};
+use crate::disk::cache::Cache;
+use crate::disk::{Disk, DiskEdit};
+use crate::error::{Context as _, Error, Result};
+use crate::fs::ext::Ext;
+use crate::fs::ext::verify::verify;
+use crate::fs::verify::Verdict;
+use crate::fs::{FileEdit, FileSystem, Timestamp};
+use crate::patch::{Description, FileNote, Patch, TargetIdentity, VolumeIdentity};
+use std::sync::Arc;
+
+/// A finished edit.
+#[derive(Debug)]
+pub struct Edit {
+    /// The bytes.
+    pub patch: Patch,
+    /// The reader that agrees with it.
+    pub verdict: Verdict,
+}
+
+impl Session {
+    /// Carries out `plan` on the overlay of the volume at `index`, verifies the result, and gives the patch.
+    ///
+    /// # Errors
+    /// As [`FileEdit`](crate::fs::FileEdit); `Refused` with [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
+    /// The overlay is then as before.
+    pub fn edit(
+        &mut self,
+        index: usize,
+        plan: &Plan,
+        command: &str,
+        time: Timestamp,
+    ) -> Result<Edit> {
+        let layer = format!("{}: {}", self.target_name(), self.volume_at(index)?.describe());
+        let volume =
+            self.volumes.get_mut(index).ok_or_else(|| Error::not_found("no such volume"))?;
+        let super::Content::Open(open) = &mut volume.content else {
+            return Err(Error::not_found("the volume is not open"));
+        };
+        let savepoint = open.overlay.savepoint();
+        let verdict = match run_and_verify(open, plan, time) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                open.overlay.roll_back(savepoint);
+                return Err(error).context(|| layer);
+            }
+        };
+        let changes = open.overlay.changes()?;
+        let description = self.description(index, plan, command, time)?;
+        Ok(Edit { patch: Patch::new(description, changes)?, verdict })
+    }
+
+    fn description(
+        &self,
+        index: usize,
+        plan: &Plan,
+        command: &str,
+        time: Timestamp,
+    ) -> Result<Description> {
+        let volume = self.volume_at(index)?;
+        let id = volume.volume.id.clone();
+        let note = |change: &FileChange| FileNote {
+            volume: id.clone(),
+            path: change.path().to_string(),
+            action: change.action_name().to_owned(),
+            detail: change.detail().to_owned(),
+        };
+        let probe = volume.probe.as_ref();
+        let uuid = probe.map(|probe| probe.uuid.clone()).filter(|uuid| !uuid.is_empty());
+        Ok(Description {
+            regain_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created: clock::utc(time),
+            command: command.to_owned(),
+            identity: TargetIdentity {
+                size_bytes: self.image.disk.len_bytes(),
+                sector_size_bytes: self.image.disk.sector_size_bytes(),
+                table_guid: self.layout.table_guid.map(|guid| guid.to_string()),
+                volumes: vec![VolumeIdentity {
+                    id: id.clone(),
+                    offset_bytes: volume.volume.offset_bytes,
+                    file_system: probe.map_or("", |probe| probe.kind.type_name()).to_owned(),
+                    uuid,
+                }],
+            },
+            files: plan.changes.iter().map(note).collect(),
+        })
+    }
+}
+
+fn run_and_verify(open: &mut OpenVolume, plan: &Plan, time: Timestamp) -> Result<Verdict> {
+    open.fs.check_writable()?;
+    let promised = action::edit::expectations(plan, &open.fs)?;
+    let questions = expect::questions(&promised, &open.fs)?;
+    action::edit::run(plan, editor(&mut open.fs)?)?;
+    // A fresh look: nothing that the editor remembers can hide what it wrote.
+    let window = open.window.clone();
+    let open_own = move || -> Result<Box<dyn FileSystem>> {
+        let disk: Arc<dyn DiskEdit> = window.clone();
+        Ok(Box::new(Ext::open(disk, time)?))
+    };
+    expect::check_xattrs(&promised, open_own()?.as_ref())?;
+    let disk: Arc<dyn Disk> = Arc::new(Cache::new(open.window.clone()));
+    verify(disk, &open_own, &questions)
+}
+
+/// The editing side of `fs`. ext does not have one yet, so that nothing is edited.
+fn editor(fs: &mut Ext) -> Result<&mut dyn FileEdit> {
+    let feature = fs.identity().type_name.to_owned();
+    Err(crate::error::Refusal::NotWritable { feature }.into())
+}

@@ -1,0 +1,291 @@
+//! The one place that composes: opens a target, finds its volumes and systems, runs an action on an overlay,
+//! and hands out the patch.
+//!
+//! Every volume has an overlay of its own over one shared cache, so that replaying the journal of a volume that
+//! is only looked at never becomes part of a patch. Nothing here writes to a target.
+
+pub mod clock;
+pub mod edit;
+mod expect;
+pub mod select;
+
+use crate::bytes::text::escape;
+use crate::disk::cache::Cache;
+use crate::disk::overlay::Overlay;
+use crate::disk::window::Window;
+use crate::disk::{Disk, DiskEdit};
+use crate::error::{Context as _, Error, Refusal, Result};
+use crate::fs::ext::Ext;
+use crate::fs::probe::{Probe, ProbeKind, probe};
+use crate::fs::{FileSystem as _, Health, Timestamp};
+use crate::guest::linux::{self, System};
+use crate::image::{self, Image, format::Format};
+use crate::volume::{self, Layout, TableKind, Volume};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Number and name of the one volume of a disk without a table.
+pub const WHOLE_DISK_ID: &str = "0";
+
+/// How to look at a target.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenOptions {
+    /// The container format, if the caller knows better.
+    pub format: Option<Format>,
+    /// The clock of every edit.
+    pub clock: Timestamp,
+}
+
+/// A target with everything that was found on it.
+#[derive(Debug)]
+pub struct Session {
+    /// The target.
+    pub image: Image,
+    /// Its partition table; without one, a layout with one volume, [`WHOLE_DISK_ID`].
+    pub layout: Layout,
+    /// The volumes in the order of `layout.volumes`.
+    pub volumes: Vec<SessionVolume>,
+}
+
+/// A volume and what is on it.
+#[derive(Debug)]
+pub struct SessionVolume {
+    /// Where it lies.
+    pub volume: Volume,
+    /// What its superblock says; none if it was not recognised.
+    pub probe: Option<Probe>,
+    /// The open file system, or why there is none.
+    pub content: Content,
+}
+
+/// What became of a volume.
+#[derive(Debug)]
+pub enum Content {
+    /// A file system that we read.
+    Open(Box<OpenVolume>),
+    /// Nothing that was recognised.
+    Unknown,
+    /// A file system that regain does not read, or that could not be opened.
+    Closed(Error),
+}
+
+/// An open file system over its own overlay.
+#[derive(Debug)]
+pub struct OpenVolume {
+    /// The changed sectors of this volume, addressed on the whole disk.
+    pub overlay: Arc<Overlay>,
+    /// The volume inside the overlay.
+    pub window: Arc<Window>,
+    /// The file system.
+    pub fs: Ext,
+    /// The operating system, if its root is here; or why it could not be looked at.
+    pub system: Result<Option<System>>,
+}
+
+impl Session {
+    /// Opens `target` for reading and looks at every volume.
+    ///
+    /// Damage to one volume does not hide the others: it is kept in [`Content::Closed`].
+    ///
+    /// # Errors
+    /// As [`image::open`] and [`volume::find`]; `NotFound` if there is neither a table nor a file system.
+    pub fn open(target: &Path, options: &OpenOptions) -> Result<Self> {
+        if let Some(snapshot) = target.to_str().and_then(|text| text.strip_prefix("ebs:")) {
+            let what =
+                format!("ebs:{}: EBS snapshots are not supported yet", escape(snapshot.as_bytes()));
+            return Err(Error::unsupported(what));
+        }
+        let image = image::open(target, options.format)?;
+        let name = || escape(target.as_os_str().as_encoded_bytes());
+        let disk: Arc<dyn Disk> = Arc::new(Cache::new(image.disk.clone()));
+        let layout = find_layout(disk.as_ref()).context(name)?;
+        let volumes: Vec<SessionVolume> = layout
+            .volumes
+            .iter()
+            .map(|volume| open_volume(&disk, volume, options.clock))
+            .collect::<Result<_>>()
+            .context(name)?;
+        Ok(Self { image, layout, volumes })
+    }
+
+    /// The target as it was given, safe to print.
+    pub fn target_name(&self) -> String {
+        escape(self.image.path.as_os_str().as_encoded_bytes())
+    }
+
+    /// Bytes read from the host so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.image.disk.bytes_read()
+    }
+}
+
+impl SessionVolume {
+    /// The open file system, if there is one.
+    pub fn open(&self) -> Option<&OpenVolume> {
+        match &self.content {
+            Content::Open(open) => Some(open),
+            Content::Unknown | Content::Closed(_) => None,
+        }
+    }
+
+    /// Reads the open file system; errors name the volume.
+    ///
+    /// # Errors
+    /// `NotFound` if the volume is not open; otherwise those of `look`.
+    pub fn read<T>(&self, look: impl FnOnce(&OpenVolume) -> Result<T>) -> Result<T> {
+        let open = self.open().ok_or_else(|| Error::not_found("no file system that regain knows"));
+        open.and_then(look).context(|| self.describe())
+    }
+
+    /// The system whose root is on this volume.
+    pub fn system(&self) -> Option<&System> {
+        self.open()?.system.as_ref().ok()?.as_ref()
+    }
+
+    /// The JSON word for the state of the file system, if it is known.
+    pub fn health(&self) -> Option<&'static str> {
+        if let Some(ProbeKind::Swap { is_hibernated: true }) = self.probe.as_ref().map(|p| p.kind) {
+            return Some("hibernated");
+        }
+        match &self.content {
+            Content::Open(open) => Some(match open.fs.health() {
+                Health::Clean => "clean",
+                Health::JournalDirty => "journal_dirty",
+                Health::Errors => "errors",
+            }),
+            Content::Closed(error) => match error.kind() {
+                crate::error::ErrorKind::Refused(Refusal::Encrypted { .. }) => Some("encrypted"),
+                crate::error::ErrorKind::Refused(Refusal::Hibernated) => Some("hibernated"),
+                crate::error::ErrorKind::Refused(Refusal::DirtyLog { .. }) => Some("journal_dirty"),
+                crate::error::ErrorKind::Corrupt(_) => Some("errors"),
+                _ => None,
+            },
+            Content::Unknown => None,
+        }
+    }
+
+    /// Why nothing on this volume can be edited; none if it can.
+    pub fn reason_against_writing(&self) -> Option<String> {
+        match &self.content {
+            Content::Open(open) => open.fs.check_writable().err().map(|error| error.to_string()),
+            Content::Closed(error) => Some(error.to_string()),
+            Content::Unknown => Some("no known file system".to_owned()),
+        }
+    }
+
+    /// The volume for people, as in `volume 1 (ext4 "root")`.
+    pub fn describe(&self) -> String {
+        let Some(probe) = &self.probe else { return format!("volume {}", self.volume.id) };
+        let label = match probe.label.as_slice() {
+            [] => String::new(),
+            label => format!(" \"{}\"", escape(label)),
+        };
+        format!("volume {} ({}{label})", self.volume.id, probe.kind.type_name())
+    }
+}
+
+/// The partitions of `disk`, or the whole disk as one volume if a file system starts at its first byte.
+fn find_layout(disk: &dyn Disk) -> Result<Layout> {
+    let has_bare_file_system = probe(disk)?.is_some();
+    if !has_bare_file_system {
+        let layout = volume::find(disk)?;
+        if layout.volumes.is_empty() && matches!(layout.table, TableKind::None) {
+            let what = "no partition table and no file system that regain knows";
+            return Err(Error::not_found(what));
+        }
+        return Ok(layout);
+    }
+    let whole = Volume {
+        id: WHOLE_DISK_ID.to_owned(),
+        number: 0,
+        offset_bytes: 0,
+        size_bytes: disk.len_bytes(),
+        type_label: String::new(),
+        name: Vec::new(),
+        part_uuid: None,
+    };
+    Ok(Layout {
+        table: TableKind::None,
+        table_guid: None,
+        sector_size_bytes: disk.sector_size_bytes(),
+        volumes: vec![whole],
+        warnings: Vec::new(),
+    })
+}
+
+/// Looks at one volume. Only a failing host is an error.
+fn open_volume(disk: &Arc<dyn Disk>, volume: &Volume, clock: Timestamp) -> Result<SessionVolume> {
+    let overlay = Arc::new(Overlay::new(disk.clone()));
+    let below: Arc<dyn DiskEdit> = overlay.clone();
+    let window = Arc::new(Window::new(below, volume.offset_bytes, volume.size_bytes)?);
+    let probe = probe(window.as_ref())?;
+    let content = match probe.as_ref().map(|probe| probe.kind) {
+        None => Content::Unknown,
+        Some(kind) => match open_file_system(kind, overlay, window, clock) {
+            Ok(open) => Content::Open(Box::new(open)),
+            Err(error) => Content::Closed(error),
+        },
+    };
+    Ok(SessionVolume { volume: volume.clone(), probe, content })
+}
+
+fn open_file_system(
+    kind: ProbeKind,
+    overlay: Arc<Overlay>,
+    window: Arc<Window>,
+    clock: Timestamp,
+) -> Result<OpenVolume> {
+    check_editable(kind)?;
+    let disk: Arc<dyn DiskEdit> = window.clone();
+    let fs = Ext::open(disk, clock)?;
+    let system = linux::detect(&fs);
+    Ok(OpenVolume { overlay, window, fs, system })
+}
+
+/// Refuses what we do not read, by name.
+fn check_editable(kind: ProbeKind) -> Result<()> {
+    let what = match kind {
+        ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => return Ok(()),
+        ProbeKind::Luks { .. } => return Err(encrypted("the LUKS volume")),
+        ProbeKind::Bitlocker => return Err(encrypted("the BitLocker volume")),
+        ProbeKind::Xfs => "XFS",
+        ProbeKind::Btrfs => "Btrfs",
+        ProbeKind::Ntfs => "NTFS",
+        ProbeKind::Vfat => "FAT",
+        ProbeKind::Exfat => "exFAT",
+        ProbeKind::Lvm2 => "LVM",
+        ProbeKind::MdRaid => "Linux software RAID",
+        ProbeKind::Zfs => "ZFS",
+        ProbeKind::Ufs { .. } => "UFS",
+        ProbeKind::F2fs => "F2FS",
+        ProbeKind::ExtJournal => "an external ext journal",
+        ProbeKind::Swap { .. } => "swap space",
+        ProbeKind::Iso9660 | ProbeKind::Squashfs | ProbeKind::Erofs => {
+            let feature = kind.type_name().to_owned();
+            return Err(Refusal::NotWritable { feature }.into());
+        }
+    };
+    Err(Error::unsupported(format!("{what}: editing not supported yet")))
+}
+
+fn encrypted(what: &str) -> Error {
+    Refusal::Encrypted { what: what.to_owned() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_do_not_edit_is_named() {
+        for (kind, name, text) in [
+            (ProbeKind::Xfs, "unsupported", "XFS: editing not supported yet"),
+            (ProbeKind::Luks { version: 2 }, "refused", "the LUKS volume is encrypted"),
+            (ProbeKind::Erofs, "refused", "editing with erofs is not supported"),
+        ] {
+            let error = check_editable(kind).unwrap_err();
+            assert_eq!((error.kind_name(), error.to_string().as_str()), (name, text));
+        }
+        assert!(check_editable(ProbeKind::Ext2).is_ok());
+    }
+}

@@ -1,0 +1,142 @@
+//! Which volume is meant (VOL-10: never guess between two roots).
+
+use super::{Content, Session, SessionVolume};
+use crate::bytes::text::escape;
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::fs::probe::ProbeKind;
+use crate::guest::linux::System;
+
+impl Session {
+    /// The index of the one volume with a system, or of the one that `wanted` names: a partition number, a
+    /// file-system UUID, or a LABEL. There is a system on it.
+    ///
+    /// # Errors
+    /// * `NotFound` - no such volume, or no system anywhere.
+    /// * `Ambiguous` - several volumes have that name, or a system.
+    /// * `Unsupported`, `Refused`, `Corrupt` - the volume that was named, or the first that could hold a system,
+    ///   cannot be read, and this is why.
+    pub fn choose(&mut self, wanted: Option<&str>) -> Result<usize> {
+        if let Some(name) = wanted {
+            let index = self.find(name)?;
+            return self.with_system(index);
+        }
+        let roots = indices(self, |volume| volume.system().is_some());
+        match roots.as_slice() {
+            [index] => Ok(*index),
+            [] => Err(self.no_system()),
+            several => Err(self.ambiguous("several volumes hold a system".to_owned(), several)),
+        }
+    }
+
+    /// The index of the one volume that `name` names, whatever is on it.
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`.
+    pub fn find(&self, name: &str) -> Result<usize> {
+        let matching = indices(self, |volume| is_called(volume, name));
+        match matching.as_slice() {
+            [index] => Ok(*index),
+            [] => Err(self.no_volume(name)),
+            several => {
+                let what = format!("several volumes are called \"{}\"", escape(name.as_bytes()));
+                Err(self.ambiguous(what, several))
+            }
+        }
+    }
+
+    /// The volume at `index`.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn volume_at(&self, index: usize) -> Result<&SessionVolume> {
+        self.volumes.get(index).ok_or_else(|| Error::not_found("no such volume"))
+    }
+
+    fn with_system(&mut self, index: usize) -> Result<usize> {
+        if self.volume_at(index)?.system().is_some() {
+            return Ok(index);
+        }
+        Err(self.without_system(index))
+    }
+
+    fn no_volume(&self, name: &str) -> Error {
+        let known: Vec<String> = self.volumes.iter().map(SessionVolume::describe).collect();
+        let name = escape(name.as_bytes());
+        Error::not_found(format!("no volume is called \"{name}\"; there are: {}", known.join(", ")))
+    }
+
+    fn ambiguous(&self, what: String, indices: &[usize]) -> Error {
+        let volumes = indices.iter().filter_map(|&index| self.volumes.get(index));
+        let candidates = volumes.map(candidate).collect();
+        Error::new(ErrorKind::Ambiguous { what, candidates })
+    }
+
+    /// Why there is no system: the first volume that could hold one but cannot be read says so.
+    fn no_system(&mut self) -> Error {
+        let closed = self.volumes.iter().position(|volume| match &volume.content {
+            Content::Closed(_) => volume.probe.as_ref().is_some_and(|p| can_hold_a_root(p.kind)),
+            Content::Open(open) => open.system.is_err(),
+            Content::Unknown => false,
+        });
+        match closed {
+            Some(index) => self.without_system(index),
+            None => Error::not_found(format!("{}: no operating system found", self.target_name())),
+        }
+    }
+
+    /// Why there is no system on the volume at `index`. Takes the reason out of the session.
+    fn without_system(&mut self, index: usize) -> Error {
+        let name = self.target_name();
+        let Some(volume) = self.volumes.get_mut(index) else {
+            return Error::not_found("no such volume");
+        };
+        let layer = volume.describe();
+        let reason: Result<()> = match std::mem::replace(&mut volume.content, Content::Unknown) {
+            Content::Closed(error) => Err(error),
+            Content::Open(open) => match open.system {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::not_found("no operating system on it")),
+            },
+            Content::Unknown => Err(Error::not_found("no file system that regain knows")),
+        };
+        match reason.context(|| layer).context(|| name) {
+            Err(error) => error,
+            Ok(()) => Error::not_found("no operating system found"),
+        }
+    }
+}
+
+fn indices(session: &Session, fits: impl Fn(&SessionVolume) -> bool) -> Vec<usize> {
+    let volumes = session.volumes.iter().enumerate();
+    volumes.filter(|(_, volume)| fits(volume)).map(|(index, _)| index).collect()
+}
+
+fn is_called(volume: &SessionVolume, name: &str) -> bool {
+    let probe = volume.probe.as_ref();
+    volume.volume.id == name
+        || probe.is_some_and(|probe| {
+            (!probe.uuid.is_empty() && probe.uuid.eq_ignore_ascii_case(name))
+                || (!probe.label.is_empty() && probe.label == name.as_bytes())
+        })
+}
+
+fn can_hold_a_root(kind: ProbeKind) -> bool {
+    !matches!(
+        kind,
+        ProbeKind::Swap { .. } | ProbeKind::Vfat | ProbeKind::Exfat | ProbeKind::ExtJournal
+    )
+}
+
+/// A volume as a candidate, as in `1 (Debian GNU/Linux 13, host "web")`.
+fn candidate(volume: &SessionVolume) -> String {
+    let Some(system) = volume.system() else { return volume.describe() };
+    let host = system.host_name.as_ref();
+    let host = host.map(|host| format!(", host \"{}\"", escape(host))).unwrap_or_default();
+    format!("{} ({}{host})", volume.volume.id, escape(system_name(system)))
+}
+
+/// The name of a system for people.
+pub fn system_name(system: &System) -> &[u8] {
+    let names = [&system.os.pretty_name, &system.os.name, &system.os.id];
+    names.into_iter().find(|name| !name.is_empty()).map_or(b"Linux", Vec::as_slice)
+}
