@@ -18,6 +18,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod dirty;
 mod harness;
 mod layout;
 

@@ -2,6 +2,10 @@
 //! e2fsck.
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
+// The encoder of journals serves these tests and the black-box ones.
+#[path = "../../../tests/integration/support/jbd2.rs"]
+pub(crate) mod jbd2;
+
 use crate::bytes::checksum::crc32c_raw;
 use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
@@ -63,21 +67,9 @@ impl Image {
         Arc::new(Overlay::new(Arc::new(MemoryDisk::new(self.bytes()))))
     }
 
-    /// Where the blocks of an inode lie, by debugfs: lines like `(0-9):100-109, (IND):1034`.
+    /// Where the blocks of an inode lie.
     pub(crate) fn blocks_of(&self, inode: u32) -> Vec<u64> {
-        let text = self.debugfs(&format!("stat <{inode}>\n"));
-        let (_, list) = text.split_once("BLOCKS:\n").or(text.split_once("EXTENTS:\n")).unwrap();
-        let mut map = Vec::new();
-        for part in list.lines().next().unwrap().split(", ") {
-            let (logical, physical) = part.split_once("):").unwrap();
-            if logical.starts_with("(ETB") || logical.ends_with("IND") {
-                continue;
-            }
-            let mut ends = physical.split('-').map(|number| number.parse::<u64>().unwrap());
-            let first = ends.next().unwrap();
-            map.extend(first..=ends.next().unwrap_or(first));
-        }
-        map
+        jbd2::blocks_of(&self.path, inode)
     }
 
     /// The seed of the checksums of the file system.

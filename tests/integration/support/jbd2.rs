@@ -5,6 +5,8 @@
 //! recovers.
 
 use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
 
 const MAGIC: u32 = 0xc03b_3998;
 
@@ -280,4 +282,24 @@ impl<'a> LogWriter<'a> {
         self.seal(&mut block, 16);
         block
     }
+}
+
+/// Where the blocks of an inode of `image` lie, by debugfs: lines like `(0-9):100-109, (IND):1034`.
+pub(crate) fn blocks_of(image: &Path, inode: u32) -> Vec<u64> {
+    let request = format!("stat <{inode}>");
+    let output = Command::new("debugfs").args(["-R", &request]).arg(image).output();
+    let output = output.unwrap_or_else(|error| panic!("debugfs (e2fsprogs) is needed: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_, list) = text.split_once("BLOCKS:\n").or(text.split_once("EXTENTS:\n")).unwrap();
+    let mut map = Vec::new();
+    for part in list.lines().next().unwrap().split(", ") {
+        let (logical, physical) = part.split_once("):").unwrap();
+        if logical.starts_with("(ETB") || logical.ends_with("IND") {
+            continue;
+        }
+        let mut ends = physical.split('-').map(|number| number.parse::<u64>().unwrap());
+        let first = ends.next().unwrap();
+        map.extend(first..=ends.next().unwrap_or(first));
+    }
+    map
 }

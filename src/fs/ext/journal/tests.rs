@@ -2,16 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
-// The encoder serves these tests and the black-box ones.
-#[path = "../../../../tests/integration/support/jbd2.rs"]
-mod jbd2;
-
 use super::*;
 use crate::bytes::checksum::crc32c_raw;
 use crate::disk::overlay::Overlay;
 use crate::disk::{Disk, DiskEdit};
+use crate::fs::ext::testing::jbd2::{Checksum, LogWriter};
 use crate::fs::ext::testing::{Image, assert_clean, run};
-use jbd2::{Checksum, LogWriter};
 use std::sync::Arc;
 
 impl Image {
