@@ -60,12 +60,15 @@
     )
 )]
 
+pub mod action;
 pub mod bytes;
 pub mod cli;
 pub mod disk;
 pub mod error;
 pub mod fs;
+pub mod guest;
 pub mod image;
+pub mod login;
 pub mod patch;
 pub mod report;
 pub mod session;

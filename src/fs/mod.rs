@@ -8,6 +8,7 @@
 //! Deliberately not here: renames, hard links, devices, files larger than [`FILE_BYTES_MAX`].
 
 pub mod ext;
+pub mod memory;
 pub mod path;
 pub mod probe;
 pub mod verify;

@@ -112,6 +112,11 @@ fn open_raw(path: &Path) -> Result<(FileDisk, ImageKind, ImageIdentity)> {
         .map_err(missing_is_not_found)?;
     let metadata = file.metadata()?;
     let kind = check_type(metadata.file_type())?;
+    if kind == ImageKind::BlockDevice {
+        // The nodes of a disk and of its partitions have caches of their own: what was written through another
+        // node may not show in this one.
+        writable::drop_pages(&file)?;
+    }
     let (len_bytes, sector_size_bytes) = measure(&mut file, kind)?;
     if len_bytes == 0 {
         let what =

@@ -158,9 +158,10 @@ pub(super) fn find(disk: &dyn Disk, boot_record: Option<&BootRecord>) -> Result<
 }
 
 fn boot_record_warning(boot_record: Option<&BootRecord>) -> Option<String> {
-    match boot_record {
+    let is_hybrid = boot_record.is_some_and(BootRecord::is_hybrid);
+    match boot_record.and_then(BootRecord::protective_last_lba) {
         None => Some("the GPT has no protective MBR".into()),
-        Some(record) if record.is_hybrid() => Some("the MBR is hybrid; the GPT is used".into()),
+        Some(_) if is_hybrid => Some("the MBR is hybrid; the GPT is used".into()),
         Some(_) => None,
     }
 }

@@ -1,0 +1,171 @@
+//! Carries out a plan on a file system, and says what an independent reader must find afterwards.
+
+use super::plan::{FileChange, Plan};
+use crate::error::{Context, Error, Refusal, Result};
+use crate::fs::path::{GuestPath, Resolution, resolve};
+use crate::fs::{FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, NewNode, NodeId, NodeKind, Xattr};
+use std::collections::BTreeMap;
+
+/// Makes every change of `plan`, in order. After an error the file system must not be used any more.
+///
+/// # Errors
+/// `Refused` if the volume is not as it was when the plan was made; otherwise as [`FileEdit`].
+pub fn run(plan: &Plan, fs: &mut dyn FileEdit) -> Result<()> {
+    for change in &plan.changes {
+        run_one(change, fs).context(|| format!("{} {}", change.action_name(), change.path()))?;
+    }
+    Ok(())
+}
+
+fn run_one(change: &FileChange, fs: &mut dyn FileEdit) -> Result<()> {
+    let path = change.path();
+    match change {
+        FileChange::Append { bytes, .. } => fs.append(existing(fs.as_file_system(), path)?, bytes),
+        FileChange::Replace { content, .. } => {
+            fs.replace(existing(fs.as_file_system(), path)?, content)
+        }
+        FileChange::CreateFile { new, content, .. } => {
+            let directory = parent(fs.as_file_system(), path)?;
+            fs.create_file(directory, path.file_name(), new, content).map(drop)
+        }
+        FileChange::CreateDirectory { new, .. } => {
+            let directory = parent(fs.as_file_system(), path)?;
+            fs.create_directory(directory, path.file_name(), new).map(drop)
+        }
+        FileChange::SetMetadata { change, .. } => {
+            fs.set_metadata(existing(fs.as_file_system(), path)?, change)
+        }
+        FileChange::SetXattr { name, value, .. } => {
+            fs.set_xattr(existing(fs.as_file_system(), path)?, name, value.as_deref())
+        }
+        FileChange::Remove { .. } => {
+            let directory = parent(fs.as_file_system(), path)?;
+            fs.remove(directory, path.file_name())
+        }
+    }
+}
+
+/// The node at a real path. A link there means that the volume is not the one of the plan.
+fn existing(fs: &dyn FileSystem, path: &GuestPath) -> Result<NodeId> {
+    match resolve(fs, path, false)? {
+        Resolution::Found(found) if found.real_path == *path => Ok(found.node),
+        Resolution::Found(_) => {
+            let reason = "leads through a link now".to_owned();
+            Err(Refusal::UnsuitableFile { path: path.to_string(), reason }.into())
+        }
+        Resolution::Missing { .. } => Err(Error::not_found(path.to_string())),
+    }
+}
+
+fn parent(fs: &dyn FileSystem, path: &GuestPath) -> Result<NodeId> {
+    existing(fs, &path.parent().unwrap_or_else(GuestPath::root))
+}
+
+/// What must be at a path after the edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Real path.
+    pub path: GuestPath,
+    /// The node; `None` if there must be nothing.
+    pub node: Option<ExpectedNode>,
+}
+
+/// A node as it must be after the edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedNode {
+    /// Kind.
+    pub kind: NodeKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Content of a regular file; `None` for anything else and for a file whose content does not change.
+    pub content: Option<Vec<u8>>,
+    /// All extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
+}
+
+impl ExpectedNode {
+    fn of_new(kind: NodeKind, new: &NewNode, content: Option<Vec<u8>>) -> Self {
+        let NewNode { mode, uid, gid, xattrs } = new.clone();
+        Self { kind, mode, uid, gid, content, xattrs }
+    }
+
+    fn of_existing(fs: &dyn FileSystem, path: &GuestPath) -> Result<Self> {
+        let node = existing(fs, path)?;
+        let Metadata { kind, mode, uid, gid, .. } = fs.metadata(node)?;
+        Ok(Self { kind, mode, uid, gid, content: None, xattrs: fs.xattrs(node)? })
+    }
+}
+
+/// What an independent reader must find at every path that `plan` names, computed from the state `before`.
+///
+/// # Errors
+/// As the file system, and as [`run`] where the plan does not fit it.
+pub fn expectations(plan: &Plan, before: &dyn FileSystem) -> Result<Vec<Expected>> {
+    let mut nodes: BTreeMap<GuestPath, Option<ExpectedNode>> = BTreeMap::new();
+    for change in &plan.changes {
+        let path = change.path();
+        let expected = match change {
+            FileChange::CreateFile { new, content, .. } => {
+                Some(ExpectedNode::of_new(NodeKind::File, new, Some(content.clone())))
+            }
+            FileChange::CreateDirectory { new, .. } => {
+                Some(ExpectedNode::of_new(NodeKind::Directory, new, None))
+            }
+            FileChange::Remove { .. } => None,
+            _ => {
+                let known = nodes.get(path).cloned().flatten();
+                let mut node = match known {
+                    Some(node) => node,
+                    None => ExpectedNode::of_existing(before, path)?,
+                };
+                change_expected(&mut node, change, before)?;
+                Some(node)
+            }
+        };
+        nodes.insert(path.clone(), expected);
+    }
+    let sorted = |(path, mut node): (GuestPath, Option<ExpectedNode>)| {
+        if let Some(node) = &mut node {
+            node.xattrs.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Expected { path, node }
+    };
+    Ok(nodes.into_iter().map(sorted).collect())
+}
+
+fn change_expected(
+    node: &mut ExpectedNode,
+    change: &FileChange,
+    before: &dyn FileSystem,
+) -> Result<()> {
+    match change {
+        FileChange::Append { path, bytes, .. } => {
+            let mut content = match node.content.take() {
+                Some(content) => content,
+                None => before.read(existing(before, path)?, FILE_BYTES_MAX)?,
+            };
+            content.extend_from_slice(bytes);
+            node.content = Some(content);
+        }
+        FileChange::Replace { content, .. } => node.content = Some(content.clone()),
+        FileChange::SetMetadata { change, .. } => {
+            node.mode = change.mode.unwrap_or(node.mode);
+            node.uid = change.uid.unwrap_or(node.uid);
+            node.gid = change.gid.unwrap_or(node.gid);
+        }
+        FileChange::SetXattr { name, value, .. } => {
+            node.xattrs.retain(|xattr| xattr.name != *name);
+            let set =
+                value.as_ref().map(|value| Xattr { name: name.clone(), value: value.clone() });
+            node.xattrs.extend(set);
+        }
+        FileChange::CreateFile { .. }
+        | FileChange::CreateDirectory { .. }
+        | FileChange::Remove { .. } => {}
+    }
+    Ok(())
+}

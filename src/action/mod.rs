@@ -1,0 +1,13 @@
+//! What is to be changed: check, then plan, then edit.
+//!
+//! A plan is made from a [`FileSystem`](crate::fs::FileSystem) and changes nothing; [`edit::run`] makes its
+//! changes on a [`FileEdit`](crate::fs::FileEdit), which is an overlay.
+
+mod draft;
+pub mod edit;
+pub mod key_add;
+pub mod key_list;
+mod key_place;
+pub mod plan;
+
+pub use plan::{FileChange, Outcome, Plan, UserPlan};

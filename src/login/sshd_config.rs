@@ -1,0 +1,377 @@
+//! `sshd_config` as sshd reads it: tokens, includes, Match blocks, and which value counts (sshd_config(5);
+//! LOGIN-10 to LOGIN-25).
+//!
+//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`]. Not handled: options on the daemon's command line
+//! (LOGIN-11), values of keywords that do not decide a login with a key.
+
+use super::pattern;
+use super::{Finding, match_block::Criterion};
+use crate::bytes::arith::len_u64;
+use crate::bytes::text::escape_limited;
+use crate::error::{Error, Result};
+use crate::fs::FileSystem;
+use crate::fs::path::{GuestPath, find, read_file};
+use crate::guest::linux::text::{TEXT_BYTES_MAX, lines};
+use std::fmt;
+
+/// Depth of includes that sshd allows (LOGIN-20).
+const DEPTH_MAX: usize = 16;
+/// Bound on the directives of all files together.
+const LINES_MAX: usize = 50_000;
+/// Bound on the files that are read, each time counted.
+const FILES_MAX: usize = 512;
+
+const SYNTAX: (&str, &str) = ("conf-syntax", "LOGIN-15");
+
+/// Where a directive stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: GuestPath,
+    /// Line number from 1.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
+}
+
+/// One directive.
+#[derive(Debug, Clone)]
+pub struct Directive {
+    /// Keyword in lower case, aliases resolved (LOGIN-19).
+    pub keyword: String,
+    /// Arguments without their quotes.
+    pub arguments: Vec<Vec<u8>>,
+    /// Where it stands.
+    pub place: Place,
+    /// The Match block it belongs to.
+    pub(super) block: Option<usize>,
+}
+
+/// A Match block.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    /// The block around it, when it stands in a file included from inside a block.
+    pub(super) parent: Option<usize>,
+    /// The conditions, all of which must hold.
+    pub(super) criteria: Vec<Criterion>,
+    pub(super) place: Place,
+}
+
+/// A configuration with all its includes.
+#[derive(Debug, Clone, Default)]
+pub struct SshdConfig {
+    pub(super) directives: Vec<Directive>,
+    pub(super) blocks: Vec<Block>,
+    /// Lines that stop the daemon, and files that could not be read.
+    pub findings: Vec<Finding>,
+}
+
+impl SshdConfig {
+    /// Reads the configuration of a guest (LOGIN-10). A guest without any has sshd's defaults.
+    ///
+    /// # Errors
+    /// `Limit` if a bound is exceeded; otherwise as the file system.
+    pub fn read(fs: &dyn FileSystem) -> Result<Self> {
+        let mut reader = Reader { fs, config: Self::default(), files: 0 };
+        for path in ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"] {
+            let path = GuestPath::new(path);
+            if find(fs, &path)?.is_some() {
+                reader.file(&path, 0, None)?;
+                return Ok(reader.config);
+            }
+        }
+        let message = "there is no sshd_config; sshd's own defaults are assumed";
+        let finding = Finding::warn(("conf-syntax", "LOGIN-10"), "/etc/ssh/sshd_config", message);
+        reader.config.findings.push(finding);
+        Ok(reader.config)
+    }
+}
+
+struct Reader<'a> {
+    fs: &'a dyn FileSystem,
+    config: SshdConfig,
+    files: usize,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &GuestPath, depth: usize, outer: Option<usize>) -> Result<()> {
+        self.files = self.files.saturating_add(1);
+        if self.files > FILES_MAX {
+            let what = "number of included sshd configuration files";
+            return Err(Error::limit(what, len_u64(FILES_MAX), len_u64(self.files)));
+        }
+        let content = match read_file(self.fs, path, TEXT_BYTES_MAX) {
+            Ok(content) => content.unwrap_or_default(),
+            Err(error) => {
+                self.fatal(path, &format!("sshd cannot read it: {}", error.kind()));
+                return Ok(());
+            }
+        };
+        let mut block = outer;
+        for (line, number) in lines(&content).zip(1u64..) {
+            let place = Place { path: path.clone(), line: number };
+            let (keyword, arguments) = match tokens(line) {
+                Ok(None) => continue,
+                Ok(Some(parts)) => parts,
+                Err(reason) => {
+                    self.fatal(&place, reason);
+                    continue;
+                }
+            };
+            match keyword.as_str() {
+                _ if arguments.is_empty() => {
+                    self.fatal(&place, &format!("{keyword} has no argument"));
+                }
+                "include" => self.include(&arguments, depth, block)?,
+                "match" => block = Some(self.begin_block(&arguments, place, outer)),
+                _ => self.directive(Directive { keyword, arguments, place, block })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn directive(&mut self, directive: Directive) -> Result<()> {
+        if self.config.directives.len() >= LINES_MAX {
+            let what = "number of lines in the sshd configuration";
+            return Err(Error::limit(
+                what,
+                len_u64(LINES_MAX),
+                len_u64(LINES_MAX).saturating_add(1),
+            ));
+        }
+        if directive.block.is_some() && GLOBAL_ONLY.contains(&directive.keyword.as_str()) {
+            let reason = format!("{} is not allowed in a Match block", directive.keyword);
+            self.config.findings.push(
+                Finding::block(("conf-syntax", "LOGIN-25"), &directive.place, reason)
+                    .fixed_by("move or remove the line; sshd does not start"),
+            );
+        }
+        if FLAGS.contains(&directive.keyword.as_str()) {
+            let value = directive.arguments.first().map(|value| value.to_ascii_lowercase());
+            let is_flag = matches!(value.as_deref(), Some(b"yes" | b"no" | b"true" | b"false"));
+            if !is_flag {
+                let reason = format!("{} is neither yes nor no", directive.keyword);
+                self.fatal(&directive.place, &reason);
+            }
+        }
+        self.config.directives.push(directive);
+        Ok(())
+    }
+
+    fn include(&mut self, patterns: &[Vec<u8>], depth: usize, block: Option<usize>) -> Result<()> {
+        for given in patterns {
+            let path = if given.starts_with(b"/") {
+                GuestPath::new(given)
+            } else {
+                GuestPath::new("/etc/ssh").join(given)
+            };
+            let paths = pattern::expand(self.fs, &path)?;
+            if depth >= DEPTH_MAX && !paths.is_empty() {
+                self.fatal(&path, "is included more than 16 files deep");
+                continue;
+            }
+            for path in paths {
+                self.file(&path, depth.saturating_add(1), block)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_block(&mut self, arguments: &[Vec<u8>], place: Place, parent: Option<usize>) -> usize {
+        let criteria = Criterion::parse_all(arguments).unwrap_or_else(|reason| {
+            self.fatal(&place, &reason);
+            vec![Criterion::Never]
+        });
+        self.config.blocks.push(Block { parent, criteria, place });
+        self.config.blocks.len().saturating_sub(1)
+    }
+
+    fn fatal(&mut self, subject: impl fmt::Display, reason: &str) {
+        let message = format!("sshd does not start: {reason}");
+        let finding = Finding::block(SYNTAX, subject, message);
+        // A damaged file would fill the report.
+        if self.config.findings.len() < 20 {
+            self.config.findings.push(finding.fixed_by("repair or remove the line"));
+        }
+    }
+}
+
+/// Keywords that stop sshd inside a Match block (LOGIN-25).
+const GLOBAL_ONLY: [&str; 14] = [
+    "usepam",
+    "strictmodes",
+    "port",
+    "listenaddress",
+    "addressfamily",
+    "hostkey",
+    "permituserenvironment",
+    "usedns",
+    "logingracetime",
+    "maxstartups",
+    "ciphers",
+    "macs",
+    "kexalgorithms",
+    "hostkeyalgorithms",
+];
+
+/// Keywords that we interpret and that take only yes or no.
+const FLAGS: [&str; 4] = ["pubkeyauthentication", "strictmodes", "usepam", "permittty"];
+
+/// Splits one line into keyword and arguments; `None` for an empty line or a comment (LOGIN-12 to LOGIN-14).
+#[expect(clippy::type_complexity, reason = "keyword and arguments, used in one place")]
+fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
+    // The text ends at a NUL, as in every C string.
+    let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | 0x0c);
+    let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+    let end =
+        line.iter().rposition(|byte| !is_blank(byte)).map_or(start, |at| at.saturating_add(1));
+    let text = line.get(start..end).unwrap_or_default();
+    if text.is_empty() || text.starts_with(b"#") {
+        return Ok(None);
+    }
+    let is_separator = |byte: &u8| matches!(byte, b' ' | b'\t' | b'=');
+    let end = text.iter().position(is_separator).unwrap_or(text.len());
+    let (keyword, rest) = text.split_at(end);
+    let rest = rest.trim_ascii_start();
+    let rest = rest.strip_prefix(b"=").unwrap_or(rest);
+    let keyword = keyword.strip_prefix(b"\"").unwrap_or(keyword);
+    let keyword = keyword.strip_suffix(b"\"").unwrap_or(keyword);
+    let keyword = escape_limited(&keyword.to_ascii_lowercase(), 64);
+    Ok(Some((canonical(keyword), split_arguments(rest)?)))
+}
+
+/// One name for each setting (LOGIN-19).
+fn canonical(keyword: String) -> String {
+    match keyword.as_str() {
+        "pubkeyacceptedkeytypes" => "pubkeyacceptedalgorithms".to_owned(),
+        "dsaauthentication" => "pubkeyauthentication".to_owned(),
+        _ => keyword,
+    }
+}
+
+/// Splits arguments with sshd's quotes and escapes; an unquoted `#` at the start of one ends the line.
+fn split_arguments(text: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+    let mut arguments = Vec::new();
+    let mut current: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut bytes = text.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (None, b' ' | b'\t') => arguments.extend(current.take()),
+            (None, b'#') if current.is_none() => break,
+            (None, b'"' | b'\'') => {
+                quote = Some(byte);
+                current.get_or_insert_default();
+            }
+            (Some(open), _) if open == byte => quote = None,
+            (_, b'\\') if escapes(bytes.peek(), quote.is_none()) => {
+                current.get_or_insert_default().extend(bytes.next());
+            }
+            _ => current.get_or_insert_default().push(byte),
+        }
+    }
+    if quote.is_some() {
+        return Err("a quote is not closed");
+    }
+    arguments.extend(current);
+    Ok(arguments)
+}
+
+fn escapes(next: Option<&u8>, is_unquoted: bool) -> bool {
+    matches!(next, Some(b'"' | b'\'' | b'\\')) || (is_unquoted && next == Some(&b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::memory::MemoryTree;
+
+    fn words(line: &str) -> Result<Option<(String, Vec<String>)>, &'static str> {
+        let parts = tokens(line.as_bytes())?;
+        Ok(parts.map(|(keyword, arguments)| {
+            let text = |word: Vec<u8>| String::from_utf8(word).unwrap();
+            (keyword, arguments.into_iter().map(text).collect())
+        }))
+    }
+
+    #[test]
+    fn lines_are_split_as_sshd_does_login_12_to_14() {
+        for (line, keyword, arguments) in [
+            ("UsePAM yes\r", "usepam", vec!["yes"]),
+            (" \tusepam = yes", "usepam", vec!["yes"]),
+            ("UsePAM=yes", "usepam", vec!["yes"]),
+            ("AllowUsers a b\tc # d e", "allowusers", vec!["a", "b", "c"]),
+            ("AllowUsers a#b", "allowusers", vec!["a#b"]),
+            ("X \"a b\" 'c d' e\\ f \"g\\\"h\"", "x", vec!["a b", "c d", "e f", "g\"h"]),
+            ("X \"\"", "x", vec![""]),
+            ("PubkeyAcceptedKeyTypes x", "pubkeyacceptedalgorithms", vec!["x"]),
+        ] {
+            let arguments = arguments.into_iter().map(str::to_owned).collect();
+            assert_eq!(words(line), Ok(Some((keyword.to_owned(), arguments))), "{line}");
+        }
+        for line in ["", "  \t\r", "# x", "\t#x"] {
+            assert_eq!(words(line), Ok(None));
+        }
+        assert!(words("X \"a").is_err());
+    }
+
+    #[test]
+    fn includes_come_in_order_and_loops_end_login_20() {
+        let mut tree = MemoryTree::new();
+        tree.file("/etc/ssh/sshd_config", 0, 0o644, b"Include sshd_config.d/*.conf\nPort 1\n")
+            .file("/etc/ssh/sshd_config.d/2.conf", 0, 0o644, b"Port 3\n")
+            .file("/etc/ssh/sshd_config.d/1.conf", 0, 0o644, b"Port 2\nMatch all\nPermitTTY no\n");
+        let config = SshdConfig::read(&tree).unwrap();
+        let seen: Vec<_> = config
+            .directives
+            .iter()
+            .map(|d| (d.keyword.as_str(), d.arguments[0].clone(), d.block))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("port", b"2".to_vec(), None),
+                ("permittty", b"no".to_vec(), Some(0)),
+                ("port", b"3".to_vec(), None),
+                ("port", b"1".to_vec(), None),
+            ]
+        );
+        tree.file("/etc/ssh/sshd_config", 0, 0o644, b"Include /etc/ssh/sshd_config\n");
+        let config = SshdConfig::read(&tree).unwrap();
+        assert_eq!(config.findings.len(), 1);
+        assert_eq!(config.findings[0].rule, "LOGIN-15");
+        let twice = b"Include /etc/ssh/sshd_config /etc/ssh/sshd_config\n";
+        tree.file("/etc/ssh/sshd_config", 0, 0o644, twice);
+        assert_eq!(SshdConfig::read(&tree).unwrap_err().kind_name(), "limit");
+    }
+
+    #[test]
+    fn lines_that_stop_sshd_block_login_15_and_25() {
+        for (text, rule) in [
+            ("Port\n", "LOGIN-15"),
+            ("Match all\nUsePAM yes\n", "LOGIN-25"),
+            ("UsePAM perhaps\n", "LOGIN-15"),
+            ("Match nonsense x\n", "LOGIN-15"),
+            ("AllowUsers \"a\n", "LOGIN-15"),
+        ] {
+            let mut tree = MemoryTree::new();
+            tree.file("/etc/ssh/sshd_config", 0, 0o644, text.as_bytes());
+            let findings = SshdConfig::read(&tree).unwrap().findings;
+            assert_eq!(findings.len(), 1, "{text}");
+            assert!(findings[0].is_blocking() && findings[0].rule == rule, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_vendor_file_of_suse_is_found_login_10() {
+        let mut tree = MemoryTree::new();
+        assert_eq!(SshdConfig::read(&tree).unwrap().findings.len(), 1);
+        tree.file("/usr/etc/ssh/sshd_config", 0, 0o644, b"Port 22\n");
+        assert_eq!(SshdConfig::read(&tree).unwrap().directives.len(), 1);
+    }
+}
