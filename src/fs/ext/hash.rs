@@ -1,10 +1,11 @@
 //! Hashes of names in indexed directories.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Hash Tree Directories",
-//! table "dirhash". The functions behind the names: half-MD4 is the compression function of MD4 (RFC 1320)
-//! with 8 steps instead of 16 in each of its three rounds; TEA is the Tiny Encryption Algorithm (Wheeler and
-//! Needham, 1994) with 16 cycles, its key being the text. Both are chained over the name with feed-forward.
-//! The details that no document gives were found by comparing with `debugfs dx_hash`.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Hash Tree
+//! Directories", table "dirhash". The functions behind the names: half-MD4 is the compression
+//! function of MD4 (RFC 1320) with 8 steps instead of 16 in each of its three rounds; TEA is the
+//! Tiny Encryption Algorithm (Wheeler and Needham, 1994) with 16 cycles, its key being the text.
+//! Both are chained over the name with feed-forward. The details that no document gives were found
+//! by comparing with `debugfs dx_hash`.
 //!
 //! Not handled: SipHash (value 6), which belongs to encrypted casefolded directories.
 
@@ -120,7 +121,8 @@ impl NameHash {
         state
     }
 
-    /// The next `WORDS` words: four characters each, the first on top, padded with the length that is left.
+    /// The next `WORDS` words: four characters each, the first on top, padded with the length that
+    /// is left.
     fn words<const WORDS: usize>(&self, rest: &[u8]) -> [u32; WORDS] {
         // Names have at most 255 bytes.
         let len = u8::try_from(rest.len()).unwrap_or(u8::MAX);
@@ -214,7 +216,8 @@ mod tests {
         assert_eq!(hash(1, SEED, b"a\xc3\xa9\xff"), 0x1a8f_6736);
     }
 
-    /// Names of every length, with bytes on both sides of 0x80, that debugfs can take on a command line.
+    /// Names of every length, with bytes on both sides of 0x80, that debugfs can take on a command
+    /// line.
     fn names() -> Vec<Vec<u8>> {
         let mut state = 7u32;
         let mut next = || {

@@ -1,16 +1,16 @@
 //! One leaf block of a directory: its entries and its checksum tail.
 //!
 //! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Linear (Classic)
-//! Directories", table "ext4_dir_entry_tail". With "metadata_csum" the last 12 bytes of a leaf look like an
-//! unused entry; old software sees no name there.
+//! Directories", table "ext4_dir_entry_tail". With "metadata_csum" the last 12 bytes of a leaf look
+//! like an unused entry; old software sees no name there.
 //!
-//! | offset from the tail | size | spec               | valid when                                       |
-//! |---------------------:|-----:|--------------------|--------------------------------------------------|
-//! |                  0x0 |    4 | det_reserved_zero1 | 0                                                |
-//! |                  0x4 |    2 | det_rec_len        | 12                                               |
-//! |                  0x6 |    1 | det_reserved_zero2 | 0                                                |
-//! |                  0x7 |    1 | det_reserved_ft    | 0xde                                             |
-//! |                  0x8 |    4 | det_checksum       | CRC-32C of the bytes before the tail, from the seed |
+//! | in tail | size | spec               | valid when                     |
+//! |--------:|-----:|--------------------|--------------------------------|
+//! |     0x0 |    4 | det_reserved_zero1 | 0                              |
+//! |     0x4 |    2 | det_rec_len        | 12                             |
+//! |     0x6 |    1 | det_reserved_zero2 | 0                              |
+//! |     0x7 |    1 | det_reserved_ft    | 0xde                           |
+//! |     0x8 |    4 | det_checksum       | CRC-32C of all before the tail |
 
 use super::DirectoryFormat;
 use super::region::{self, BlockDefect, Layout, NewRecord, Record};

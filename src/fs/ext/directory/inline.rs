@@ -1,14 +1,15 @@
 //! Directories whose entries live in the inode (feature "inline_data").
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Inline Directories". The
-//! entries have two pieces, each covered exactly by its entries: the 56 bytes of `i_block` after the inode
-//! number of the parent, and the value of the attribute `system.data`, which may be empty. There is neither
-//! `.` nor `..` and no checksum tail. Everything here is pure: the caller stores the pieces.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Inline
+//! Directories". The entries have two pieces, each covered exactly by its entries: the 56 bytes of
+//! `i_block` after the inode number of the parent, and the value of the attribute `system.data`,
+//! which may be empty. There is neither `.` nor `..` and no checksum tail. Everything here is pure:
+//! the caller stores the pieces.
 //!
-//! | offset in i_block | size | content                      |
-//! |------------------:|-----:|------------------------------|
-//! |               0x0 |    4 | inode number of the parent   |
-//! |               0x4 |   56 | directory entries            |
+//! | offset in i_block | size | content                    |
+//! |------------------:|-----:|----------------------------|
+//! |               0x0 |    4 | inode number of the parent |
+//! |               0x4 |   56 | directory entries          |
 
 use super::region::{self, BlockDefect, NewRecord, Record};
 use super::{DirectoryFormat, Entry, block, check_name, code_of, exists};
@@ -179,3 +180,7 @@ fn corrupt(format: &DirectoryFormat, defect: BlockDefect) -> Error {
     let object = format!("directory inode {}", format.inode);
     Corrupt::new("inline directory", defect).of(object).into()
 }
+
+#[cfg(test)]
+#[path = "inline_tests.rs"]
+mod tests;

@@ -1,12 +1,12 @@
 //! Directories: finding, listing, adding and removing names.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", sections "Directory Entries" and
-//! "Hash Tree Directories". The blocks of a directory are reached through [`DirectoryBlocks`], so that nothing
-//! here knows how a file maps to the disk. Indexed directories are edited by [`super::htree`]; the entries of
-//! inline directories by [`inline`].
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", sections "Directory
+//! Entries" and "Hash Tree Directories". The blocks of a directory are reached through
+//! [`DirectoryBlocks`], so that nothing here knows how a file maps to the disk. Indexed directories
+//! are edited by [`super::htree`]; the entries of inline directories by [`inline`].
 //!
-//! Not handled: encrypted and casefolded directories (the caller refuses them), and giving blocks back when
-//! a directory shrinks, which the kernel does not do either.
+//! Not handled: encrypted and casefolded directories (the caller refuses them), and giving blocks
+//! back when a directory shrinks, which the kernel does not do either.
 
 pub(crate) mod block;
 pub(crate) mod inline;
@@ -100,7 +100,7 @@ pub(crate) trait DirectoryBlocks {
     /// `Refused` if there is no space.
     fn append(&mut self, bytes: &[u8]) -> Result<u32>;
 
-    /// Sets or clears the index flag of the inode.
+    /// Sets or clears the index flag of the inode, and with it `is_indexed` of the format.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -224,18 +224,15 @@ pub(crate) fn insert(
         if records.iter().any(|record| record.name == name) {
             return Err(exists(name));
         }
-        let needed = region::needed_len(name.len());
-        let has_room =
-            |record: &Record<'_>| record.rec_len.saturating_sub(record.used_len()) >= needed;
-        if host.is_none() && records.iter().any(has_room) {
-            host = Some((file_block, bytes));
+        if host.is_none() {
+            let mut edited = bytes.clone();
+            let is_inserted = block::insert(&mut edited, new, blocks.format())
+                .map_err(|defect| blocks.format().leaf_corrupt(file_block, defect))?;
+            host = is_inserted.then_some((file_block, edited));
         }
     }
-    if let Some((file_block, mut bytes)) = host {
-        let is_inserted = block::insert(&mut bytes, new, blocks.format())
-            .map_err(|defect| blocks.format().leaf_corrupt(file_block, defect))?;
-        debug_assert!(is_inserted, "the search above found room");
-        return blocks.write(file_block, &bytes);
+    if let Some((file_block, edited)) = host {
+        return blocks.write(file_block, &edited);
     }
     if blocks.format().may_index && block_count(blocks)? == 1 {
         htree::convert(blocks)?;

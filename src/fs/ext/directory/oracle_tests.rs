@@ -1,10 +1,11 @@
 //! Directories of ours before e2fsck, and directories of e2fsck's before us.
 //!
-//! `debugfs expand_dir` gives a directory its blocks; then their content is replaced by ours. All names are hard links
-//! to one file.
+//! `debugfs expand_dir` gives a directory its blocks; then their content is replaced by ours. All
+//! names are hard links to one file.
 
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
+use super::super::hash::NameHash;
 use super::memory::{Memory, name_of};
 use super::*;
 use crate::bytes::checksum::crc32c_raw;
@@ -36,14 +37,14 @@ struct Case {
     levels: Option<u8>,
 }
 
-fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(program).args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("{program} (package e2fsprogs): {error}"));
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
-fn debugfs(image: &Path, script: &str) -> String {
+pub(super) fn debugfs(image: &Path, script: &str) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script).unwrap();
     let script = file.path().to_str().unwrap();
@@ -51,7 +52,7 @@ fn debugfs(image: &Path, script: &str) -> String {
 }
 
 /// `e2fsck -fn` has nothing to say.
-fn assert_clean(image: &Path) {
+pub(super) fn assert_clean(image: &Path) {
     let (status, said) = run("e2fsck", &["-fn", image.to_str().unwrap()]);
     let is_silent = !said.contains("? no") && !said.contains("WARNING");
     assert!(status == Some(0) && is_silent && said.contains("Pass 5"), "{said}");
@@ -279,6 +280,45 @@ fn directories_that_e2fsck_indexed_are_read_and_edited() {
         case.store(&image, &directory, model.len() + more.len());
         assert_clean(&image);
     }
+}
+
+/// Two names of 250 bytes with the same legacy hash, found by a search.
+fn colliding_names(hash: &NameHash) -> [Vec<u8>; 2] {
+    let mut by_hash = BTreeMap::new();
+    for number in 0..1_000_000u32 {
+        let name = format!("{:0>250}", format!("{number:x}")).into_bytes();
+        if let Some(other) = by_hash.insert(hash.hash(&name), name.clone()) {
+            return [other, name];
+        }
+    }
+    panic!("no collision");
+}
+
+#[test]
+fn e2fsck_accepts_a_leaf_that_was_split_between_names_with_one_hash() {
+    let case = Case { features: "metadata_csum", hash: "legacy", is_unsigned: false, ..CASES[3] };
+    let image = case.make();
+    let mut directory = case.load(&image);
+    let hash = NameHash::of_version(0, false, HASH_SEED).unwrap();
+    let twins = colliding_names(&hash);
+    let middle = hash.hash(&twins[0]);
+    let other = |is_lower: bool| {
+        let mut names = (0..1000).map(|number| format!("{number:x>250}").into_bytes());
+        names.find(|name| (hash.hash(name) < middle) == is_lower).unwrap()
+    };
+    // In order of hash: lower, twin, twin, higher. Each half gets one twin.
+    let all = [other(true), twins[0].clone(), twins[1].clone(), other(false)];
+    for name in &all {
+        directory.add(name, FILE).unwrap();
+    }
+    assert_eq!(directory.blocks.len(), 3);
+    let second_hash = &directory.blocks[0][0x28..0x2c];
+    assert_eq!(second_hash, (middle | 1).to_le_bytes(), "the second leaf continues the first");
+    for name in &all {
+        assert!(htree::find(&directory, name).unwrap().is_some());
+    }
+    case.store(&image, &directory, all.len());
+    assert_clean(&image);
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! The array of directory entries inside one region: a directory block without its checksum tail, or one of
-//! the two pieces of an inline directory.
+//! The array of directory entries inside one region: a directory block without its checksum tail,
+//! or one of the two pieces of an inline directory.
 //!
 //! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Linear (Classic)
-//! Directories", tables "ext4_dir_entry" and "ext4_dir_entry_2". Everything here is pure: bytes in, bytes
-//! out. A region is parsed as a whole before anything in it is believed, and its entries cover it exactly.
+//! Directories", tables "ext4_dir_entry" and "ext4_dir_entry_2". Everything here is pure: bytes in,
+//! bytes out. A region is parsed as a whole before anything in it is believed, and its entries
+//! cover it exactly.
 //!
-//! | offset | size | spec      | ours      | valid when                                                |
-//! |-------:|-----:|-----------|-----------|-----------------------------------------------------------|
-//! |    0x0 |    4 | inode     | inode     | 0 means unused                                            |
-//! |    0x4 |    2 | rec_len   | rec_len   | multiple of 4, at least 12, inside the region             |
-//! |    0x6 |    1 | name_len  | name      | 1..=255 in a used entry, name inside `rec_len`            |
-//! |    0x7 |    1 | file_type | file_type | with "filetype"; otherwise the high byte of name_len, 0   |
-//! |    0x8 |    n | name      | name      | without `/` and NUL                                       |
+//! | offset | size | spec      | ours      | valid when                                    |
+//! |-------:|-----:|-----------|-----------|-----------------------------------------------|
+//! |    0x0 |    4 | inode     | inode     | 0 means unused                                |
+//! |    0x4 |    2 | rec_len   | rec_len   | multiple of 4, at least 12, inside the region |
+//! |    0x6 |    1 | name_len  | name      | 1..=255 in a used entry, inside `rec_len`     |
+//! |    0x7 |    1 | file_type | file_type | with "filetype", else 0 (end of name_len)     |
+//! |    0x8 |    n | name      | name      | without `/` and NUL                           |
 
 use crate::bytes::field;
 
@@ -130,8 +131,8 @@ pub(crate) fn needed_len(name_len: usize) -> usize {
     HEADER_LEN.saturating_add(name_len).next_multiple_of(4).max(RECORD_LEN_MIN)
 }
 
-/// `rec_len` as a number of bytes. In blocks of 64 KiB the two low bits, which are 0 in a length, hold bits 16
-/// and 17, and the values 0 and 65535 mean the whole block.
+/// `rec_len` as a number of bytes. In blocks of 64 KiB the two low bits, which are 0 in a length,
+/// hold bits 16 and 17, and the values 0 and 65535 mean the whole block.
 fn decode_rec_len(stored: u16, block_size_bytes: usize) -> usize {
     if block_size_bytes < 65536 {
         return usize::from(stored);
@@ -254,7 +255,8 @@ fn put_rec_len(
     Ok(())
 }
 
-/// Adds an entry where there is room, after whatever entry has enough unused space; `false` if none has.
+/// Adds an entry where there is room, after whatever entry has enough unused space; `false` if none
+/// has.
 ///
 /// # Errors
 /// [`BlockDefect`] if the region is damaged; it is then unchanged.
@@ -279,8 +281,8 @@ pub(crate) fn insert(
     Ok(true)
 }
 
-/// Removes the entry at `offset` of a region that was parsed: the entry before it takes its space, or it
-/// becomes unused if it is the first. Its bytes are wiped.
+/// Removes the entry at `offset` of a region that was parsed: the entry before it takes its space,
+/// or it becomes unused if it is the first. Its bytes are wiped.
 ///
 /// # Errors
 /// [`BlockDefect`] if the region is damaged or has no such entry.
@@ -315,7 +317,8 @@ pub(crate) fn clear(region: &mut [u8], layout: Layout) -> Result<(), BlockDefect
     put_rec_len(region, 0, region.len(), layout)
 }
 
-/// Fills the region with `records`, packed from the start; the last takes the rest. `false` if they do not fit.
+/// Fills the region with `records`, packed from the start; the last takes the rest. `false` if they
+/// do not fit.
 ///
 /// # Errors
 /// [`BlockDefect`] if a length cannot be stored.

@@ -1,5 +1,5 @@
-//! Making room in an index: a leaf is split in two, a full node is split in two, a full root gets a new level
-//! below it, and a full linear directory of one block becomes indexed.
+//! Making room in an index: a leaf is split in two, a full node is split in two, a full root gets a
+//! new level below it, and a full linear directory of one block becomes indexed.
 
 use super::node::{Node, RootInfo, Slot};
 use super::{Path, Step, corrupt, name_hash};
@@ -8,10 +8,11 @@ use crate::error::{Error, Refusal, Result};
 use crate::fs::ext::directory::region::{self, NewRecord};
 use crate::fs::ext::directory::{self, DirectoryBlocks, DirectoryFormat, block};
 
-/// Deepest index that kernels read, in `indirect_levels`, without "large_dir" and with it: one less than what the
-/// document says, which counts the root.
+/// Deepest index that kernels read, in `indirect_levels`, without "large_dir" and with it: one less
+/// than what the document says, which counts the root.
 const WRITABLE_LEVELS_MAX: [u8; 2] = [1, 2];
-/// Bound on the nodes that one insertion splits or adds: each level at most once, and one new level.
+/// Bound on the nodes that one insertion splits or adds: each level at most once, and one new
+/// level.
 const ROUNDS_MAX: usize = 8;
 
 fn levels_max(format: &DirectoryFormat) -> u8 {
@@ -117,7 +118,8 @@ impl Path {
         Ok(())
     }
 
-    /// Distributes the entries of the full leaf and the new one over two leaves. The last node has room.
+    /// Distributes the entries of the full leaf and the new one over two leaves. The last node has
+    /// room.
     pub(super) fn split_leaf(
         mut self,
         blocks: &mut dyn DirectoryBlocks,

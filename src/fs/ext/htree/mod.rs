@@ -1,15 +1,15 @@
 //! Indexed directories: a tree over the hashes of the names, hidden in blocks that look empty.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Hash Tree Directories".
-//! [`node`] has the blocks of the index, [`grow`] makes room in it; the leaves are ordinary directory blocks.
-//! Names with the same hash may fill several leaves in a row: the slot of every leaf but the first then has the
-//! low bit of its hash set.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Hash Tree
+//! Directories". [`node`] has the blocks of the index, [`grow`] makes room in it; the leaves are
+//! ordinary directory blocks. Names with the same hash may fill several leaves in a row: the slot
+//! of every leaf but the first then has the low bit of its hash set.
 //!
-//! Every way through the tree is as short as the format allows, leads from lower to higher hashes only, and
-//! never to a block twice. A damaged index is never edited.
+//! Every way through the tree is as short as the format allows, leads from lower to higher hashes
+//! only, and never to a block twice. A damaged index is never edited.
 //!
-//! Not handled: SipHash (encrypted casefolded directories), which is refused, and merging of leaves, which the
-//! kernel does not do either.
+//! Not handled: SipHash (encrypted casefolded directories), which is refused, and merging of
+//! leaves, which the kernel does not do either.
 
 mod grow;
 pub(crate) mod node;
@@ -179,7 +179,8 @@ impl Path {
 
     /// Finds `name`, whose hash led here, in this leaf and those that continue it.
     fn find(mut self, blocks: &dyn DirectoryBlocks, name: &[u8]) -> Result<Option<Place>> {
-        // Hashes rise along the way and no leaf of a node comes twice; the bound holds for crossed nodes too.
+        // Hashes rise along the way and no leaf of a node comes twice; the bound holds for crossed
+        // nodes too.
         for _ in 0..directory::block_count(blocks)? {
             let leaf = self.leaf();
             let bytes = self.read_leaf(blocks)?;

@@ -1,23 +1,24 @@
 //! One block of the index of a directory: the root or an interior node.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Hash Tree Directories",
-//! tables "dx_root", "dx_node", "dx_entry" and "dx_tail". Both kinds of node hide behind directory entries
-//! and continue with the same array, whose first slot holds `limit` and `count` in place of a hash:
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Hash Tree
+//! Directories", tables "dx_root", "dx_node", "dx_entry" and "dx_tail". Both kinds of node hide
+//! behind directory entries and continue with the same array, whose first slot holds `limit` and
+//! `count` in place of a hash:
 //!
-//! | root | node | size | spec              | ours    | valid when                                       |
-//! |-----:|-----:|-----:|-------------------|---------|--------------------------------------------------|
-//! | 0x18 |    - |    4 | reserved_zero     | -       | 0                                                |
-//! | 0x1c |    - |    1 | hash_version      | version | 0..=5                                            |
-//! | 0x1d |    - |    1 | info_length       | -       | 8                                                |
-//! | 0x1e |    - |    1 | indirect_levels   | levels  | 0..=2, 3 with "large_dir"                        |
-//! | 0x1f |    - |    1 | unused_flags      | -       | bit 0 clear                                      |
-//! | 0x20 |  0x8 |    2 | limit             | limit   | as many slots as the block has                   |
-//! | 0x22 |  0xa |    2 | count             | -       | 1..=limit                                        |
-//! | 0x24 |  0xc |    4 | block             | slots   | inside the directory, not 0, no two alike        |
-//! | 0x28 | 0x10 |  8*n | entries           | slots   | hashes do not fall                               |
+//! | root | node | size | spec            | ours    | valid when                                |
+//! |-----:|-----:|-----:|-----------------|---------|-------------------------------------------|
+//! | 0x18 |    - |    4 | reserved_zero   | -       | 0                                         |
+//! | 0x1c |    - |    1 | hash_version    | version | 0..=5                                     |
+//! | 0x1d |    - |    1 | info_length     | -       | 8                                         |
+//! | 0x1e |    - |    1 | indirect_levels | levels  | 0..=2, 3 with "large_dir"                 |
+//! | 0x1f |    - |    1 | unused_flags    | -       | bit 0 clear                               |
+//! | 0x20 |  0x8 |    2 | limit           | limit   | as many slots as the block has            |
+//! | 0x22 |  0xa |    2 | count           | -       | 1..=limit                                 |
+//! | 0x24 |  0xc |    4 | block           | slots   | inside the directory, not 0, no two alike |
+//! | 0x28 | 0x10 |  8*n | entries         | slots   | hashes do not fall                        |
 //!
-//! With "metadata_csum" the last 8 bytes of the block are a "dx_tail": 4 reserved bytes and the CRC-32C over
-//! the block up to the last used slot, then the reserved bytes, then four zero bytes.
+//! With "metadata_csum" the last 8 bytes of the block are a "dx_tail": 4 reserved bytes and the
+//! CRC-32C over the block up to the last used slot, then the reserved bytes, then four zero bytes.
 
 use crate::bytes::{checksum, field};
 use crate::fs::ext::directory::DirectoryFormat;
@@ -169,8 +170,8 @@ fn limit(file_block: u32, format: &DirectoryFormat) -> usize {
     format.block_size().saturating_sub(used) / SLOT_LEN
 }
 
-/// True if `bytes` look like an interior node: one unused entry without a name over the whole block, and the
-/// limit of a node.
+/// True if `bytes` look like an interior node: one unused entry without a name over the whole
+/// block, and the limit of a node.
 pub(super) fn looks_like_node(bytes: &[u8], format: &DirectoryFormat) -> bool {
     let stored_limit = field::le_u16(bytes, NODE_SLOTS).map(usize::from);
     node_disguise(format).is_some_and(|start| bytes.starts_with(&start))

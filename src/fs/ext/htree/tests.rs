@@ -1,5 +1,5 @@
-//! Random edits of directories in memory, against a map, with a validator of its own that shares no parser
-//! with the code.
+//! Random edits of directories in memory, against a map, with a validator of its own that shares no
+//! parser with the code.
 
 use super::*;
 use crate::bytes::checksum::crc32c_raw;

@@ -1,18 +1,18 @@
 //! The table of attributes and the values behind it, which an inode and a block have in common.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Extended Attributes", table
-//! "ext4_xattr_entry". Entries follow each other, rounded up to 4 bytes, until one whose first 4 bytes are zero;
-//! values grow from the end of the area towards them.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Extended
+//! Attributes", table "ext4_xattr_entry". Entries follow each other, rounded up to 4 bytes, until
+//! one whose first 4 bytes are zero; values grow from the end of the area towards them.
 //!
-//! | offset | size | spec          | ours       | valid when                                            |
-//! |-------:|-----:|---------------|------------|-------------------------------------------------------|
-//! |    0x0 |    1 | e_name_len    | name       | entry inside the area                                 |
-//! |    0x1 |    1 | e_name_index  | index      | no two entries with the same index and name           |
-//! |    0x2 |    2 | e_value_offs  | value      | behind the table; values do not overlap               |
-//! |    0x4 |    4 | e_value_inum  | value      | 0, or the inode of the value ("ea_inode")             |
-//! |    0x8 |    4 | e_value_size  | value      | inside the area                                       |
-//! |    0xc |    4 | e_hash        | hash       | 0, or fits name and value                             |
-//! |   0x10 |    n | e_name        | name       | without NUL                                           |
+//! | offset | size | spec         | ours  | valid when                                  |
+//! |-------:|-----:|--------------|-------|---------------------------------------------|
+//! |    0x0 |    1 | e_name_len   | name  | entry inside the area                       |
+//! |    0x1 |    1 | e_name_index | index | no two entries with the same index and name |
+//! |    0x2 |    2 | e_value_offs | value | behind the table; values do not overlap     |
+//! |    0x4 |    4 | e_value_inum | value | 0, or the inode of the value ("ea_inode")   |
+//! |    0x8 |    4 | e_value_size | value | inside the area                             |
+//! |    0xc |    4 | e_hash       | hash  | 0, or fits name and value                   |
+//! |   0x10 |    n | e_name       | name  | without NUL                                 |
 
 use super::{Attribute, Value, hash};
 use crate::bytes::field::{self, Short};
@@ -67,7 +67,8 @@ pub(crate) enum XattrDefect {
     },
     /// A value is not wholly between the table and the end of the area.
     #[error(
-        "entry at {offset:#x}: value of {size} bytes at {value_offset:#x} is outside {from:#x}..{to:#x}"
+        "entry at {offset:#x}: value of {size} bytes at {value_offset:#x} is \
+         outside {from:#x}..{to:#x}"
     )]
     Value {
         /// Where the entry starts.
@@ -225,8 +226,8 @@ pub(super) enum HashRule {
     OnlyOutside,
 }
 
-/// Writes table and values into `area`, which is all zeros from `entries_start` on, and gives the hashes; `None` if
-/// they do not fit.
+/// Writes table and values into `area`, which is all zeros from `entries_start` on, and gives the
+/// hashes; `None` if they do not fit.
 pub(super) fn encode(
     area: &mut [u8],
     entries_start: usize,

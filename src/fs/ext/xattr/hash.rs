@@ -1,8 +1,8 @@
 //! Hashes of attributes and of whole attribute blocks.
 //!
-//! Both rotate and exclusive-or 32-bit numbers. Old kernels took the bytes of the name as signed or unsigned
-//! numbers depending on the machine; both are found on disks and mean the same, so both are accepted. New
-//! hashes are unsigned, as in current kernels.
+//! Both rotate and exclusive-or 32-bit numbers. Old kernels took the bytes of the name as signed or
+//! unsigned numbers depending on the machine; both are found on disks and mean the same, so both
+//! are accepted. New hashes are unsigned, as in current kernels.
 
 /// Rotation before each byte of the name.
 const NAME_BITS: u32 = 5;

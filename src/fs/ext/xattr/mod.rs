@@ -1,11 +1,12 @@
 //! Extended attributes: those after the fixed part of an inode, and those in a block of their own.
 //!
-//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Extended Attributes". Both
-//! places hold the same table of entries, with the values behind it ([`area`]); they differ in their header and
-//! in what value offsets count from. Everything here is pure: the caller reads and stores the bytes, and decides
-//! which attribute goes where.
+//! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Extended
+//! Attributes". Both places hold the same table of entries, with the values behind it ([`area`]);
+//! they differ in their header and in what value offsets count from. Everything here is pure: the
+//! caller reads and stores the bytes, and decides which attribute goes where.
 //!
-//! Not handled: changing an attribute whose value is in an inode of its own ("ea_inode"), which is refused.
+//! Not handled: changing an attribute whose value is in an inode of its own ("ea_inode"), which is
+//! refused.
 
 mod area;
 mod hash;
@@ -29,8 +30,8 @@ const NAME_LEN_MAX: usize = 255;
 /// Name index of `system.data` and others without an index of their own.
 const INDEX_SYSTEM: u8 = 7;
 
-/// Name indices and what they stand for (table "Attribute Name Indices"). An index that stands for a whole name
-/// comes before the prefix that would fit too.
+/// Name indices and what they stand for (table "Attribute Name Indices"). An index that stands for
+/// a whole name comes before the prefix that would fit too.
 const NAME_INDICES: [(u8, &[u8], bool); 7] = [
     (1, b"user.", false),
     (2, b"system.posix_acl_access", true),
@@ -76,8 +77,8 @@ impl Attribute {
         Some(Self { index, name: name.to_vec(), value, hash: 0 })
     }
 
-    /// The full name, as in `security.selinux`; `None` if the index is not in the table, as for those that only the
-    /// kernel itself uses.
+    /// The full name, as in `security.selinux`; `None` if the index is not in the table, as for
+    /// those that only the kernel itself uses.
     pub(crate) fn full_name(&self) -> Option<Vec<u8>> {
         let (_, prefix, is_whole) =
             NAME_INDICES.into_iter().find(|&(index, ..)| index == self.index)?;
@@ -107,13 +108,13 @@ fn split_name(full: &[u8]) -> Option<(u8, &[u8])> {
     split.filter(|(_, rest)| rest.len() <= NAME_LEN_MAX && !rest.contains(&0))
 }
 
-/// Parses the region between the fixed part of an inode (128 + `i_extra_isize` bytes) and its end. Without the
-/// magic number there are no attributes.
+/// Parses the region between the fixed part of an inode (128 + `i_extra_isize` bytes) and its end.
+/// Without the magic number there are no attributes.
 ///
-/// | offset | size | spec     | valid when                                        |
-/// |-------:|-----:|----------|---------------------------------------------------|
-/// |    0x0 |    4 | h_magic  | 0xea020000                                        |
-/// |    0x4 |    - | entries  | see [`area`]; value offsets count from here       |
+/// | offset | size | spec    | valid when                                  |
+/// |-------:|-----:|---------|---------------------------------------------|
+/// |    0x0 |    4 | h_magic | 0xea020000                                  |
+/// |    0x4 |    - | entries | see [`area`]; value offsets count from here |
 ///
 /// # Errors
 /// The first [`XattrDefect`].
@@ -124,8 +125,8 @@ pub(crate) fn parse_region(region: &[u8]) -> Result<Vec<Attribute>, XattrDefect>
     Area { bytes: region.get(REGION_HEADER_LEN..).unwrap_or_default(), entries_start: 0 }.parse()
 }
 
-/// The region of an inode with `attributes` in their order; `None` if `space_bytes` are not enough. Without
-/// attributes it is all zeros.
+/// The region of an inode with `attributes` in their order; `None` if `space_bytes` are not enough.
+/// Without attributes it is all zeros.
 pub(crate) fn encode_region(attributes: &[Attribute], space_bytes: usize) -> Option<Vec<u8>> {
     let mut region = vec![0; space_bytes];
     if attributes.is_empty() {
@@ -146,17 +147,17 @@ pub(crate) struct XattrBlock {
     pub(crate) attributes: Vec<Attribute>,
 }
 
-/// Parses the attribute block `block_number` of the file system; `checksum_seed` is that of the whole file system, and
-/// `None` without "metadata_csum".
+/// Parses the attribute block `block_number` of the file system; `checksum_seed` is that of the
+/// whole file system, and `None` without "metadata_csum".
 ///
-/// | offset | size | spec       | ours            | valid when                                          |
-/// |-------:|-----:|------------|-----------------|-----------------------------------------------------|
-/// |    0x0 |    4 | h_magic    | -               | 0xea020000                                          |
-/// |    0x4 |    4 | h_refcount | reference_count | 1..=1024                                            |
-/// |    0x8 |    4 | h_blocks   | -               | 1                                                   |
-/// |    0xc |    4 | h_hash     | -               | any; finds equal blocks in the kernel's cache       |
-/// |   0x10 |    4 | h_checksum | -               | CRC-32C of the 64-bit block number and the block    |
-/// |   0x20 |    - | entries    | attributes      | see [`area`]; value offsets count from the block    |
+/// | offset | size | spec       | ours            | valid when                           |
+/// |-------:|-----:|------------|-----------------|--------------------------------------|
+/// |    0x0 |    4 | h_magic    | -               | 0xea020000                           |
+/// |    0x4 |    4 | h_refcount | reference_count | 1..=1024                             |
+/// |    0x8 |    4 | h_blocks   | -               | 1                                    |
+/// |    0xc |    4 | h_hash     | -               | any; used by the kernel's cache      |
+/// |   0x10 |    4 | h_checksum | -               | CRC-32C of block number and block    |
+/// |   0x20 |    - | entries    | attributes      | see [`area`]; offsets from the block |
 ///
 /// # Errors
 /// The first [`XattrDefect`].
@@ -183,7 +184,8 @@ pub(crate) fn parse_block(
     Ok(XattrBlock { reference_count, attributes })
 }
 
-/// The attribute block `block_number`, sorted as the kernel wants it; `None` if `block_size_bytes` are not enough.
+/// The attribute block `block_number`, sorted as the kernel wants it; `None` if `block_size_bytes`
+/// are not enough.
 pub(crate) fn encode_block(
     content: &XattrBlock,
     block_size_bytes: usize,
@@ -213,11 +215,12 @@ fn block_checksum(block: &[u8], block_number: u64, seed: u32) -> u32 {
     checksum::crc32c_raw(sum, block.get(0x14..).unwrap_or_default())
 }
 
-/// Sets the attribute with the full name `name`, or removes it with `None`. A replaced attribute keeps its place, a new
-/// one comes last. True if something changed.
+/// Sets the attribute with the full name `name`, or removes it with `None`. A replaced attribute
+/// keeps its place, a new one comes last. True if something changed.
 ///
 /// # Errors
-/// `Refused` if no attribute can have this name, if it is `system.data`, or if the old value is in an inode of its own.
+/// `Refused` if no attribute can have this name, if it is `system.data`, or if the old value is in
+/// an inode of its own.
 pub(crate) fn set(
     attributes: &mut Vec<Attribute>,
     name: &[u8],
@@ -255,8 +258,9 @@ pub(crate) fn set(
     Ok(is_changed)
 }
 
-/// The attributes that have a full name and are not `system.data`, with their values. `read_inode` gives the content
-/// of a value's own inode, which must be as long as asked for; `checksum_seed` is that of the whole file system.
+/// The attributes that have a full name and are not `system.data`, with their values. `read_inode`
+/// gives the content of a value's own inode, which must be as long as asked for; `checksum_seed` is
+/// that of the whole file system.
 ///
 /// # Errors
 /// `Corrupt` if such a content does not fit its entry; the error of `read_inode`.

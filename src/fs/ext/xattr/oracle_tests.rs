@@ -99,7 +99,8 @@ fn blocks_pass_both_ways() {
     for features in ["metadata_csum", "^metadata_csum"] {
         let long = "x".repeat(150);
         let script = format!(
-            "ea_set f user.one {long}\nea_set f user.caf\u{e9} {long}\nea_set f trusted.two {long}\n"
+            "ea_set f user.one {long}\nea_set f user.caf\u{e9} {long}\n\
+             ea_set f trusted.two {long}\n"
         );
         let image = image(features, &script);
         let number = block_number(&image);
@@ -139,7 +140,8 @@ fn blocks_pass_both_ways() {
     }
 }
 
-/// `user.big` in an inode of its own: read with its hash checked. debugfs takes at most one block of a value.
+/// `user.big` in an inode of its own: read with its hash checked. debugfs takes at most one block
+/// of a value.
 #[test]
 fn a_value_in_its_own_inode_is_read() {
     let value = tempfile::NamedTempFile::new().unwrap();

@@ -183,7 +183,9 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_parsers_panic(mut bytes in proptest::collection::vec(any::<u8>(), 36..200)) {
+    fn no_bytes_make_the_parsers_panic(
+        mut bytes in proptest::collection::vec(any::<u8>(), 36..200),
+    ) {
         bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
         let _ = parse_region(&bytes);
         bytes[4..12].copy_from_slice(&[1, 0, 0, 0, 1, 0, 0, 0]);
