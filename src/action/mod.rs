@@ -11,3 +11,6 @@ mod key_place;
 pub mod plan;
 
 pub use plan::{FileChange, Outcome, Plan, UserPlan};
+
+#[cfg(test)]
+mod tests;
