@@ -222,8 +222,8 @@ fn what_is_no_key_file_is_refused() {
 
 #[test]
 fn what_blocks_is_reported_and_only_forced() {
-    type Change = fn(&mut MemoryTree);
-    let cases: [(&str, Change, &[(&str, &str)]); 17] = [
+    type Case = (&'static str, fn(&mut MemoryTree), &'static [(&'static str, &'static str)]);
+    let cases: [Case; 17] = [
         (
             "mode of home",
             |t| _ = t.directory("/home/admin", 1000, 0o777),

@@ -193,3 +193,6 @@ pub fn dedup(findings: &mut Vec<Finding>) {
     let mut seen = std::collections::HashSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
 }
+
+#[cfg(test)]
+mod oracle_tests;

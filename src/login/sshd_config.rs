@@ -134,7 +134,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn directive(&mut self, directive: Directive) -> Result<()> {
+    fn directive(&mut self, mut directive: Directive) -> Result<()> {
         if self.config.directives.len() >= LINES_MAX {
             let what = "number of lines in the sshd configuration";
             return Err(Error::limit(
@@ -143,7 +143,12 @@ impl Reader<'_> {
                 len_u64(LINES_MAX).saturating_add(1),
             ));
         }
-        if directive.block.is_some() && GLOBAL_ONLY.contains(&directive.keyword.as_str()) {
+        let is_global_only = GLOBAL_ONLY.contains(&directive.keyword.as_str());
+        if is_global_only && self.is_always_active(directive.block) {
+            // Measured: at start-up a `Match all` counts as active, so these keywords still work there.
+            directive.block = None;
+        }
+        if directive.block.is_some() && is_global_only {
             let reason = format!("{} is not allowed in a Match block", directive.keyword);
             self.config.findings.push(
                 Finding::block(("conf-syntax", "LOGIN-25"), &directive.place, reason)
@@ -160,6 +165,19 @@ impl Reader<'_> {
         }
         self.config.directives.push(directive);
         Ok(())
+    }
+
+    /// True if `block` and every block around it is `Match all`.
+    fn is_always_active(&self, block: Option<usize>) -> bool {
+        let mut next = block;
+        for _ in 0..=DEPTH_MAX {
+            let Some(block) = next.and_then(|index| self.config.blocks.get(index)) else { break };
+            if block.criteria != [Criterion::Always] {
+                return false;
+            }
+            next = block.parent;
+        }
+        true
     }
 
     fn include(&mut self, patterns: &[Vec<u8>], depth: usize, block: Option<usize>) -> Result<()> {
@@ -354,7 +372,7 @@ mod tests {
     fn lines_that_stop_sshd_block_login_15_and_25() {
         for (text, rule) in [
             ("Port\n", "LOGIN-15"),
-            ("Match all\nUsePAM yes\n", "LOGIN-25"),
+            ("Match User a\nUsePAM yes\n", "LOGIN-25"),
             ("UsePAM perhaps\n", "LOGIN-15"),
             ("Match nonsense x\n", "LOGIN-15"),
             ("AllowUsers \"a\n", "LOGIN-15"),
