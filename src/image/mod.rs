@@ -1,6 +1,6 @@
 //! What a target is made of: a raw image file or a block device, opened for reading.
 //!
-//! The format is told from the content, never from the name (see [`format`]). Everything but raw bytes is
+//! The format is told from the content, never from the name (see [`format`](mod@format)). Everything but raw bytes is
 //! refused with the name of the format. Reading takes no locks: looking at a disk that a machine uses is
 //! allowed, and [`in_use::in_use_report`] says what would stand in the way of a write. The one place that opens
 //! a target for writing is [`writable`].

@@ -25,7 +25,7 @@ impl Session {
     /// Carries out `plan` on the overlay of the volume at `index`, verifies the result, and gives the patch.
     ///
     /// # Errors
-    /// As [`FileEdit`](crate::fs::FileEdit); `Refused` with [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
+    /// As [`FileEdit`]; `Refused` with [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
     /// The overlay is then as before.
     pub fn edit(
         &mut self,
