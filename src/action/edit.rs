@@ -3,10 +3,7 @@
 use super::plan::{FileChange, Plan};
 use crate::error::{Context, Error, Refusal, Result};
 use crate::fs::path::{GuestPath, Resolution, resolve};
-use crate::fs::verify::{Expectation, Expected, Owner};
-use crate::fs::{
-    FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, MetadataChange, NewNode, NodeId, NodeKind,
-};
+use crate::fs::{FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, NewNode, NodeId, NodeKind, Xattr};
 use std::collections::BTreeMap;
 
 /// Makes every change of `plan`, in order. After an error the file system must not be used any more.
@@ -64,109 +61,111 @@ fn parent(fs: &dyn FileSystem, path: &GuestPath) -> Result<NodeId> {
     existing(fs, &path.parent().unwrap_or_else(GuestPath::root))
 }
 
+/// What must be at a path after the edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Real path.
+    pub path: GuestPath,
+    /// The node; `None` if there must be nothing.
+    pub node: Option<ExpectedNode>,
+}
+
+/// A node as it must be after the edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedNode {
+    /// Kind.
+    pub kind: NodeKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Content of a regular file; `None` for anything else and for a file whose content does not change.
+    pub content: Option<Vec<u8>>,
+    /// All extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
+}
+
+impl ExpectedNode {
+    fn of_new(kind: NodeKind, new: &NewNode, content: Option<Vec<u8>>) -> Self {
+        let NewNode { mode, uid, gid, xattrs } = new.clone();
+        Self { kind, mode, uid, gid, content, xattrs }
+    }
+
+    fn of_existing(fs: &dyn FileSystem, path: &GuestPath) -> Result<Self> {
+        let node = existing(fs, path)?;
+        let Metadata { kind, mode, uid, gid, .. } = fs.metadata(node)?;
+        Ok(Self { kind, mode, uid, gid, content: None, xattrs: fs.xattrs(node)? })
+    }
+}
+
 /// What an independent reader must find at every path that `plan` names, computed from the state `before`.
-///
-/// Extended attributes are not in it; see [`check_xattrs`].
 ///
 /// # Errors
 /// As the file system, and as [`run`] where the plan does not fit it.
-pub fn expectations(plan: &Plan, before: &dyn FileSystem) -> Result<Vec<Expectation>> {
-    let mut states: BTreeMap<GuestPath, Expected> = BTreeMap::new();
+pub fn expectations(plan: &Plan, before: &dyn FileSystem) -> Result<Vec<Expected>> {
+    let mut nodes: BTreeMap<GuestPath, Option<ExpectedNode>> = BTreeMap::new();
     for change in &plan.changes {
         let path = change.path();
-        let state = match states.remove(path) {
-            Some(state) => state,
-            None => state_before(change, before)?,
+        let expected = match change {
+            FileChange::CreateFile { new, content, .. } => {
+                Some(ExpectedNode::of_new(NodeKind::File, new, Some(content.clone())))
+            }
+            FileChange::CreateDirectory { new, .. } => {
+                Some(ExpectedNode::of_new(NodeKind::Directory, new, None))
+            }
+            FileChange::Remove { .. } => None,
+            _ => {
+                let known = nodes.get(path).cloned().flatten();
+                let mut node = match known {
+                    Some(node) => node,
+                    None => ExpectedNode::of_existing(before, path)?,
+                };
+                change_expected(&mut node, change, before)?;
+                Some(node)
+            }
         };
-        states.insert(path.clone(), state_after(state, change)?);
+        nodes.insert(path.clone(), expected);
     }
-    Ok(states.into_iter().map(|(path, state)| Expectation { path, state }).collect())
+    let sorted = |(path, mut node): (GuestPath, Option<ExpectedNode>)| {
+        if let Some(node) = &mut node {
+            node.xattrs.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Expected { path, node }
+    };
+    Ok(nodes.into_iter().map(sorted).collect())
 }
 
-/// Checks that `after` carries every extended attribute that `plan` sets.
-///
-/// # Errors
-/// `Refused` ([`Refusal::NotVerified`]) if one differs; otherwise as the file system.
-pub fn check_xattrs(plan: &Plan, after: &dyn FileSystem) -> Result<()> {
-    for change in &plan.changes {
-        let path = change.path();
-        let expected: Vec<(&[u8], Option<&[u8]>)> = match change {
-            FileChange::CreateFile { new, .. } | FileChange::CreateDirectory { new, .. } => {
-                new.xattrs.iter().map(|x| (x.name.as_slice(), Some(x.value.as_slice()))).collect()
-            }
-            FileChange::SetXattr { name, value, .. } => vec![(name, value.as_deref())],
-            _ => continue,
-        };
-        let node = existing(after, path)?;
-        for (name, value) in expected {
-            if after.xattr(node, name)?.as_deref() != value {
-                let name = crate::bytes::text::escape_limited(name, 64);
-                let detail = format!("{path}: the extended attribute {name} is not as planned");
-                return Err(Refusal::NotVerified { detail }.into());
-            }
+fn change_expected(
+    node: &mut ExpectedNode,
+    change: &FileChange,
+    before: &dyn FileSystem,
+) -> Result<()> {
+    match change {
+        FileChange::Append { path, bytes, .. } => {
+            let mut content = match node.content.take() {
+                Some(content) => content,
+                None => before.read(existing(before, path)?, FILE_BYTES_MAX)?,
+            };
+            content.extend_from_slice(bytes);
+            node.content = Some(content);
         }
+        FileChange::Replace { content, .. } => node.content = Some(content.clone()),
+        FileChange::SetMetadata { change, .. } => {
+            node.mode = change.mode.unwrap_or(node.mode);
+            node.uid = change.uid.unwrap_or(node.uid);
+            node.gid = change.gid.unwrap_or(node.gid);
+        }
+        FileChange::SetXattr { name, value, .. } => {
+            node.xattrs.retain(|xattr| xattr.name != *name);
+            let set =
+                value.as_ref().map(|value| Xattr { name: name.clone(), value: value.clone() });
+            node.xattrs.extend(set);
+        }
+        FileChange::CreateFile { .. }
+        | FileChange::CreateDirectory { .. }
+        | FileChange::Remove { .. } => {}
     }
     Ok(())
-}
-
-fn owner_of(new: &NewNode) -> Owner {
-    Owner { uid: new.uid, gid: new.gid, mode: new.mode }
-}
-
-/// What is at the path of a change before any change.
-fn state_before(change: &FileChange, before: &dyn FileSystem) -> Result<Expected> {
-    let is_new =
-        matches!(change, FileChange::CreateFile { .. } | FileChange::CreateDirectory { .. });
-    if is_new {
-        return Ok(Expected::Absent);
-    }
-    let node = existing(before, change.path())?;
-    let Metadata { kind, mode, uid, gid, .. } = before.metadata(node)?;
-    let owner = Owner { uid, gid, mode };
-    match kind {
-        NodeKind::File => Ok(Expected::File { content: before.read(node, FILE_BYTES_MAX)?, owner }),
-        NodeKind::Directory => Ok(Expected::Directory { owner }),
-        _ => Err(unfit(change)),
-    }
-}
-
-/// The plan and the volume do not fit each other.
-fn unfit(change: &FileChange) -> Error {
-    let reason = format!("cannot be changed by {}", change.action_name());
-    Refusal::UnsuitableFile { path: change.path().to_string(), reason }.into()
-}
-
-fn state_after(state: Expected, change: &FileChange) -> Result<Expected> {
-    Ok(match (change, state) {
-        (FileChange::CreateFile { new, content, .. }, Expected::Absent) => {
-            Expected::File { content: content.clone(), owner: owner_of(new) }
-        }
-        (FileChange::CreateDirectory { new, .. }, Expected::Absent) => {
-            Expected::Directory { owner: owner_of(new) }
-        }
-        (FileChange::Append { bytes, .. }, Expected::File { mut content, owner }) => {
-            content.extend_from_slice(bytes);
-            Expected::File { content, owner }
-        }
-        (FileChange::Replace { content, .. }, Expected::File { owner, .. }) => {
-            Expected::File { content: content.clone(), owner }
-        }
-        (FileChange::SetMetadata { change, .. }, Expected::File { content, owner }) => {
-            Expected::File { content, owner: changed(owner, change) }
-        }
-        (FileChange::SetMetadata { change, .. }, Expected::Directory { owner }) => {
-            Expected::Directory { owner: changed(owner, change) }
-        }
-        (FileChange::SetXattr { .. }, state) => state,
-        (FileChange::Remove { .. }, Expected::File { .. }) => Expected::Absent,
-        _ => return Err(unfit(change)),
-    })
-}
-
-fn changed(owner: Owner, change: &MetadataChange) -> Owner {
-    Owner {
-        uid: change.uid.unwrap_or(owner.uid),
-        gid: change.gid.unwrap_or(owner.gid),
-        mode: change.mode.unwrap_or(owner.mode),
-    }
 }

@@ -1,15 +1,14 @@
 //! Plans over a file system in memory: each situation of linux-login.md, section 16, and the edit that comes
 //! out of it.
 
-use super::edit::{check_xattrs, expectations, run};
+use super::edit::{Expected, expectations, run};
 use super::key_add::{KeyAddRequest, plan};
 use super::key_list::list;
 use super::{FileChange, Outcome, Plan};
 use crate::error::Result;
 use crate::fs::memory::MemoryTree;
-use crate::fs::path::GuestPath;
-use crate::fs::verify::{OwnReader, check};
-use crate::fs::{NodeKind, Timestamp};
+use crate::fs::path::{GuestPath, find};
+use crate::fs::{FileSystem, NodeKind, Timestamp};
 use crate::guest::select::UserChoice;
 use crate::login::key_input;
 use crate::login::{PublicKey, Severity};
@@ -66,11 +65,25 @@ fn add(tree: &mut MemoryTree, request: &KeyAddRequest) -> Result<Plan> {
     let plan_made = plan(tree, request)?;
     let expected = expectations(&plan_made, tree)?;
     run(&plan_made, tree)?;
-    check(&OwnReader(tree), &expected)?;
-    check_xattrs(&plan_made, tree)?;
+    expected.iter().for_each(|expected| check(tree, expected));
     let again = plan(tree, request)?;
     assert!(!again.changes_something(), "not idempotent: {again:?}");
     Ok(plan_made)
+}
+
+/// Checks one promise of a plan.
+fn check(tree: &MemoryTree, expected: &Expected) {
+    let found = find(tree, &expected.path).unwrap();
+    let Some(wanted) = &expected.node else { return assert!(found.is_none()) };
+    let node = found.unwrap().node;
+    let metadata = tree.metadata(node).unwrap();
+    assert_eq!(
+        (metadata.kind, metadata.mode, metadata.uid, metadata.gid, tree.xattrs(node).unwrap()),
+        (wanted.kind, wanted.mode, wanted.uid, wanted.gid, wanted.xattrs.clone())
+    );
+    if let Some(content) = &wanted.content {
+        assert_eq!(&tree.read(node, 1 << 20).unwrap(), content);
+    }
 }
 
 fn blocked(plan: &Plan) -> Vec<(&'static str, &'static str)> {
@@ -309,7 +322,7 @@ fn fix_repairs_modes_and_owners_login_140_and_141() {
     assert!(plan_made.refusal().is_none(), "{plan_made:?}");
     let state = |path: &str| {
         let node = tree.node_at(path).unwrap();
-        let metadata = crate::fs::FileSystem::metadata(&tree, node).unwrap();
+        let metadata = tree.metadata(node).unwrap();
         (metadata.uid, metadata.mode)
     };
     assert_eq!(state("/home/admin"), (1000, 0o755));
