@@ -12,6 +12,8 @@ pub mod in_use;
 pub mod writable;
 
 #[cfg(test)]
+mod root_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::disk::file::FileDisk;
