@@ -48,12 +48,14 @@ pub fn in_use_report(image: &Image) -> Result<Option<Refusal>> {
     if holder.is_some() {
         return Ok(Some(in_use(&image.path, holder)));
     }
-    if image.kind == ImageKind::BlockDevice && is_claimed(&image.path)? {
-        return Ok(Some(in_use(&image.path, None)));
-    }
     let file = image.disk.file();
-    let is_locked = foreign_lock(file)?.is_some() || flock_holder(image.identity).is_some();
-    Ok(is_locked.then(|| in_use(&image.path, lock_holder(file, image.identity))))
+    let is_taken = match image.kind {
+        // udev takes flock(2) for a moment; a writer of ours would show as a claim, too.
+        ImageKind::BlockDevice => is_claimed(&image.path)?,
+        ImageKind::File => flock_holder(image.identity).is_some(),
+    };
+    let is_taken = is_taken || foreign_lock(file)?.is_some();
+    Ok(is_taken.then(|| in_use(&image.path, lock_holder(file, image.identity))))
 }
 
 /// The refusal of a target that somebody else uses.

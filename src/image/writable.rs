@@ -22,12 +22,17 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::time::Duration;
 
 /// First byte of the locks for used permissions, and of those for denied ones.
 const QEMU_LOCK_STARTS: [i64; 2] = [100, 200];
 
 /// Number of permissions.
 const QEMU_LOCK_COUNT: i64 = 4;
+
+/// How often, and how far apart, the lock of a block device is asked for: for one second.
+const DEVICE_LOCK_ATTEMPTS: u32 = 20;
+const DEVICE_LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Alignment of direct reads in bytes: no device has larger logical sectors.
 const DIRECT_ALIGNMENT_BYTES: u64 = 4096;
@@ -83,7 +88,8 @@ fn open_exclusively(image: &Image) -> Result<File> {
     };
     match error.raw_os_error() {
         Some(libc::EBUSY) => {
-            let holder = in_use::device_holder(image.identity.device_number);
+            let holder = in_use::device_holder(image.identity.device_number)
+                .or_else(|| lock_holder(image.disk.file(), image.identity));
             Err(in_use(&image.path, holder).into())
         }
         Some(libc::ETXTBSY) => {
@@ -118,7 +124,7 @@ fn check_unchanged(image: &Image, file: &mut File) -> Result<()> {
 /// Takes the locks, then looks for those of others, so that of two that do this at least one gives way.
 fn hold(image: &Image, file: &File) -> Result<()> {
     let refused = || Error::from(in_use(&image.path, lock_holder(file, image.identity)));
-    match file.try_lock() {
+    match lock_whole(file, image.kind) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(refused()),
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
@@ -134,6 +140,19 @@ fn hold(image: &Image, file: &File) -> Result<()> {
         }
     }
     if foreign_lock(file)?.is_some() { Err(refused()) } else { Ok(()) }
+}
+
+/// Takes the flock(2) lock, with patience where udev takes it for a moment, too: on a block device that was just
+/// closed by somebody.
+fn lock_whole(file: &File, kind: ImageKind) -> Result<(), TryLockError> {
+    let attempts = if kind == ImageKind::BlockDevice { DEVICE_LOCK_ATTEMPTS } else { 1 };
+    for _ in 1..attempts {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(DEVICE_LOCK_PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 /// True if the file system of the host knows no locks: then nobody else can hold one, either.
