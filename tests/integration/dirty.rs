@@ -1,8 +1,9 @@
-//! Volumes of machines that did not shut down: a dirty journal is replayed into the overlay, and what comes
-//! out is the volume that the journal was written for.
+//! Volumes of machines that did not shut down: a dirty journal is replayed into the overlay, and
+//! what comes out is the volume that the journal was written for.
 //!
-//! An image is edited with debugfs, and the blocks that changed are put into a log of the image before the
-//! edit. Opening it must give the image after the edit, but for the state in the two superblocks.
+//! An image is edited with debugfs, and the blocks that changed are put into a log of the image
+//! before the edit. Opening it must give the image after the edit, but for the state in the two
+//! superblocks.
 
 use crate::support::image::ImageBuilder;
 use crate::support::jbd2::{Checksum, LogWriter, blocks_of};
@@ -62,7 +63,8 @@ fn dirty(builder: &ImageBuilder, checksum: Checksum, has_64bit: bool, start: u32
     let mut image = before;
     let start = if start == 0 { journal.len() as u32 - 4 } else { start };
     let mut log = LogWriter::new(&mut image, journal.clone(), checksum, has_64bit, 0, (start, 9));
-    // First rubbish for all of them, which the second transaction makes good; then a block that was freed.
+    // First rubbish for all of them, which the second transaction makes good; then a block that was
+    // freed.
     let rubbish: Vec<_> = changed.iter().map(|(block, _)| (*block, vec![0x77; BLOCK])).collect();
     log.transaction(&rubbish, &[], true);
     let spare = (image_blocks(&after) - 3, vec![0x99; BLOCK]);
