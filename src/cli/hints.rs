@@ -7,6 +7,9 @@ pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String
     let target = target.map_or_else(|| "TARGET".to_owned(), shell_word);
     match error.kind() {
         ErrorKind::Io(error) => io_hint(error),
+        ErrorKind::NotFound(_) if command == "inspect" => {
+            "check the path and --volume: a disk image or block device is needed".to_owned()
+        }
         ErrorKind::NotFound(_) => {
             format!(
                 "`regain inspect {target}` shows the volumes, systems and users that were found"
