@@ -32,8 +32,6 @@ pub mod journal;
 mod journal_blocks;
 pub mod mmp;
 pub mod orphan;
-#[allow(dead_code, reason = "the edits follow")]
-mod pending;
 pub mod quota;
 #[allow(dead_code, reason = "the edits follow")]
 mod superblock;
