@@ -185,3 +185,28 @@ fn quota_files_of_mke2fs_are_changed_to_the_liking_of_e2fsck() {
         assert!(!text.contains("QUOTA"), "{kind}: {text}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever stands in a quota file: no panic, no endless loop, and it grows by what one id
+    /// needs at most.
+    #[test]
+    fn damaged_files_never_panic(
+        damage in proptest::collection::vec((0usize..8 * QUOTA_BLOCK_BYTES, 0u8..12), 0..40),
+        ids in proptest::collection::vec(0u32..600, 1..6),
+    ) {
+        let mut file = empty(QuotaKind::User);
+        for id in 0..20 {
+            change_usage(&mut file, QuotaKind::User, id * 30, plus(4096, 1)).unwrap();
+        }
+        let len = file.bytes.len();
+        for (offset, value) in damage {
+            // The magic and the version stay, or nothing else would be read.
+            file.bytes[8 + offset % (len - 8)] = value;
+        }
+        for id in ids {
+            let before = file.block_count();
+            let _ = change_usage(&mut file, QuotaKind::User, id, plus(1024, 1));
+            proptest::prop_assert!(file.block_count() <= before + 4);
+        }
+    }
+}
