@@ -118,7 +118,10 @@ enum Step {
 impl<'a> UserEdit<'a> {
     fn new(guest: &'a Guest<'a>, user: &'a User, request: &'a KeyAddRequest) -> Result<Self> {
         let login = guest.user_login(user)?;
-        let findings = login.findings.clone();
+        let mut findings = login.findings.clone();
+        for key in &request.keys {
+            findings.extend(guest.key_findings(user, key));
+        }
         Ok(Self { guest, user, request, login, findings })
     }
 

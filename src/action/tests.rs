@@ -65,7 +65,9 @@ fn add(tree: &mut MemoryTree, request: &KeyAddRequest) -> Result<Plan> {
     let plan_made = plan(tree, request)?;
     let expected = expectations(&plan_made, tree)?;
     run(&plan_made, tree)?;
-    expected.iter().for_each(|expected| check(tree, expected));
+    for expected in &expected {
+        check(tree, expected);
+    }
     let again = plan(tree, request)?;
     assert!(!again.changes_something(), "not idempotent: {again:?}");
     Ok(plan_made)
@@ -236,7 +238,7 @@ fn what_is_no_key_file_is_refused() {
 #[test]
 fn what_blocks_is_reported_and_only_forced() {
     type Case = (&'static str, fn(&mut MemoryTree), &'static [(&'static str, &'static str)]);
-    let cases: [Case; 17] = [
+    let cases: [Case; 19] = [
         (
             "mode of home",
             |t| _ = t.directory("/home/admin", 1000, 0o777),
@@ -281,6 +283,16 @@ fn what_blocks_is_reported_and_only_forced() {
         ("deny", |t| config(t, "DenyUsers ad*"), &[("conf-users", "LOGIN-60")]),
         ("allow", |t| config(t, "AllowUsers alice,admin bob"), &[("conf-users", "LOGIN-60")]),
         ("revoked", |t| config(t, "RevokedKeys /etc/ssh/gone"), &[("revoked", "LOGIN-28")]),
+        (
+            "ecryptfs",
+            |t| _ = t.directory("/home/admin/.ecryptfs", 1000, 0o700),
+            &[("home-crypt", "LOGIN-T4")],
+        ),
+        (
+            "encrypted",
+            |t| _ = t.change("/home/admin/.ssh", |m| m.flags.is_encrypted = true),
+            &[("home-crypt", "LOGIN-T4")],
+        ),
         ("shared", |t| config(t, "AuthorizedKeysFile /etc/keys"), &[("conf-keyfile", "LOGIN-36")]),
     ];
     for (name, change, expected) in cases {
@@ -301,6 +313,25 @@ fn config(tree: &mut MemoryTree, line: &str) {
 }
 
 #[test]
+fn a_required_size_of_rsa_keys_blocks_login_76() {
+    let mut tree = with_keys(b"");
+    let rsa = format!("ssh-rsa {}", rsa_2048());
+    let with_rsa = KeyAddRequest { keys: vec![key(&rsa)], ..request(&["admin"]) };
+    assert_eq!(blocked(&plan(&tree, &with_rsa).unwrap()), []);
+    config(&mut tree, "RequiredRSASize 3072");
+    assert_eq!(blocked(&plan(&tree, &with_rsa).unwrap()), [("key-type", "LOGIN-76")]);
+    assert_eq!(blocked(&plan(&tree, &request(&["admin"])).unwrap()), []);
+}
+
+/// The blob of an RSA key with 2048 bits, in base64; no such key pair exists.
+fn rsa_2048() -> String {
+    use base64ct::Encoding as _;
+    let mut blob = b"\0\0\0\x07ssh-rsa\0\0\0\x03\x01\0\x01\0\0\x01\x01\0".to_vec();
+    blob.extend([0xa5; 256]);
+    base64ct::Base64::encode_string(&blob)
+}
+
+#[test]
 fn a_reason_that_depends_on_the_client_only_warns_login_3() {
     let mut tree = with_keys(b"");
     config(&mut tree, "Match Address 10.0.0.0/8\nDenyUsers admin");
@@ -309,6 +340,40 @@ fn a_reason_that_depends_on_the_client_only_warns_login_3() {
     let warning = plan_made.findings.iter().find(|finding| finding.check == "conf-users").unwrap();
     assert_eq!(warning.severity, Severity::Warn);
     assert!(warning.message.starts_with("depends on the client"));
+}
+
+#[test]
+fn debian_accepts_a_private_group_login_54_and_55() {
+    for (os, group, passwd_more, is_blocked) in [
+        ("ID=debian", "admin:x:1001:", "", false),
+        ("ID=ubuntu\nID_LIKE=debian", "admin:x:1001:admin", "", false),
+        ("ID=debian", "admin:x:1001:other", "", true),
+        ("ID=debian", "admin:x:1001:", "other:x:5:1001::/:/bin/bash\n", true),
+        ("ID=debian", "x:x:7:", "", true),
+        ("ID=rhel\nID_LIKE=fedora", "admin:x:1001:", "", true),
+    ] {
+        let mut tree = with_keys(b"");
+        let passwd = format!("admin:x:1000:1001::/home/admin:/bin/bash\n{passwd_more}");
+        tree.file("/etc/os-release", 0, 0o644, os.as_bytes())
+            .file("/etc/group", 0, 0o644, group.as_bytes())
+            .file("/etc/passwd", 0, 0o644, passwd.as_bytes())
+            .directory("/home/admin", 1000, 0o775)
+            .change("/home/admin", |metadata| metadata.gid = 1001);
+        let found = blocked(&plan(&tree, &request(&["admin"])).unwrap());
+        let expected = [("strict-mode", "LOGIN-51")];
+        assert_eq!(found, if is_blocked { expected.as_slice() } else { &[] }, "{os} {group}");
+    }
+}
+
+#[test]
+fn strict_modes_stop_at_the_home_but_not_outside_it_login_52() {
+    let mut tree = debian();
+    config(&mut tree, "AuthorizedKeysFile /etc/ssh/keys/%u");
+    tree.file("/etc/ssh/keys/admin", 1000, 0o600, b"").change("/", |root| root.mode = 0o775);
+    let found = blocked(&plan(&tree, &request(&["admin"])).unwrap());
+    assert_eq!(found, [("strict-mode", "LOGIN-51")]);
+    config(&mut tree, "AuthorizedKeysFile /etc/ssh/keys/%u\nStrictModes no");
+    assert_eq!(blocked(&plan(&tree, &request(&["admin"])).unwrap()), []);
 }
 
 #[test]

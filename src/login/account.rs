@@ -6,7 +6,7 @@
 use super::finding::Finding;
 use super::match_block::Effective;
 use super::pattern::matches;
-use super::{Guest, Severity};
+use super::{Guest, PublicKey, Severity};
 use crate::bytes::text::escape_limited;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind};
@@ -69,6 +69,36 @@ pub(super) fn setting_findings(
     findings.extend(revoked(guest.fs, effective));
     findings.extend(lists(guest, user, effective));
     findings.extend(root(user, effective));
+    findings
+}
+
+/// Findings about one key under the settings that count: RequiredRSASize (LOGIN-76).
+pub(super) fn key_findings(effective: &Effective<'_>, key: &PublicKey) -> Option<Finding> {
+    let directive = effective.first("requiredrsasize")?;
+    let value = directive.arguments.first()?;
+    let required: u32 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    let bits = key.bits().filter(|&bits| key.key_type() == "ssh-rsa" && bits < required)?;
+    let message = format!("RequiredRSASize {required} refuses this key with {bits} bits");
+    Some(Finding::block(("key-type", "LOGIN-76"), &directive.place, message))
+}
+
+/// Homes whose content sshd cannot see before a login (LOGIN-T4), and other writers of key files
+/// (LOGIN-102, LOGIN-103).
+pub(super) fn home_findings(fs: &dyn FileSystem, user: &User) -> Vec<Finding> {
+    let Some(home) = &user.home else { return Vec::new() };
+    let is_there = |path: GuestPath| matches!(find(fs, &path), Ok(Some(_)));
+    let mut findings = Vec::new();
+    let shared = GuestPath::new("/home/.ecryptfs").join(&user.name);
+    if is_there(home.join(".ecryptfs")) || is_there(shared) {
+        let message = "the home is encrypted with ecryptfs: sshd cannot read keys in it";
+        let finding = Finding::block(("home-crypt", "LOGIN-T4"), home, message);
+        findings.push(finding.fixed_by("use an AuthorizedKeysFile outside the home"));
+    }
+    let fragments = home.join(".ssh/authorized_keys.d");
+    if is_there(fragments.clone()) {
+        let message = "authorized_keys may be made anew from this directory; put the key there too";
+        findings.push(Finding::warn(("writers", "LOGIN-102"), fragments, message));
+    }
     findings
 }
 

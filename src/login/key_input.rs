@@ -126,3 +126,108 @@ fn split_line(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>, String)> {
     (inside == word && known_type(word).is_none_or(|known| known.contains("-cert-")))
         .then(|| (word.to_vec(), blob.clone(), String::new()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64ct::{Base64, Encoding as _};
+    use proptest::prelude::*;
+
+    const KEY: &str = crate::login::authorized_keys::tests::ED25519;
+
+    fn base64(fields: &[&[u8]]) -> String {
+        let mut blob = Vec::new();
+        for field in fields {
+            blob.extend(u32::try_from(field.len()).unwrap().to_be_bytes());
+            blob.extend_from_slice(field);
+        }
+        Base64::encode_string(&blob)
+    }
+
+    fn reason(content: &str) -> String {
+        parse("k", content.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn several_lines_give_each_key_once_and_no_options() {
+        let text = format!("# c\r\n{KEY} me\r\n\nno-pty {KEY}\n");
+        let input = parse("k", text.as_bytes()).unwrap();
+        assert_eq!((input.keys.len(), input.keys[0].comment()), (1, "me"));
+        assert_eq!(input.findings.len(), 1);
+        assert_eq!(input.keys[0].to_line(Some("no-pty")), format!("no-pty {KEY} me\n").as_bytes());
+    }
+
+    #[test]
+    fn hardware_keys_and_the_newest_type_are_taken() {
+        let mut point = vec![4];
+        point.extend([7; 64]);
+        for (name, fields) in [
+            ("sk-ssh-ed25519@openssh.com", vec![[7u8; 32].as_slice(), b"ssh:"]),
+            ("sk-ecdsa-sha2-nistp256@openssh.com", vec![b"nistp256", &point, b"ssh:"]),
+            ("ssh-mldsa44-ed25519@openssh.com", vec![[7; 1344].as_slice()]),
+        ] {
+            let fields = [vec![name.as_bytes()], fields].concat();
+            let input = parse("k", format!("{name} {}", base64(&fields)).as_bytes()).unwrap();
+            assert_eq!(input.keys[0].key_type(), name);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_its_reason_login_81() {
+        for (content, wanted) in [
+            (String::new(), "no public key"),
+            ("hello".to_owned(), "no public key"),
+            (format!("{KEY}\nhello"), "k:2: this is no public key"),
+            (KEY.replace("GKJl", "GKJ"), "no public key"),
+            (format!("x-y {}", base64(&[b"x-y"])), "type x-y is unknown"),
+            (format!("ssh-dss {}", base64(&[b"ssh-dss", b"p"])), "DSA"),
+            (format!("ssh-rsa {}", base64(&[b"ssh-rsa", b"\x01", &[1; 64]])), "505 bits"),
+            (format!("ssh-ed25519 {}", base64(&[b"ssh-ed25519", &[1; 32], b"more"])), "damaged"),
+            (
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----"
+                    .into(),
+                "passphrase",
+            ),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n".into(), "damaged"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----".into(), "X.509"),
+        ] {
+            assert!(reason(&content).contains(wanted), "{content}: {}", reason(&content));
+        }
+        let large = vec![b'a'; 300 * 1024];
+        assert_eq!(parse("k", &large).unwrap_err().exit_status(), 5);
+    }
+
+    #[test]
+    fn a_ppk_file_gives_its_public_half_and_nothing_else() {
+        let base64 = KEY.split(' ').nth(1).unwrap();
+        let ppk = format!(
+            "PuTTY-User-Key-File-3: ssh-ed25519\r\nEncryption: aes256-cbc\r\nComment: me@putty\r\n\
+             Public-Lines: 2\r\n{}\r\n{}\r\nPrivate-Lines: 1\r\nsecret\r\nPrivate-MAC: 00\r\n",
+            &base64[..64],
+            &base64[64..]
+        );
+        let input = parse("k", ppk.as_bytes()).unwrap();
+        assert_eq!(input.keys[0].to_line(None), format!("{KEY} me@putty\n").as_bytes());
+        assert_eq!(input.findings[0].rule, "LOGIN-119");
+        assert!(!format!("{input:?}").contains("secret"));
+        assert!(
+            reason("PuTTY-User-Key-File-3: x\nPublic-Lines: 99999999999\n").contains("damaged")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_input_is_survived(
+            start in proptest::sample::select(vec![
+                "", "PuTTY-User-Key-File-2: ssh-rsa\nPublic-Lines: 3\n", "ssh-rsa AAAAB3NzaC1yc2E",
+                "-----BEGIN PUBLIC KEY-----\nMHYwEAYHKoZIzj0CAQYFK4EEACID", "---- BEGIN SSH2 PUBLIC KEY ----\nComment: a\\\n",
+                "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA", "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw",
+            ]),
+            rest in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            _ = parse("k", &[start.as_bytes(), &rest].concat());
+            let text = format!("{start}{}\n-----END PUBLIC KEY-----\n", Base64::encode_string(&rest));
+            _ = parse("k", text.as_bytes());
+        }
+    }
+}

@@ -104,8 +104,27 @@ impl<'a> Guest<'a> {
         }
         findings.extend(agree(&by_client));
         findings.extend(account::account_findings(self, user, self.uses_pam(user)));
+        findings.extend(account::home_findings(self.fs, user));
+        findings.push(self.unknowns());
         dedup(&mut findings);
         Ok(UserLogin { files, is_strict, findings })
+    }
+
+    /// What speaks against one key, whatever the files say.
+    pub fn key_findings(&self, user: &User, key: &PublicKey) -> Vec<Finding> {
+        let settings = self.settings(user);
+        let found = settings.iter().map(|effective| account::key_findings(effective, key));
+        let found: Vec<Vec<Finding>> = found.map(|found| found.into_iter().collect()).collect();
+        agree(&found)
+    }
+
+    /// What is not looked at (LOGIN-148, LOGIN-149): never silently taken as good.
+    fn unknowns(&self) -> Finding {
+        let subject = self.system.host_name.as_deref().unwrap_or(b"this system");
+        let subject = crate::bytes::text::escape_limited(subject, 64);
+        let message = "not decided here: PAM modules, crypto policy, options on sshd's command \
+                       line, the version of sshd, firewalls, users outside /etc/passwd";
+        Finding::info(("routes", "LOGIN-148"), subject, message)
     }
 
     fn uses_pam(&self, user: &User) -> bool {
