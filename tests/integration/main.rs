@@ -18,10 +18,10 @@
     reason = "a test may fail by panicking"
 )]
 
+mod bad_input;
 mod dirty;
 mod harness;
 mod layout;
-
 mod patch_files;
 mod reader;
 mod support;
