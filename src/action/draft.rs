@@ -1,4 +1,5 @@
-//! The edits of a plan while it is made: one state for each path, so that several keys and several users meet.
+//! The edits of a plan while it is made: one state for each path, so that several keys and several
+//! users meet.
 
 use super::plan::FileChange;
 use crate::bytes::arith::len_u64;
@@ -25,6 +26,8 @@ pub(super) struct Draft {
     files: BTreeMap<GuestPath, DraftFile>,
     metadata: BTreeMap<GuestPath, (MetadataChange, String)>,
     labels: BTreeMap<GuestPath, (Vec<u8>, Vec<u8>, String)>,
+    /// How many edits were drafted; tells two states apart without comparing contents.
+    pub(super) edit_count: u64,
 }
 
 impl Draft {
@@ -47,6 +50,7 @@ impl Draft {
     pub(super) fn directory(&mut self, path: GuestPath, new: NewNode) {
         if !self.makes_directory(&path) {
             let detail = describe_new(&new);
+            self.edit_count = self.edit_count.saturating_add(1);
             self.directories.push((path, new, detail));
         }
     }
@@ -60,6 +64,7 @@ impl Draft {
         after: Vec<u8>,
         details: Vec<String>,
     ) {
+        self.edit_count = self.edit_count.saturating_add(1);
         let empty = DraftFile { before, after: Vec::new(), new, details: Vec::new() };
         let file = self.files.entry(path).or_insert(empty);
         file.after = after;
@@ -68,6 +73,7 @@ impl Draft {
 
     /// Changes owner or mode; later values win.
     pub(super) fn metadata(&mut self, path: GuestPath, change: MetadataChange) {
+        self.edit_count = self.edit_count.saturating_add(1);
         let (all, detail) = self.metadata.entry(path).or_default();
         // Two repairs of one mode may each clear bits of their own.
         all.mode = match (all.mode, change.mode) {
@@ -83,6 +89,7 @@ impl Draft {
 
     /// Sets an extended attribute.
     pub(super) fn label(&mut self, path: GuestPath, name: Vec<u8>, value: Vec<u8>) {
+        self.edit_count = self.edit_count.saturating_add(1);
         let detail = format!("label {}", crate::bytes::text::escape_limited(&value, 128));
         self.labels.insert(path, (name, value, detail));
     }

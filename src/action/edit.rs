@@ -6,7 +6,8 @@ use crate::fs::path::{GuestPath, Resolution, resolve};
 use crate::fs::{FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, NewNode, NodeId, NodeKind, Xattr};
 use std::collections::BTreeMap;
 
-/// Makes every change of `plan`, in order. After an error the file system must not be used any more.
+/// Makes every change of `plan`, in order. After an error the file system must not be used any
+/// more.
 ///
 /// # Errors
 /// `Refused` if the volume is not as it was when the plan was made; otherwise as [`FileEdit`].
@@ -81,7 +82,8 @@ pub struct ExpectedNode {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Content of a regular file; `None` for anything else and for a file whose content does not change.
+    /// Content of a regular file; `None` for anything else and for a file whose content does not
+    /// change.
     pub content: Option<Vec<u8>>,
     /// All extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
@@ -100,7 +102,8 @@ impl ExpectedNode {
     }
 }
 
-/// What an independent reader must find at every path that `plan` names, computed from the state `before`.
+/// What an independent reader must find at every path that `plan` names, computed from the state
+/// `before`.
 ///
 /// # Errors
 /// As the file system, and as [`run`] where the plan does not fit it.

@@ -1,6 +1,7 @@
 //! `key add`: puts public keys where sshd will honour them (linux-login.md, section 16).
 //!
-//! The plan is made from bytes only and changes nothing. Each user is a result of its own (LOGIN-137); what
+//! The plan is made from bytes only and changes nothing. Each user is a result of its own
+//! (LOGIN-137); what
 //! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
 
 use super::draft::{Draft, insert_line};
@@ -139,8 +140,7 @@ impl<'a> UserEdit<'a> {
         }
         let reason = self.findings.iter().find(|f| f.is_blocking()).map(ToString::to_string);
         let is_refused = (reason.is_some() && !self.request.force) || path.is_none();
-        let changes = tried.clone().into_changes();
-        let is_changed = changes != draft.clone().into_changes();
+        let is_changed = tried.edit_count != draft.edit_count;
         let is_shared = path.as_ref().is_some_and(|path| draft.touches(path));
         let outcome = if is_refused {
             Outcome::Refused
@@ -181,7 +181,8 @@ impl<'a> UserEdit<'a> {
         Ok(used)
     }
 
-    /// Reads the files in sshd's order and finds the line that decides (LOGIN-39, LOGIN-118, LOGIN-121,
+    /// Reads the files in sshd's order and finds the line that decides (LOGIN-39, LOGIN-118,
+    /// LOGIN-121,
     /// LOGIN-122).
     fn step(&mut self, key: &PublicKey, draft: &Draft) -> Result<Step> {
         for file in self.login.files.clone() {
@@ -203,7 +204,8 @@ impl<'a> UserEdit<'a> {
         Ok(Step::Append)
     }
 
-    /// Whether a line with the key decides: `Some(true)` if it is what was asked for, `Some(false)` if a line
+    /// Whether a line with the key decides: `Some(true)` if it is what was asked for, `Some(false)`
+    /// if a line
     /// must go before it, `None` if sshd goes on.
     fn decides(&mut self, line: &KeyLine<'_>, path: &GuestPath) -> Option<bool> {
         let subject = format!("{path}:{}", line.number);

@@ -46,7 +46,8 @@ pub struct KeyList {
 /// Lists the keys of the named users, or of all users of passwd with `None`.
 ///
 /// # Errors
-/// `NotFound` without a Linux system or such a user; `Limit` above [`KEYS_MAX`]; otherwise as the file system.
+/// `NotFound` without a Linux system or such a user; `Limit` above [`KEYS_MAX`]; otherwise as the
+/// file system.
 pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>, now: Timestamp) -> Result<KeyList> {
     let no_system = || crate::error::Error::not_found("a Linux system on this volume");
     let system = detect(fs)?.ok_or_else(no_system)?;

@@ -1,4 +1,5 @@
-//! Where a new key line goes: the target file of a user, and what must be made on the way (LOGIN-118,
+//! Where a new key line goes: the target file of a user, and what must be made on the way
+//! (LOGIN-118,
 //! LOGIN-129 to LOGIN-132).
 
 use super::draft::Draft;

@@ -5,7 +5,8 @@ use crate::fs::path::GuestPath;
 use crate::fs::{MetadataChange, NewNode};
 use crate::login::Finding;
 
-/// One edit of one file. Paths are real paths: links are resolved, parents exist or are made by an earlier
+/// One edit of one file. Paths are real paths: links are resolved, parents exist or are made by an
+/// earlier
 /// change of the same plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileChange {
@@ -148,7 +149,8 @@ pub struct UserPlan {
     pub path: Option<GuestPath>,
     /// What comes out.
     pub outcome: Outcome,
-    /// The first blocking reason, if there is one; with `force` there can be one although files change.
+    /// The first blocking reason, if there is one; with `force` there can be one although files
+    /// change.
     pub reason: Option<String>,
 }
 
@@ -169,9 +171,11 @@ impl Plan {
         !self.changes.is_empty()
     }
 
-    /// The error of the command, if sshd would not accept the key of some user although nobody forced it.
+    /// The error of the command, if sshd would not accept the key of some user although nobody
+    /// forced it.
     ///
-    /// The changes of the other users stand, and are made; the exit status still says that one was refused
+    /// The changes of the other users stand, and are made; the exit status still says that one was
+    /// refused
     /// (LOGIN-137).
     pub fn refusal(&self) -> Option<Error> {
         let refused = self.users.iter().find(|user| user.outcome == Outcome::Refused)?;

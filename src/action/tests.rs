@@ -1,4 +1,5 @@
-//! Plans over a file system in memory: each situation of linux-login.md, section 16, and the edit that comes
+//! Plans over a file system in memory: each situation of linux-login.md, section 16, and the edit
+//! that comes
 //! out of it.
 
 use super::edit::{Expected, expectations, run};

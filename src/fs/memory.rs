@@ -1,7 +1,9 @@
 //! A file system in memory: the double behind the tests of everything above [`FileSystem`].
 //!
-//! It has no format and no bounds of its own, and its builders never fail: a missing parent is made, and a
-//! component that is not a directory becomes one. Not handled: hard links, flags other than those set with
+//! It has no format and no bounds of its own, and its builders never fail: a missing parent is
+//! made, and a
+//! component that is not a directory becomes one. Not handled: hard links, flags other than those
+//! set with
 //! [`MemoryTree::change`], space.
 
 use super::path::GuestPath;
@@ -100,7 +102,8 @@ impl MemoryTree {
         self.put(path, kind, 0, 0o644, Content::None)
     }
 
-    /// Changes the metadata of the node at `path`, if there is one. A size beyond the content reads as zeros.
+    /// Changes the metadata of the node at `path`, if there is one. A size beyond the content reads
+    /// as zeros.
     pub fn change(&mut self, path: &str, change: impl FnOnce(&mut Metadata)) -> &mut Self {
         if let Some(node) = self.node_at(path).and_then(|id| self.nodes.get_mut(&id)) {
             change(&mut node.metadata);

@@ -1,7 +1,9 @@
-//! What sshd asks about the account and its settings before and after the key (LOGIN-57 to LOGIN-64, and the
+//! What sshd asks about the account and its settings before and after the key (LOGIN-57 to
+//! LOGIN-64, and the
 //! basics of LOGIN-65 to LOGIN-72).
 //!
-//! Not handled: PAM modules other than the effects of pam_unix and pam_nologin that every stack has.
+//! Not handled: PAM modules other than the effects of pam_unix and pam_nologin that every stack
+//! has.
 
 use super::finding::Finding;
 use super::match_block::Effective;

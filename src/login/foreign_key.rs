@@ -1,9 +1,13 @@
-//! Keys that are not OpenSSH public key lines: RFC 4716, PEM (RFC 7468) with SubjectPublicKeyInfo (RFC 5280)
-//! or PKCS#1 (RFC 8017), and the public half of private keys: OpenSSH, PKCS#1, PKCS#8 (RFC 5958), SEC1
+//! Keys that are not OpenSSH public key lines: RFC 4716, PEM (RFC 7468) with SubjectPublicKeyInfo
+//! (RFC 5280)
+//! or PKCS#1 (RFC 8017), and the public half of private keys: OpenSSH, PKCS#1, PKCS#8 (RFC 5958),
+//! SEC1
 //! (RFC 5915), PPK (PuTTY manual, appendix "PPK file format").
 //!
-//! Nothing here decrypts. A private key is used only if its public half is readable without a passphrase;
-//! the private part never leaves the functions of this module and never reaches a message. Not handled: the
+//! Nothing here decrypts. A private key is used only if its public half is readable without a
+//! passphrase;
+//! the private part never leaves the functions of this module and never reaches a message. Not
+//! handled: the
 //! old encrypted PEM of OpenSSL, PKCS#8 keys of curves without the public point.
 
 use super::public_key::decode_base64;
@@ -19,7 +23,8 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
 
-/// Curves by object identifier, with the name that SSH uses and the size of an uncompressed point in bytes.
+/// Curves by object identifier, with the name that SSH uses and the size of an uncompressed point
+/// in bytes.
 const CURVES: [(ObjectIdentifier, &str, usize); 3] = [
     (ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"), "nistp256", 65),
     (ObjectIdentifier::new_unwrap("1.3.132.0.34"), "nistp384", 97),

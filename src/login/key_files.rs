@@ -1,6 +1,7 @@
 //! Where sshd looks for the keys of a user: AuthorizedKeysFile (LOGIN-29 to LOGIN-36).
 //!
-//! Not handled: the version of sshd that decides whether a pattern is expanded by glob(3) (LOGIN-31); a
+//! Not handled: the version of sshd that decides whether a pattern is expanded by glob(3)
+//! (LOGIN-31); a
 //! pattern with wildcards is expanded, and a warning says so.
 
 use super::finding::Finding;

@@ -77,7 +77,8 @@ pub struct Effective<'a> {
 }
 
 impl SshdConfig {
-    /// The settings for `subject`: once for every assumption about the client that may matter. The first one
+    /// The settings for `subject`: once for every assumption about the client that may matter. The
+    /// first one
     /// assumes that no client-dependent block matches.
     pub fn effective(&self, subject: &Subject) -> Vec<Effective<'_>> {
         let clients: Vec<usize> = self
@@ -137,13 +138,15 @@ fn group_matches(list: &[u8], groups: &[Vec<u8>]) -> bool {
 }
 
 impl<'a> Effective<'a> {
-    /// The directive that sets `keyword` (in lower case): the first in a matching block, else the first global
+    /// The directive that sets `keyword` (in lower case): the first in a matching block, else the
+    /// first global
     /// one (LOGIN-17, LOGIN-22).
     pub fn first(&self, keyword: &str) -> Option<&'a Directive> {
         self.all(keyword).into_iter().next()
     }
 
-    /// All directives that count for a keyword whose lines add up (LOGIN-18); matching blocks replace the
+    /// All directives that count for a keyword whose lines add up (LOGIN-18); matching blocks
+    /// replace the
     /// global ones.
     pub fn all(&self, keyword: &str) -> Vec<&'a Directive> {
         let wanted = || self.config.directives.iter().filter(|found| found.keyword == keyword);

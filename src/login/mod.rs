@@ -1,8 +1,11 @@
 //! Would sshd on this volume accept this key for this user (linux-login.md)?
 //!
-//! Pure functions over [`FileSystem`], to be run again after an edit (LOGIN-6). What is decided: accounts,
-//! the sshd configuration with its Match blocks, key files and their lines, StrictModes and readability by
-//! mode bits, mounts, SELinux labels. Not decided, and said so where it matters: PAM modules, POSIX ACLs,
+//! Pure functions over [`FileSystem`], to be run again after an edit (LOGIN-6). What is decided:
+//! accounts,
+//! the sshd configuration with its Match blocks, key files and their lines, StrictModes and
+//! readability by
+//! mode bits, mounts, SELinux labels. Not decided, and said so where it matters: PAM modules, POSIX
+//! ACLs,
 //! crypto policies, the sshd version, options on the daemon's command line (the `key check` issue).
 
 pub mod account;
@@ -131,7 +134,8 @@ impl<'a> Guest<'a> {
         self.settings(user).first().is_some_and(|effective| effective.flag("usepam", false))
     }
 
-    /// The finding that `path` (a real path) lies on another file system, if fstab says so (LOGIN-95).
+    /// The finding that `path` (a real path) lies on another file system, if fstab says so
+    /// (LOGIN-95).
     pub fn mount_finding(&self, path: &GuestPath) -> Option<Finding> {
         let mount = fstab::mount_of(&self.mounts, path)?;
         if mount.target == GuestPath::root()
@@ -191,7 +195,8 @@ impl Access for Guest<'_> {
     }
 }
 
-/// Findings under several assumptions about the client: what holds under all of them stands, a reason that
+/// Findings under several assumptions about the client: what holds under all of them stands, a
+/// reason that
 /// holds only under some becomes a warning (LOGIN-3).
 fn agree(by_client: &[Vec<Finding>]) -> Vec<Finding> {
     let mut result = Vec::new();

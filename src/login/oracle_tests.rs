@@ -73,7 +73,8 @@ fn every_form_of_every_type_has_the_same_blob_as_for_ssh_keygen() {
                 assert_eq!(only(parse("k", &output.stdout), &label), (blob.clone(), vec![]));
             }
         }
-        // The public half of an encrypted OpenSSH key is in clear; that of an encrypted PEM key is not.
+        // The public half of an encrypted OpenSSH key is in clear; that of an encrypted PEM key is
+        // not.
         assert_eq!(only(parse("k", &read(&path)), name), (blob.clone(), vec!["LOGIN-119"]));
         for format in ["RFC4716", "PKCS8", "PEM"] {
             stdout(
@@ -145,7 +146,7 @@ fn sshd_agrees_about_the_values_that_count() {
     // sshd insists on the directory that its service makes at boot.
     std::fs::create_dir_all("/run/sshd").unwrap();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 150,
+        cases: 60,
         failure_persistence: None,
         ..ProptestConfig::default()
     });

@@ -1,4 +1,5 @@
-//! Wildcard patterns: those of sshd (`*`, `?`; LOGIN-24, LOGIN-61) and those of glob(3) for file names.
+//! Wildcard patterns: those of sshd (`*`, `?`; LOGIN-24, LOGIN-61) and those of glob(3) for file
+//! names.
 //!
 //! Not handled: character classes like `[[:alpha:]]`, `{a,b}`, `~`.
 
@@ -63,7 +64,8 @@ pub fn is_glob(path: &[u8]) -> bool {
     path.iter().any(|byte| b"*?[".contains(byte))
 }
 
-/// The paths that match a glob pattern, sorted; existing ones only. Several components may hold wildcards.
+/// The paths that match a glob pattern, sorted; existing ones only. Several components may hold
+/// wildcards.
 ///
 /// # Errors
 /// As the file system; a component that cannot be walked yields nothing.

@@ -1,8 +1,11 @@
-//! Public keys: the wire form, its type and size, fingerprints (RFC 4253 section 6.6, RFC 5656, RFC 8709,
+//! Public keys: the wire form, its type and size, fingerprints (RFC 4253 section 6.6, RFC 5656, RFC
+//! 8709,
 //! OpenSSH "PROTOCOL.u2f").
 //!
-//! Every key that a caller gives passes [`PublicKey::new`], which lets `ssh-key` decode it completely
-//! (LOGIN-119) and refuses what sshd would not take (LOGIN-81). Keys that are on the volume only go through
+//! Every key that a caller gives passes [`PublicKey::new`], which lets `ssh-key` decode it
+//! completely
+//! (LOGIN-119) and refuses what sshd would not take (LOGIN-81). Keys that are on the volume only go
+//! through
 //! [`Shape::of`], which must cope with anything.
 
 use crate::bytes::text::escape_limited;
@@ -65,7 +68,8 @@ pub struct Shape {
     pub bits: Option<u32>,
 }
 
-/// Key types that a current sshd knows in an authorized_keys file (LOGIN-77), certificates included because a
+/// Key types that a current sshd knows in an authorized_keys file (LOGIN-77), certificates included
+/// because a
 /// `cert-authority` line or a mistake may hold one.
 pub const KEY_TYPES: [&str; 16] = [
     "ssh-ed25519",

@@ -1,7 +1,9 @@
-//! SELinux: is the volume labelled, and which label does a new file get (selabel_file(5); LOGIN-82 to
+//! SELinux: is the volume labelled, and which label does a new file get (selabel_file(5); LOGIN-82
+//! to
 //! LOGIN-94)?
 //!
-//! Only the rules that can match a path are compiled. Not handled: the compiled `.bin` copies (the text files
+//! Only the rules that can match a path are compiled. Not handled: the compiled `.bin` copies (the
+//! text files
 //! say the same), the mode on the kernel command line, back-references in rules.
 
 use crate::error::Result;
@@ -77,7 +79,8 @@ impl Labels {
         self.is_labelled && self.mode != Mode::Disabled
     }
 
-    /// The attributes for a new node at `path` (a real path). `near` is an existing node whose label is taken
+    /// The attributes for a new node at `path` (a real path). `near` is an existing node whose
+    /// label is taken
     /// when no rule fits (LOGIN-92).
     ///
     /// # Errors
@@ -129,7 +132,8 @@ impl Labels {
         Ok(if best_literal == Rule::None { best_pattern } else { best_literal })
     }
 
-    /// Applies `file_contexts.subs`, then `.subs_dist`: in each the last line that fits, once (LOGIN-88).
+    /// Applies `file_contexts.subs`, then `.subs_dist`: in each the last line that fits, once
+    /// (LOGIN-88).
     fn substitute(&self, fs: &dyn FileSystem, path: &GuestPath) -> Result<GuestPath> {
         let mut path = path.clone();
         for suffix in ["subs", "subs_dist"] {

@@ -1,7 +1,9 @@
-//! `sshd_config` as sshd reads it: tokens, includes, Match blocks, and which value counts (sshd_config(5);
+//! `sshd_config` as sshd reads it: tokens, includes, Match blocks, and which value counts
+//! (sshd_config(5);
 //! LOGIN-10 to LOGIN-25).
 //!
-//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`]. Not handled: options on the daemon's command line
+//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`]. Not handled: options on the daemon's
+//! command line
 //! (LOGIN-11), values of keywords that do not decide a login with a key.
 
 use super::pattern;
@@ -145,7 +147,8 @@ impl Reader<'_> {
         }
         let is_global_only = GLOBAL_ONLY.contains(&directive.keyword.as_str());
         if is_global_only && self.is_always_active(directive.block) {
-            // Measured: at start-up a `Match all` counts as active, so these keywords still work there.
+            // Measured: at start-up a `Match all` counts as active, so these keywords still work
+            // there.
             directive.block = None;
         }
         if directive.block.is_some() && is_global_only {
@@ -239,7 +242,8 @@ const GLOBAL_ONLY: [&str; 14] = [
 /// Keywords that we interpret and that take only yes or no.
 const FLAGS: [&str; 4] = ["pubkeyauthentication", "strictmodes", "usepam", "permittty"];
 
-/// Splits one line into keyword and arguments; `None` for an empty line or a comment (LOGIN-12 to LOGIN-14).
+/// Splits one line into keyword and arguments; `None` for an empty line or a comment (LOGIN-12 to
+/// LOGIN-14).
 #[expect(clippy::type_complexity, reason = "keyword and arguments, used in one place")]
 fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
     // The text ends at a NUL, as in every C string.
@@ -272,7 +276,8 @@ fn canonical(keyword: String) -> String {
     }
 }
 
-/// Splits arguments with sshd's quotes and escapes; an unquoted `#` at the start of one ends the line.
+/// Splits arguments with sshd's quotes and escapes; an unquoted `#` at the start of one ends the
+/// line.
 fn split_arguments(text: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     let mut arguments = Vec::new();
     let mut current: Option<Vec<u8>> = None;

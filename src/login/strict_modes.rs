@@ -1,6 +1,7 @@
 //! StrictModes, and whether the user can open the file at all (LOGIN-49 to LOGIN-56).
 //!
-//! Not handled: POSIX ACLs beyond what the group bits show (LOGIN-53); a node with an ACL gets a warning.
+//! Not handled: POSIX ACLs beyond what the group bits show (LOGIN-53); a node with an ACL gets a
+//! warning.
 
 use super::Guest;
 use super::finding::Finding;
@@ -21,7 +22,8 @@ pub struct ChainNode {
     pub metadata: Metadata,
 }
 
-/// A reason against the key file, with the change that would remove it, if `--fix` may make it (LOGIN-140,
+/// A reason against the key file, with the change that would remove it, if `--fix` may make it
+/// (LOGIN-140,
 /// LOGIN-141).
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -31,7 +33,8 @@ pub struct Problem {
     pub repair: Option<(GuestPath, MetadataChange)>,
 }
 
-/// Tests a chain from the root directory down to the key file, or to the deepest part of it that exists.
+/// Tests a chain from the root directory down to the key file, or to the deepest part of it that
+/// exists.
 ///
 /// # Errors
 /// As the file system.

@@ -1,6 +1,8 @@
-//! `/etc/passwd`, `/etc/group`, `/etc/shadow` and `/etc/login.defs`, as getpwnam(3) would see them (VOL-40).
+//! `/etc/passwd`, `/etc/group`, `/etc/shadow` and `/etc/login.defs`, as getpwnam(3) would see them
+//! (VOL-40).
 //!
-//! Of the shadow file only what decides a login is kept: the lock state and the days; no password hash leaves
+//! Of the shadow file only what decides a login is kept: the lock state and the days; no password
+//! hash leaves
 //! [`Shadow::parse`]. Not handled: NIS (`+` and `-` entries), NSS services, nss-altfiles.
 
 use super::text::{TEXT_BYTES_MAX, lines, required};
@@ -77,7 +79,8 @@ impl PasswordField {
     }
 }
 
-/// One line of shadow (shadow(5)), without the hash. Days since 1970-01-01; `None` for an empty field.
+/// One line of shadow (shadow(5)), without the hash. Days since 1970-01-01; `None` for an empty
+/// field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shadow {
     /// State of the password field.
@@ -140,7 +143,8 @@ impl Accounts {
     /// Reads the account files of `fs`.
     ///
     /// # Errors
-    /// `NotFound` without passwd; `Limit` above [`ACCOUNTS_BYTES_MAX`] or [`ENTRIES_MAX`]; otherwise as the
+    /// `NotFound` without passwd; `Limit` above [`ACCOUNTS_BYTES_MAX`] or [`ENTRIES_MAX`];
+    /// otherwise as the
     /// file system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
         let read = |path| required(fs, path, ACCOUNTS_BYTES_MAX);

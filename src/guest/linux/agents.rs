@@ -1,4 +1,5 @@
-//! Programs on the volume that write keys or offer another way in (LOGIN-T5, linux-login.md section 12).
+//! Programs on the volume that write keys or offer another way in (LOGIN-T5, linux-login.md section
+//! 12).
 
 use super::text::exists;
 use crate::fs::FileSystem;

@@ -1,7 +1,9 @@
 //! Which users cloud-init knows: its default user, and those it gave sudo (VOL-37, levels 2 and 3).
 //!
-//! Only one path of the YAML is needed, `system_info: default_user: name:`, so it is followed by indentation,
-//! with flow mappings on one line understood. Not handled: anchors, tags, block scalars on that path, keys in
+//! Only one path of the YAML is needed, `system_info: default_user: name:`, so it is followed by
+//! indentation,
+//! with flow mappings on one line understood. Not handled: anchors, tags, block scalars on that
+//! path, keys in
 //! quotes, merges other than "later file wins".
 
 use super::text::{lines, optional, sorted_names};
@@ -17,7 +19,8 @@ const DEPTH_MAX: usize = 32;
 
 const DEFAULT_USER_NAME: [&[u8]; 3] = [b"system_info", b"default_user", b"name"];
 
-/// The name of the default user: `/etc/cloud/cloud.cfg`, then `cloud.cfg.d/*.cfg` in name order, the last wins.
+/// The name of the default user: `/etc/cloud/cloud.cfg`, then `cloud.cfg.d/*.cfg` in name order,
+/// the last wins.
 pub fn default_user(fs: &dyn FileSystem, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
     let mut name = None;
     for path in configuration_files(fs) {
@@ -92,7 +95,8 @@ fn key_and_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((key, text.get(colon.saturating_add(1)..).unwrap_or_default().trim_ascii()))
 }
 
-/// The value itself if nothing is left of the path, else what a flow mapping `{a: {b: c}}` has there.
+/// The value itself if nothing is left of the path, else what a flow mapping `{a: {b: c}}` has
+/// there.
 fn scalar_or_flow(value: &[u8], rest: &[&[u8]]) -> Option<Vec<u8>> {
     let Some((key, deeper)) = rest.split_first() else { return scalar(value) };
     let inside = value.strip_prefix(b"{")?;

@@ -1,4 +1,5 @@
-//! `/etc/fstab`: which part of the tree comes from another file system (fstab(5); LOGIN-95, VOL-17).
+//! `/etc/fstab`: which part of the tree comes from another file system (fstab(5); LOGIN-95,
+//! VOL-17).
 //!
 //! Not handled: `.mount` and `.automount` units, autofs maps.
 
@@ -90,7 +91,8 @@ pub fn read(fs: &dyn FileSystem) -> Result<Vec<Mount>> {
     Ok(lines(&content).filter_map(Mount::parse).take(MOUNTS_MAX).collect())
 }
 
-/// The mount that `path` lies in: the longest target that is a prefix of it, and the last of equal ones.
+/// The mount that `path` lies in: the longest target that is a prefix of it, and the last of equal
+/// ones.
 pub fn mount_of<'a>(mounts: &'a [Mount], path: &GuestPath) -> Option<&'a Mount> {
     let covers = |mount: &&Mount| is_below(path, &mount.target);
     mounts.iter().filter(covers).max_by_key(|mount| mount.target.as_bytes().len())

@@ -1,4 +1,5 @@
-//! Linux guests: is this a root file system, and what is on it (linux-volumes.md, sections 2 and 5)?
+//! Linux guests: is this a root file system, and what is on it (linux-volumes.md, sections 2 and
+//! 5)?
 //!
 //! Not handled: FreeBSD and its relatives, the userdb of systemd, NSS services.
 

@@ -54,7 +54,8 @@ impl OsRelease {
     }
 }
 
-/// Takes the shell quotes off one word: `'...'`, `"..."` with `\` before `"$`\``, bare with `\` before anything.
+/// Takes the shell quotes off one word: `'...'`, `"..."` with `\` before `"$`\``, bare with `\`
+/// before anything.
 fn unquote(word: &[u8]) -> Vec<u8> {
     let mut value = Vec::new();
     let mut quote = None;
