@@ -1,0 +1,207 @@
+//! Runs the built binary side by side with what people use today, and prints ratios pair by pair.
+//!
+//! `cargo bench --bench compare` (as root, for the loop mount; `-- --pairs 30` for more). Not a test: it never
+//! fails on a number. Each pair appends one new key to `authorized_keys` of `admin` on the same image: once with
+//! `regain key add --yes` (undo patch and all syncs included), once with `mount -o loop` + append + `umount`,
+//! once with `debugfs -w`, which cannot append and therefore removes and writes the file and sets its fields.
+//! Then it shows what one edit reads and writes on volumes of different size but equal content.
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
+use nix::sys::resource::{UsageWho, getrusage};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const REGAIN: &str = env!("CARGO_BIN_EXE_regain");
+const KIB: u64 = 1024;
+const KEY_FILE: &str = "home/admin/.ssh/authorized_keys";
+
+/// What one run of a command cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    peak_bytes: u64,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|argument| argument == "measure") {
+        measure(&arguments[2..]);
+        return;
+    }
+    let pairs = arguments
+        .iter()
+        .position(|argument| argument == "--pairs")
+        .map_or(15, |at| arguments[at + 1].parse().expect("--pairs takes a number"));
+    let directory = tempfile::tempdir().unwrap();
+    compare_sizes(directory.path());
+    compare_tools(directory.path(), pairs);
+    start_up(pairs);
+}
+
+/// Runs a command as the only child of this process, so that its peak memory can be told apart.
+fn measure(command: &[String]) {
+    let start = Instant::now();
+    let status = Command::new(&command[0]).args(&command[1..]).stdout(Stdio::null()).status();
+    let wall = start.elapsed();
+    assert!(status.unwrap().success(), "{command:?} failed");
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    println!("{} {}", wall.as_nanos(), usage.max_rss() as u64 * KIB);
+}
+
+fn cost(command: &[&str]) -> Cost {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg("measure")
+        .args(command)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut numbers = text.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+    let wall = Duration::from_nanos(numbers.next().unwrap());
+    Cost { wall, peak_bytes: numbers.next().unwrap() }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the tool is installed");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// An ext4 image of `size` with a Debian-like tree and one old key, sparse.
+fn build_image(directory: &Path, size: &str) -> PathBuf {
+    let tree = directory.join(format!("tree-{size}"));
+    for made in ["etc/ssh", "usr/bin", "home/admin/.ssh"] {
+        fs::create_dir_all(tree.join(made)).unwrap();
+    }
+    let files = [
+        ("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n"),
+        ("etc/passwd", "root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/sh\n"),
+        ("etc/group", "root:x:0:\nadmin:x:1000:\n"),
+        ("etc/shadow", "root:*:19700:0:99999:7:::\nadmin:*:19700:0:99999:7:::\n"),
+        ("etc/ssh/sshd_config", "UsePAM yes\n"),
+        ("usr/bin/sh", "#!\n"),
+        (KEY_FILE, "# the old key was lost\n"),
+    ];
+    for (path, content) in files {
+        fs::write(tree.join(path), content).unwrap();
+    }
+    std::os::unix::fs::symlink("usr/bin", tree.join("bin")).unwrap();
+    let image = directory.join(format!("{size}.img"));
+    run(Command::new("truncate").args(["-s", size]).arg(&image));
+    run(Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-E", "lazy_journal_init=1", "-d"])
+        .arg(&tree)
+        .arg(&image));
+    let script = directory.join("owners");
+    fs::write(
+        &script,
+        format!(
+            "sif /usr/bin/sh mode 0100755\nsif /home/admin uid 1000\nsif /home/admin gid 1000\n\
+             sif /home/admin/.ssh uid 1000\nsif /home/admin/.ssh mode 040700\n\
+             sif /{KEY_FILE} uid 1000\nsif /{KEY_FILE} mode 0100600\n"
+        ),
+    )
+    .unwrap();
+    run(Command::new("debugfs").args(["-w", "-f"]).arg(&script).arg(&image));
+    image
+}
+
+/// A public key that no earlier run has written.
+fn new_key(directory: &Path, number: usize) -> PathBuf {
+    let path = directory.join(format!("key-{number}"));
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path));
+    path.with_extension("pub")
+}
+
+/// Everything but the size is equal: what an edit reads, writes and needs must be, too.
+fn compare_sizes(directory: &Path) {
+    println!("one `key add` (append), by size of the volume");
+    println!("{:>8} {:>12} {:>14} {:>16}", "volume", "bytes read", "bytes written", "peak memory");
+    for (number, size) in ["8G", "1T"].into_iter().enumerate() {
+        let image = build_image(directory, size);
+        let key = new_key(directory, number);
+        let undo = directory.join(format!("{size}.undo"));
+        let report = directory.join(format!("{size}.json"));
+        let command = format!(
+            "{REGAIN} key add {} --user admin --key {} --yes --json --undo-file {} > {}",
+            text(&image),
+            text(&key),
+            text(&undo),
+            text(&report)
+        );
+        let peak_bytes = cost(&["sh", "-c", &command]).peak_bytes;
+        let report: serde_json::Value =
+            serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        let io = &report["result"]["io"];
+        let (read, written) = (io["bytes_read"].as_u64(), io["bytes_written"].as_u64());
+        println!(
+            "{size:>8} {:>8} KiB {:>10} KiB {:>12} KiB",
+            read.unwrap() / KIB,
+            written.unwrap() / KIB,
+            peak_bytes / KIB
+        );
+    }
+}
+
+fn compare_tools(directory: &Path, pairs: usize) {
+    let image = build_image(directory, "2G");
+    let mount_point = directory.join("mounted");
+    fs::create_dir_all(&mount_point).unwrap();
+    let (image, mounted) = (text(&image), text(&mount_point));
+    let mut costs: [Vec<Cost>; 3] = Default::default();
+    for number in 0..pairs {
+        let key = new_key(directory, 100 + number);
+        let undo = directory.join(format!("pair-{number}.undo"));
+        let (key, undo) = (text(&key), text(&undo));
+        let ours = [REGAIN, "key", "add", image, "--user", "admin", "--key", key, "--yes"];
+        costs[0].push(cost(&[ours.as_slice(), &["--undo-file", undo]].concat()));
+        let by_mount = format!(
+            "mount -o loop {image} {mounted} && cat {key} >> {mounted}/{KEY_FILE} && umount {mounted}"
+        );
+        costs[1].push(cost(&["sh", "-c", &by_mount]));
+        let by_debugfs = format!(
+            "debugfs -R 'dump {KEY_FILE} {undo}.keys' {image} 2>/dev/null && cat {key} >> {undo}.keys \
+             && printf 'rm {KEY_FILE}\\nwrite {undo}.keys {KEY_FILE}\\nsif {KEY_FILE} uid 1000\\n\
+             sif {KEY_FILE} gid 1000\\nsif {KEY_FILE} mode 0100600\\n' | \
+             debugfs -w {image} 2>/dev/null && sync {image}"
+        );
+        costs[2].push(cost(&["sh", "-c", &by_debugfs]));
+    }
+    println!("\nthe same append, {pairs} pairs");
+    println!("{:>14} {:>12} {:>12} {:>14}", "tool", "median", "peak memory", "regain / tool");
+    for (name, tool) in ["regain", "mount -o loop", "debugfs -w"].iter().zip(&costs) {
+        let pairs = costs[0].iter().zip(tool);
+        let ratio = median(pairs.map(|(a, b)| a.wall.as_secs_f64() / b.wall.as_secs_f64()));
+        let wall = median(tool.iter().map(|cost| cost.wall.as_secs_f64() * 1e3));
+        let peak = tool.iter().map(|cost| cost.peak_bytes).max().unwrap() / KIB;
+        println!("{name:>14} {wall:>9.2} ms {peak:>8} KiB {ratio:>14.2}");
+    }
+}
+
+fn start_up(pairs: usize) {
+    let walls = (0..pairs).map(|_| cost(&[REGAIN, "--version"]).wall.as_secs_f64() * 1e3);
+    println!("\nstart-up (`regain --version`): median {:.2} ms", median(walls));
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,107 @@
+//! Keeps the picture in the crate documentation true: nobody looks up or sideways.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every top-level module and the modules that it may name in `use crate::...` or `crate::...`.
+///
+/// `bytes` and `error` are one layer: errors carry numbers, and numbers become errors.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("bytes", &["error"]),
+    ("error", &["bytes"]),
+    ("disk", &["bytes", "error"]),
+    ("image", &["bytes", "error", "disk"]),
+    ("volume", &["bytes", "error", "disk"]),
+    ("fs", &["bytes", "error", "disk"]),
+    ("patch", &["bytes", "error", "disk"]),
+    ("guest", &["bytes", "error", "fs"]),
+    ("login", &["bytes", "error", "fs", "guest"]),
+    ("action", &["bytes", "error", "fs", "guest", "login"]),
+    ("report", &["bytes", "error"]),
+    (
+        "session",
+        &[
+            "bytes", "error", "disk", "image", "volume", "fs", "patch", "guest", "login", "action",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "bytes", "error", "disk", "image", "volume", "fs", "patch", "guest", "login", "action",
+            "session", "report",
+        ],
+    ),
+];
+
+fn source_files(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            source_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The top-level modules that `source` names behind `crate::`, tests left out.
+fn used_modules(source: &str) -> Vec<(usize, String)> {
+    let mut used = Vec::new();
+    for (index, line) in source.lines().enumerate() {
+        if line.trim_start().starts_with("mod tests {") {
+            break;
+        }
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        for rest in line.split("crate::").skip(1) {
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !name.is_empty() {
+                used.push((index + 1, name));
+            }
+        }
+        assert!(!line.contains("use crate::{"), "line {}: one `use` line per module", index + 1);
+    }
+    used
+}
+
+#[test]
+fn nobody_looks_up_or_sideways() {
+    let source_root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let table: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut files = Vec::new();
+    source_files(&source_root, &mut files);
+    let mut wrong = Vec::new();
+    for file in files {
+        let inside = file.strip_prefix(&source_root).unwrap();
+        let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let module = first.trim_end_matches(".rs");
+        if matches!(module, "main" | "lib") {
+            continue;
+        }
+        let allowed = table.get(module).unwrap_or_else(|| panic!("{module} is in no layer"));
+        let source = fs::read_to_string(&file).unwrap();
+        for (line, used) in used_modules(&source) {
+            if used != module && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{}:{line} uses {used}", inside.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "against the layers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn one_place_opens_a_target_for_writing() {
+    let source_root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&source_root, &mut files);
+    let mut places: Vec<String> = files
+        .iter()
+        .filter(|file| fs::read_to_string(file).unwrap().contains("clippy::disallowed_methods"))
+        .map(|file| file.strip_prefix(&source_root).unwrap().display().to_string())
+        .filter(|file| file != "lib.rs")
+        .collect();
+    places.sort();
+    assert_eq!(places, ["image/writable.rs"]);
+}
