@@ -42,6 +42,10 @@ fn main() {
         measure(&arguments[2..]);
         return;
     }
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        println!("measures only under `cargo bench`");
+        return;
+    }
     let pairs = arguments
         .iter()
         .position(|argument| argument == "--pairs")
@@ -147,8 +151,7 @@ fn compare_sizes(directory: &Path) {
             text(&report)
         );
         let peak_bytes = cost(&["sh", "-c", &command]).peak_bytes;
-        let report: serde_json::Value =
-            serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
         let io = &report["result"]["io"];
         let (read, written) = (io["bytes_read"].as_u64(), io["bytes_written"].as_u64());
         println!(

@@ -21,9 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["bytes", "error"]),
     (
         "session",
-        &[
-            "bytes", "error", "disk", "image", "volume", "fs", "patch", "guest", "login", "action",
-        ],
+        &["bytes", "error", "disk", "image", "volume", "fs", "patch", "guest", "login", "action"],
     ),
     (
         "cli",
@@ -56,7 +54,8 @@ fn used_modules(source: &str) -> Vec<(usize, String)> {
             continue;
         }
         for rest in line.split("crate::").skip(1) {
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if !name.is_empty() {
                 used.push((index + 1, name));
             }

@@ -21,6 +21,7 @@
 mod bad_input;
 mod dirty;
 mod harness;
+mod layers;
 mod layout;
 mod patch_files;
 mod reader;
