@@ -13,6 +13,7 @@ use crate::error::{Context as _, Corrupt, Error, Result};
 use crate::report::Target;
 use clap::Parser as _;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
@@ -29,6 +30,9 @@ const DISK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Zeros of this many bytes are left out of the file.
 const HOLE_BYTES: usize = 4096;
+
+/// How much of the disk is hashed at once, in bytes.
+const HASHED_BYTES: usize = 256 * 1024;
 
 /// What the demo did.
 #[derive(Debug, Serialize)]
@@ -68,7 +72,7 @@ pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
     for (why, words) in script(&directory) {
         steps.push(story.step(why, &words)?);
     }
-    let after = sha256(&std::fs::read(&disk).context(|| super::shown(&disk))?);
+    let after = digest_of(&disk).context(|| super::shown(&disk))?;
     let result = Story {
         directory: super::shown(&directory),
         steps,
@@ -128,6 +132,19 @@ fn store_sparse(path: &Path, content: &[u8]) -> Result<()> {
         Ok(())
     };
     store().context(|| super::shown(path))
+}
+
+fn digest_of(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; HASHED_BYTES];
+    loop {
+        let len = file.read(&mut buffer)?;
+        match buffer.get(..len) {
+            Some([]) | None => return Ok(hash.finalize().into()),
+            Some(bytes) => hash.update(bytes),
+        }
+    }
 }
 
 /// The commands, each with what it is for.

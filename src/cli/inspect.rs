@@ -11,6 +11,7 @@ use crate::fs::path::GuestPath;
 use crate::guest::linux;
 use crate::guest::select::{self, UserChoice};
 use crate::login::Guest;
+use crate::report::Text;
 use crate::report::change::Io;
 use crate::report::inspect::{AccessRoute, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
@@ -208,7 +209,7 @@ fn volumes_text(volumes: &[Volume], styles: Styles) -> String {
             human::size(volume.size_bytes),
             volume.partition_type.clone(),
             volume.file_system.clone().unwrap_or_default(),
-            volume.label.as_ref().map(super::super::report::Text::escaped).unwrap_or_default(),
+            volume.label.as_ref().map(Text::escaped).unwrap_or_default(),
             volume.health.unwrap_or_default().replace('_', " "),
             if volume.writable { "yes".to_owned() } else { "no".to_owned() },
             volume.uuid.clone().unwrap_or_default(),

@@ -29,9 +29,11 @@ pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
     }
     let new_key = keys::generate(&args.keys)?;
     let request = request(ui, args, new_key.as_ref(), time)?;
+    let key_count = request.keys.len();
     let mut session = target::open(ui, &args.target, time)?;
     let mut report_target = target::report(&session);
-    let outcome = Job { ui, args, time, new_key }.run(&mut session, &mut report_target, &request);
+    let outcome =
+        Job { ui, args, time, key_count, new_key }.run(&mut session, &mut report_target, &request);
     outcome.map_err(|mut failure| {
         failure.target.get_or_insert(report_target);
         failure
@@ -66,6 +68,7 @@ struct Job<'a> {
     ui: &'a Ui,
     args: &'a KeyAdd,
     time: Timestamp,
+    key_count: usize,
     new_key: Option<NewKey>,
 }
 
@@ -168,14 +171,15 @@ impl Job<'_> {
         if result.changes.is_empty() {
             return format!("nothing to do: {}\n", already(result));
         }
-        let head = match (&self.args.write.patch_out, self.args.write.dry_run) {
-            (_, true) => "plan, nothing written",
-            (Some(_), _) => "patch written, target untouched",
-            (None, false) => "done",
+        let (head, verb) = match (&self.args.write.patch_out, self.args.write.dry_run) {
+            (_, true) => ("plan, nothing written", "adds"),
+            (Some(_), _) => ("patch written, target untouched", "adds"),
+            (None, false) => ("done", "added"),
         };
         let names: Vec<String> = result.users.iter().map(|user| user.name.escaped()).collect();
-        let mut text =
-            format!("{}: key added for {}\n", styled(styles.good, head), names.join(", "));
+        let keys = count(len_u64(self.key_count), "key");
+        let head = styled(styles.good, head);
+        let mut text = format!("{head}: {verb} {keys} for {}\n", names.join(", "));
         for change in &result.changes {
             text.push_str(&show::file_line(change));
         }
