@@ -4,13 +4,13 @@
 //! Addressing". `i_block` holds 12 direct block numbers and one each for an indirect, a double and a triple
 //! indirect block; every entry is a little-endian 32-bit block number, 0 is a hole. Nothing has a checksum.
 
-use super::content::{MappedRun, Mapping};
+use super::content::{FreedBlocks, MappedRun, Mapping};
 use super::inode::Inode;
 use super::units::{FileBlock, FsBlock};
 use super::volume::Volume;
 use crate::bytes::arith::{add, div, mul, rem, sub, to};
 use crate::bytes::field::{le_u32, put_le_u32};
-use crate::error::{Corrupt, Result};
+use crate::error::{Corrupt, Error, Result};
 
 /// Block numbers that lie in the inode itself.
 const DIRECT_COUNT: u64 = 12;
@@ -138,8 +138,137 @@ fn next_block(first: u32, length: u64) -> Option<u32> {
     first.checked_add(u32::try_from(length).ok()?)
 }
 
-/// Stores `block` as entry `index` of an indirect block or of `i_block`.
-pub(super) fn put_entry(bytes: &mut [u8], index: u64, block: FsBlock) -> Result<()> {
-    let entry: u32 = to(block.0)?;
-    Ok(put_le_u32(bytes, to(mul(index, 4)?)?, entry)?)
+/// Bound on the indirect blocks that one cut visits: 64 GiB of content in 4 KiB blocks.
+const INDIRECT_MAX: u32 = 16384;
+
+/// One cut under way.
+struct Cut<'a> {
+    /// First block of the file to be unmapped.
+    from: u64,
+    freed: &'a mut FreedBlocks,
+    indirect_left: u32,
+}
+
+impl Volume {
+    /// Maps block `at` of a file that was a hole to `block`, with new indirect blocks where they are missing.
+    pub(crate) fn map_block(
+        &mut self,
+        inode: &mut Inode,
+        at: FileBlock,
+        block: FsBlock,
+    ) -> Result<()> {
+        let (slot, steps) = way(at, self.entries_per_indirect())?;
+        let slot_at = slot.saturating_mul(4);
+        let Some((last, above)) = steps.split_last() else {
+            return Ok(put_le_u32(inode.i_block_mut()?, slot_at, to(block.0)?)?);
+        };
+        let entry = le_u32(inode.i_block()?, slot_at)?;
+        let mut parent = if let Some(parent) = self.map_entry(inode, at, entry)? {
+            parent
+        } else {
+            let new = self.allocate_indirect(inode, block)?;
+            put_le_u32(inode.i_block_mut()?, slot_at, to(new.0)?)?;
+            new
+        };
+        for step in above {
+            let entry_at = mul(*step, 4)?;
+            let entry = le_u32(&self.read_block(parent)?, to(entry_at)?)?;
+            parent = if let Some(next) = self.map_entry(inode, at, entry)? {
+                next
+            } else {
+                let new = self.allocate_indirect(inode, block)?;
+                self.put_indirect(inode, parent, entry_at, new)?;
+                new
+            };
+        }
+        self.put_indirect(inode, parent, mul(*last, 4)?, block)
+    }
+
+    fn allocate_indirect(&mut self, inode: &mut Inode, goal: FsBlock) -> Result<FsBlock> {
+        let (block, _) = self.allocate_clusters(goal, 1)?;
+        inode.add_blocks(u64::from(self.superblock().cluster_blocks))?;
+        let zeros = vec![0; self.superblock().block_len()?];
+        self.write_block(block, 0, &zeros, &format!("indirect block of {}", inode.number))?;
+        Ok(block)
+    }
+
+    fn put_indirect(&self, inode: &Inode, parent: FsBlock, at: u64, block: FsBlock) -> Result<()> {
+        let entry: u32 = to(block.0)?;
+        let what = format!("indirect block of {}", inode.number);
+        self.write_block(parent, at, &entry.to_le_bytes(), &what)
+    }
+
+    /// Unmaps everything from block `from` of the file on. The blocks are listed in `freed`, not yet free.
+    pub(crate) fn cut_block_map(
+        &self,
+        inode: &mut Inode,
+        from: u64,
+        freed: &mut FreedBlocks,
+    ) -> Result<()> {
+        let mut cut = Cut { from, freed, indirect_left: INDIRECT_MAX };
+        let per_block = self.entries_per_indirect();
+        let mut i_block = inode.i_block()?.to_vec();
+        let (mut first, mut span) = (0u64, 1u64);
+        for (slot, raw) in i_block.chunks_exact_mut(4).enumerate() {
+            let level = u32::try_from(slot).unwrap_or(u32::MAX).saturating_sub(11);
+            if level > 0 {
+                span = mul(span, per_block)?;
+            }
+            let keeps = self.cut_entry(inode, le_u32(raw, 0)?, level, (first, span), &mut cut)?;
+            if !keeps {
+                raw.fill(0);
+            }
+            first = add(first, span)?;
+        }
+        inode.i_block_mut()?.copy_from_slice(&i_block);
+        Ok(())
+    }
+
+    /// Cuts what one entry maps: `range` is (first block of the file, blocks). False if nothing is left of
+    /// it. The recursion is as deep as the map, at most [`LEVELS_MAX`].
+    fn cut_entry(
+        &self,
+        inode: &Inode,
+        entry: u32,
+        level: u32,
+        range: (u64, u64),
+        cut: &mut Cut<'_>,
+    ) -> Result<bool> {
+        let (first, span) = range;
+        let at = FileBlock(u32::try_from(first).unwrap_or(u32::MAX));
+        let Some(block) = self.map_entry(inode, at, entry)? else { return Ok(true) };
+        if add(first, span)? <= cut.from {
+            return Ok(true);
+        }
+        if level == 0 {
+            cut.freed.push(block, 1)?;
+            return Ok(false);
+        }
+        cut.indirect_left = cut.indirect_left.checked_sub(1).ok_or_else(|| {
+            let what = format!("indirect blocks of {}", inode.number);
+            Error::limit(what, INDIRECT_MAX.into(), u64::from(INDIRECT_MAX).saturating_add(1))
+        })?;
+        let mut bytes = self.read_block(block)?;
+        let below = div(span, self.entries_per_indirect())?;
+        let mut child_first = first;
+        let mut is_changed = false;
+        for raw in bytes.chunks_exact_mut(4) {
+            let entry = le_u32(raw, 0)?;
+            let child = (child_first, below);
+            if !self.cut_entry(inode, entry, level.saturating_sub(1), child, cut)? {
+                raw.fill(0);
+                is_changed = true;
+            }
+            child_first = add(child_first, below)?;
+        }
+        if first >= cut.from || bytes.iter().all(|&byte| byte == 0) {
+            cut.freed.push_metadata(block);
+            return Ok(false);
+        }
+        if is_changed {
+            let what = format!("indirect block of {}", inode.number);
+            self.write_block(block, 0, &bytes, &what)?;
+        }
+        Ok(true)
+    }
 }

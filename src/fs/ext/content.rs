@@ -5,7 +5,7 @@ use super::units::{FileBlock, FsBlock};
 use super::volume::Volume;
 use crate::bytes::arith::{add, div, len_u64, mul, rem, sub, to};
 use crate::bytes::field;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where one block of a file lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,44 @@ pub(crate) struct MappedRun {
     pub(crate) mapping: Mapping,
     /// At least 1.
     pub(crate) length: u64,
+}
+
+/// Blocks that a cut took out of a file and that are still to be given back.
+#[derive(Debug, Default)]
+pub(crate) struct FreedBlocks {
+    /// Content: (first block, number).
+    pub(crate) content: Vec<(FsBlock, u64)>,
+    /// Extent nodes and indirect blocks.
+    pub(crate) metadata: Vec<FsBlock>,
+}
+
+/// Bound on the runs that one cut frees.
+const FREED_RUNS_MAX: usize = 1 << 22;
+
+impl FreedBlocks {
+    pub(crate) fn push(&mut self, start: FsBlock, count: u64) -> Result<()> {
+        // Cuts go from the end of a file to its start, or the other way round.
+        if let Some((first, known)) = self.content.last_mut() {
+            if first.plus(*known)? == start {
+                *known = add(*known, count)?;
+                return Ok(());
+            }
+            if start.plus(count)? == *first {
+                (*first, *known) = (start, add(*known, count)?);
+                return Ok(());
+            }
+        }
+        if self.content.len() >= FREED_RUNS_MAX {
+            let limit = len_u64(FREED_RUNS_MAX);
+            return Err(Error::limit("runs of blocks to be freed", limit, add(limit, 1)?));
+        }
+        self.content.push((start, count));
+        Ok(())
+    }
+
+    pub(crate) fn push_metadata(&mut self, block: FsBlock) {
+        self.metadata.push(block);
+    }
 }
 
 /// Longest target of a symbolic link that lies in the inode, in bytes.

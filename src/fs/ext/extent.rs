@@ -163,7 +163,7 @@ impl Node {
         put_le_u32(bytes, 0x8, self.generation)?;
         let area = usize::from(self.limit).saturating_mul(ENTRY_BYTES);
         let area = field::slice_mut(bytes, HEADER_BYTES, area)?;
-        let (used, rest) = area.split_at_mut(count.saturating_mul(ENTRY_BYTES).min(area.len()));
+        let (used, _) = area.split_at_mut(count.saturating_mul(ENTRY_BYTES).min(area.len()));
         let slots = used.chunks_exact_mut(ENTRY_BYTES);
         match &self.entries {
             Entries::Index(children) => {
@@ -184,7 +184,6 @@ impl Node {
                 }
             }
         }
-        rest.fill(0);
         Ok(())
     }
 

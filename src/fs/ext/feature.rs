@@ -38,10 +38,8 @@ pub(crate) mod incompat {
     pub(crate) const EXTENTS: u32 = 0x40;
     pub(crate) const BIT64: u32 = 0x80;
     pub(crate) const MMP: u32 = 0x100;
-    pub(crate) const FLEX_BG: u32 = 0x200;
     pub(crate) const CSUM_SEED: u32 = 0x2000;
     pub(crate) const LARGE_DIR: u32 = 0x4000;
-    pub(crate) const INLINE_DATA: u32 = 0x8000;
 }
 
 /// `s_feature_ro_compat`.
@@ -50,7 +48,6 @@ pub(crate) mod ro_compat {
     pub(crate) const HUGE_FILE: u32 = 0x8;
     pub(crate) const GDT_CSUM: u32 = 0x10;
     pub(crate) const DIR_NLINK: u32 = 0x20;
-    pub(crate) const EXTRA_ISIZE: u32 = 0x40;
     pub(crate) const QUOTA: u32 = 0x100;
     pub(crate) const BIGALLOC: u32 = 0x200;
     pub(crate) const METADATA_CSUM: u32 = 0x400;

@@ -7,42 +7,40 @@
 //! Not handled: encrypted, casefolded and verity-protected files (refused by name), external journals, and
 //! features outside the lists in `feature`.
 
+mod allocate;
 mod attributes;
-#[allow(dead_code, reason = "the edits follow")]
+mod attributes_edit;
+mod bitmap;
 mod block_map;
 mod checksum;
 mod content;
-#[allow(dead_code, reason = "the edits follow")]
+mod content_edit;
+#[allow(dead_code, reason = "what only its tests use")]
 pub(crate) mod directory;
 mod directory_blocks;
-#[allow(dead_code, reason = "the edits follow")]
+mod edit;
+mod edit_names;
 mod extent;
-#[allow(dead_code, reason = "the edits follow")]
+mod extent_edit;
 mod feature;
-#[allow(dead_code, reason = "the edits follow")]
 mod group;
-#[allow(dead_code, reason = "the edits follow")]
 pub(crate) mod hash;
-#[allow(dead_code, reason = "the edits follow")]
 mod htree;
 mod inline;
-#[allow(dead_code, reason = "the edits follow")]
 mod inode;
 pub mod journal;
 mod journal_blocks;
 pub mod mmp;
 pub mod orphan;
+mod pending;
 pub mod quota;
-#[allow(dead_code, reason = "the edits follow")]
+mod quota_files;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod testing;
-#[allow(dead_code, reason = "the edits follow")]
 mod units;
 pub mod verify;
-#[allow(dead_code, reason = "the edits follow")]
 mod volume;
-#[allow(dead_code, reason = "the edits follow")]
 pub(crate) mod xattr;
 
 #[cfg(test)]
@@ -71,7 +69,6 @@ const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Ext {
     volume: Volume,
     health: Health,
-    #[allow(dead_code, reason = "the edits follow")]
     clock: Timestamp,
     /// Why the journal was not replayed although it should have been.
     replay_refusal: Option<Refusal>,

@@ -7,7 +7,7 @@
 use super::checksum;
 use super::feature::{Features, compat, incompat, ro_compat};
 use super::units::{FsBlock, GroupIndex, InodeNumber};
-use crate::bytes::arith::{add, div, div_ceil, len_u64, mul, pow2, rem, sub, to};
+use crate::bytes::arith::{add, div, div_ceil, mul, pow2, rem, sub, to};
 use crate::bytes::checksum::crc32c_raw;
 use crate::bytes::field::{self, join_u32, le_u16, le_u32, u8_at};
 use crate::bytes::guid::Uuid;
@@ -488,11 +488,6 @@ impl Superblock {
         let table =
             if has_meta { whole_table.min(u64::from(self.first_meta_bg)) } else { whole_table };
         Ok(add(add(copy, table)?, u64::from(self.reserved_gdt_blocks))?)
-    }
-
-    /// Blocks that hold `len` bytes.
-    pub(crate) fn blocks_for(&self, len: usize) -> Result<u32> {
-        Ok(to(div_ceil(len_u64(len), self.block_size())?)?)
     }
 }
 

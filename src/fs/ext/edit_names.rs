@@ -1,0 +1,282 @@
+//! Creating and removing files and directories.
+
+use super::attributes_edit::check_no_value_inodes;
+use super::bitmap::needs_check;
+use super::directory::{self, DirectoryBlocks, DirectoryFormat};
+use super::directory_blocks::{block_count, format, place, read_inline};
+use super::edit::check_editable;
+use super::feature::ro_compat;
+use super::inode::{GOOD_OLD_BYTES, Inode, KNOWN_EXTRA_BYTES, Time, flag};
+use super::quota_files::Charge;
+use super::units::InodeNumber;
+use super::volume::Volume;
+use super::{Ext, unsuitable};
+use crate::bytes::arith::{add, mul, to};
+use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::text::escape;
+use crate::error::{Error, Refusal, Result};
+use crate::fs::{FileSystem as _, NewNode, NodeId, NodeKind};
+
+/// Most names of a directory, which are its subdirectories; the documentation of `dir_nlink` gives it.
+const LINKS_MAX: u16 = 64999;
+const DEFAULT_ACL_NAME: &[u8] = b"system.posix_acl_default";
+const MODE_FILE: u16 = 0x8000;
+const MODE_DIRECTORY: u16 = 0x4000;
+
+/// The blocks of a directory that is edited.
+struct EditBlocks<'a> {
+    volume: &'a mut Volume,
+    directory: &'a mut Inode,
+    format: DirectoryFormat,
+    block_count: u32,
+}
+
+impl<'a> EditBlocks<'a> {
+    fn new(volume: &'a mut Volume, directory: &'a mut Inode) -> Result<Self> {
+        let format = format(volume, directory);
+        let block_count = block_count(volume, directory)?;
+        Ok(Self { volume, directory, format, block_count })
+    }
+
+    fn label(&self, file_block: u32) -> String {
+        format!("directory block {file_block} of {}", self.directory.number)
+    }
+}
+
+impl DirectoryBlocks for EditBlocks<'_> {
+    fn format(&self) -> &DirectoryFormat {
+        &self.format
+    }
+
+    fn block_count(&self) -> u32 {
+        self.block_count
+    }
+
+    fn read(&self, file_block: u32) -> Result<Vec<u8>> {
+        self.volume.read_block(place(self.volume, self.directory, file_block)?)
+    }
+
+    fn write(&mut self, file_block: u32, bytes: &[u8]) -> Result<()> {
+        let block = place(self.volume, self.directory, file_block)?;
+        self.volume.write_block(block, 0, bytes, &self.label(file_block))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<u32> {
+        let (number, label) = (self.block_count, self.label(self.block_count));
+        let block_size = self.volume.superblock().block_size();
+        let offset = mul(u64::from(number), block_size)?;
+        self.volume.write_content(self.directory, offset, bytes, &label)?;
+        self.directory.set_size_bytes(add(offset, block_size)?)?;
+        self.block_count = number.saturating_add(1);
+        Ok(number)
+    }
+
+    fn set_indexed(&mut self, indexed: bool) -> Result<()> {
+        let others = self.directory.flags() & !flag::INDEX;
+        self.directory.set_flags(if indexed { others | flag::INDEX } else { others })?;
+        self.format.is_indexed = indexed;
+        Ok(())
+    }
+}
+
+impl Ext {
+    /// The inode of a directory whose names may be edited.
+    fn editable_directory(&self, node: NodeId) -> Result<Inode> {
+        self.check_writable()?;
+        let inode = self.directory(node)?;
+        check_editable(&inode)?;
+        self.check_owned(&inode)?;
+        Ok(inode)
+    }
+
+    /// Creates a file or directory.
+    pub(super) fn create(
+        &mut self,
+        directory: NodeId,
+        name: &[u8],
+        new: &NewNode,
+        kind: NodeKind,
+        content: &[u8],
+    ) -> Result<NodeId> {
+        let mut parent = self.editable_directory(directory)?;
+        if self.volume.find_entry(&parent, name)?.is_some() {
+            let path = escape(name);
+            return Err(Refusal::UnsuitableFile { path, reason: "exists already".into() }.into());
+        }
+        if self.xattr(directory, DEFAULT_ACL_NAME)?.is_some() {
+            let feature = format!("a default access control list ({})", parent.number);
+            return Err(Refusal::NotWritable { feature }.into());
+        }
+        let is_directory = kind == NodeKind::Directory;
+        let parent_before = Charge::of(&parent)?;
+        let number = self.volume.allocate_inode(parent.number, is_directory)?;
+        let mut inode = self.new_inode(number, &parent, new, is_directory)?;
+        for xattr in &new.xattrs {
+            self.volume.change_xattr(&mut inode, &xattr.name, Some(&xattr.value))?;
+        }
+        if is_directory {
+            let format = format(&self.volume, &inode);
+            let block = directory::first_block(&format, number.0, parent.number.0)?;
+            EditBlocks::new(&mut self.volume, &mut inode)?.append(&block)?;
+            self.add_subdirectory(&mut parent)?;
+        } else {
+            self.put_content(&mut inode, content)?;
+        }
+        self.volume.store_inode(&mut inode)?;
+        self.volume.recharge(None, Some(Charge::of(&inode)?))?;
+        self.insert_name(&mut parent, name, number, kind)?;
+        self.finish_directory(parent, parent_before)?;
+        Ok(NodeId(u64::from(number.0)))
+    }
+
+    /// A new inode without content.
+    fn new_inode(
+        &self,
+        number: InodeNumber,
+        parent: &Inode,
+        new: &NewNode,
+        is_directory: bool,
+    ) -> Result<Inode> {
+        let superblock = self.volume.superblock();
+        let size = usize::from(superblock.inode_size_bytes);
+        let mut inode = Inode::new(number, vec![0; size], superblock);
+        if size > GOOD_OLD_BYTES {
+            let room: u16 = to(size.saturating_sub(GOOD_OLD_BYTES))?;
+            let wanted = superblock.want_extra_isize;
+            let is_sound = wanted <= room && wanted.is_multiple_of(4) && wanted != 0;
+            inode.set_extra_size(if is_sound { wanted } else { KNOWN_EXTRA_BYTES.min(room) })?;
+        }
+        let kind_bits = if is_directory { MODE_DIRECTORY } else { MODE_FILE };
+        inode.set_raw_mode(kind_bits)?;
+        inode.set_permissions(new.mode)?;
+        inode.set_uid(new.uid)?;
+        inode.set_gid(new.gid)?;
+        inode.set_link_count(if is_directory { 2 } else { 1 })?;
+        for which in [Time::Access, Time::Change, Time::Modify, Time::Create] {
+            inode.set_time(which, self.clock)?;
+        }
+        // Different for every inode and every edit, without chance: file handles of NFS need that.
+        let seed = crc32c_raw(number.0, &superblock.uuid.0);
+        let seed = crc32c_raw(seed, &self.clock.seconds.to_le_bytes());
+        inode.set_generation(crc32c_raw(seed, &self.clock.nanoseconds.to_le_bytes()))?;
+        let mut flags = parent.flags() & flag::INHERITED;
+        if !is_directory {
+            flags &= !flag::ONLY_DIRECTORY;
+        }
+        inode.set_flags(flags)?;
+        if parent.has_flag(flag::PROJINHERIT) {
+            inode.set_project(parent.project())?;
+        }
+        self.volume.put_empty_map(&mut inode)?;
+        Ok(inode)
+    }
+
+    /// Counts one more subdirectory. A directory with too many counts 1 from then on, by `dir_nlink`.
+    fn add_subdirectory(&self, parent: &mut Inode) -> Result<()> {
+        let links = parent.link_count();
+        let features = self.volume.superblock().features;
+        let may_overflow =
+            features.has_ro_compat(ro_compat::DIR_NLINK) && parent.has_flag(flag::INDEX);
+        if links == 1 && may_overflow {
+            return Ok(());
+        }
+        if links < LINKS_MAX {
+            return parent.set_link_count(links.saturating_add(1));
+        }
+        if may_overflow {
+            return parent.set_link_count(1);
+        }
+        let what = format!("number of subdirectories of {}", parent.number);
+        Err(Error::limit(what, LINKS_MAX.into(), u64::from(links).saturating_add(1)))
+    }
+
+    fn insert_name(
+        &mut self,
+        parent: &mut Inode,
+        name: &[u8],
+        number: InodeNumber,
+        kind: NodeKind,
+    ) -> Result<()> {
+        if parent.has_flag(flag::INLINE_DATA) {
+            let format = format(&self.volume, parent);
+            let mut inline = read_inline(parent)?;
+            if inline.insert(&format, name, number.0, kind)? {
+                parent.put_inline_parts(&inline.i_block, &inline.rest)?;
+                return Ok(());
+            }
+            let block = inline.to_block(&format)?;
+            self.volume.leave_inline(parent)?;
+            parent.set_size_bytes(0)?;
+            EditBlocks::new(&mut self.volume, parent)?.append(&block)?;
+        }
+        let mut blocks = EditBlocks::new(&mut self.volume, parent)?;
+        directory::insert(&mut blocks, name, number.0, kind)
+    }
+
+    fn take_name(&mut self, parent: &mut Inode, name: &[u8]) -> Result<()> {
+        if !parent.has_flag(flag::INLINE_DATA) {
+            let mut blocks = EditBlocks::new(&mut self.volume, parent)?;
+            directory::remove(&mut blocks, name)?;
+            return Ok(());
+        }
+        let format = format(&self.volume, parent);
+        let mut inline = read_inline(parent)?;
+        inline.remove(&format, name)?;
+        parent.put_inline_parts(&inline.i_block, &inline.rest)?;
+        Ok(())
+    }
+
+    /// Stores a directory whose names changed.
+    fn finish_directory(&mut self, mut parent: Inode, before: Charge) -> Result<()> {
+        parent.set_time(Time::Change, self.clock)?;
+        parent.set_time(Time::Modify, self.clock)?;
+        self.volume.store_inode(&mut parent)?;
+        self.volume.recharge(Some(before), Some(Charge::of(&parent)?))
+    }
+
+    /// Removes a name, and the inode with its last one.
+    pub(super) fn remove_name(&mut self, directory: NodeId, name: &[u8]) -> Result<()> {
+        let mut parent = self.editable_directory(directory)?;
+        let Some(number) = self.volume.find_entry(&parent, name)? else {
+            return Err(Error::not_found(format!("no entry {}", escape(name))));
+        };
+        let mut inode = self.volume.read_inode(InodeNumber(number))?;
+        match inode.kind()? {
+            NodeKind::File | NodeKind::Symlink => check_editable(&inode)?,
+            kind => return Err(unsuitable(&inode, format!("is a {kind}, and cannot be removed"))),
+        }
+        self.check_owned(&inode)?;
+        let parent_before = Charge::of(&parent)?;
+        self.take_name(&mut parent, name)?;
+        self.finish_directory(parent, parent_before)?;
+        inode.set_time(Time::Change, self.clock)?;
+        match inode.link_count() {
+            0 => Err(needs_check(format!("{} has a name, but counts none", inode.number))),
+            1 => self.delete(inode),
+            links => {
+                inode.set_link_count(links.saturating_sub(1))?;
+                self.volume.store_inode(&mut inode)
+            }
+        }
+    }
+
+    /// Gives back an inode without names, and everything it holds.
+    fn delete(&mut self, mut inode: Inode) -> Result<()> {
+        let before = Charge::of(&inode)?;
+        check_no_value_inodes(&inode, &inode.attributes_inside()?)?;
+        let is_in_inode = inode.has_flag(flag::INLINE_DATA)
+            || (inode.kind()? == NodeKind::Symlink && self.volume.is_fast_link(&inode)?);
+        if !is_in_inode {
+            let what = format!("data of {}", inode.number);
+            // Cutting at 0 leaves no partial block to be cleared.
+            self.volume.cut_content(&mut inode, 0, &what)?;
+        }
+        self.volume.release_attribute_block(&mut inode)?;
+        inode.set_size_bytes(0)?;
+        inode.set_link_count(0)?;
+        inode.set_deleted(self.clock)?;
+        self.volume.store_inode(&mut inode)?;
+        self.volume.free_inode(inode.number)?;
+        self.volume.recharge(Some(before), None)
+    }
+}
