@@ -52,6 +52,7 @@ pub(crate) mod ro_compat {
     pub(crate) const BIGALLOC: u32 = 0x200;
     pub(crate) const METADATA_CSUM: u32 = 0x400;
     pub(crate) const PROJECT: u32 = 0x2000;
+    pub(crate) const ORPHAN_PRESENT: u32 = 0x1_0000;
 }
 
 const COMPAT: &[Feature] = &[
