@@ -19,6 +19,7 @@
 )]
 
 mod bad_input;
+mod cli_commands;
 mod dirty;
 mod harness;
 mod layers;
