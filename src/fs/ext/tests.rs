@@ -411,3 +411,29 @@ fn a_new_directory_with_its_file_changes_few_sectors() {
     bench.check("new directory and file");
     assert!(bench.sectors() <= 20, "{} sectors", bench.sectors());
 }
+
+/// The cost of an edit follows the edit, not the volume: 1 TiB, sparse.
+#[test]
+fn an_edit_of_a_large_volume_reads_little() {
+    let options = ["-t", "ext4", "-J", "size=4", "-E", "lazy_itable_init=1,lazy_journal_init=1"];
+    let image = Image::new("1T", &options);
+    let file = fs::File::open(&image.path).unwrap();
+    let len = file.metadata().unwrap().len();
+    let base = Arc::new(crate::disk::file::FileDisk::new(file, len, 512));
+    let overlay = Arc::new(Overlay::new(base.clone()));
+    let mut ext = Ext::open(overlay.clone(), CLOCK).unwrap();
+    let keys = find(&ext, &GuestPath::new("/home/admin/.ssh/authorized_keys")).unwrap().unwrap();
+    ext.append(keys.node, b"ssh-ed25519 BBBB new\n").unwrap();
+    let count = |overlay: &Overlay| -> usize {
+        overlay.changes().unwrap().iter().map(|change| change.after.len() / 512).sum()
+    };
+    let append = count(&overlay);
+    let home = find(&ext, &GuestPath::new("/home/admin")).unwrap().unwrap().node;
+    let ssh = ext.create_directory(home, b".new", &new_node(0o700)).unwrap();
+    ext.create_file(ssh, b"authorized_keys", &new_node(0o600), b"ssh-ed25519 A\n").unwrap();
+    let all = count(&overlay);
+    let read = base.bytes_read();
+    assert_eq!(append, 2);
+    assert!(all - append <= 12, "{} sectors", all - append);
+    assert!(read < 512 << 10, "{read} bytes");
+}
