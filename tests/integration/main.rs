@@ -19,11 +19,15 @@
 )]
 
 mod bad_input;
+mod broken;
 mod cli_commands;
 mod dirty;
+mod end_to_end;
 mod harness;
 mod layers;
 mod layout;
+mod matrix;
 mod patch_files;
+mod random;
 mod reader;
 mod support;

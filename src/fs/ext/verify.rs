@@ -4,7 +4,8 @@
 //! directories, and it has no extended attributes. What it refuses to read is read by our own
 //! reader, opened afresh, and the verdict says so. What it calls corrupt is not verified.
 
-use crate::bytes::arith;
+use super::feature::ro_compat;
+use crate::bytes::{arith, field};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::fs::path::GuestPath;
@@ -43,8 +44,20 @@ pub fn verify(
 
 /// `Unsupported` if `ext4-view` cannot read the file system, or something on a path.
 fn verify_independently(disk: Arc<dyn Disk>, expectations: &[Expectation]) -> Result<()> {
+    check_inode_size(disk.as_ref())?;
     let fs = Ext4::load(Box::new(Adapter(disk))).map_err(reader_error)?;
     check(&View(fs), expectations)
+}
+
+/// `Unsupported` for inodes of 128 bytes on a volume with metadata_csum: they have no room for the upper half
+/// of the checksum, and `ext4-view` 1.0 calls every one of them truncated.
+fn check_inode_size(disk: &dyn Disk) -> Result<()> {
+    let superblock = disk.read_vec(1024, 1024)?;
+    let has_checksums = field::le_u32(&superblock, 0x64)? & ro_compat::METADATA_CSUM != 0;
+    if has_checksums && field::le_u16(&superblock, 0x58)? == 128 {
+        return Err(Error::unsupported(format!("{READER}: inodes of 128 bytes with checksums")));
+    }
+    Ok(())
 }
 
 fn reader_error(error: Ext4Error) -> Error {

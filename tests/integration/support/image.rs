@@ -121,13 +121,6 @@ impl ImageBuilder {
         self
     }
 
-    /// Extended options as `mke2fs -E` takes them.
-    #[must_use]
-    pub(crate) fn extended(mut self, option: &str) -> Self {
-        self.extended.push(option.to_owned());
-        self
-    }
-
     /// One run of `tune2fs` after the file system is made, before it is populated by script.
     #[must_use]
     pub(crate) fn tune(mut self, arguments: &str) -> Self {

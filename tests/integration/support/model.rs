@@ -222,8 +222,9 @@ impl ModelNode {
         assert_eq!(fields["type"], kind, "{what}");
         let mode = u32::from_str_radix(&fields["mode"], 8).unwrap();
         assert_eq!(mode, self.mode, "{what}: mode");
-        assert_eq!(fields["uid"].parse(), Ok(self.uid), "{what}: owner");
-        assert_eq!(fields["gid"].parse(), Ok(self.gid), "{what}: group");
+        // debugfs prints owners as signed numbers.
+        let number = |key: &str| fields[key].parse::<i64>().unwrap() as u32;
+        assert_eq!((number("uid"), number("gid")), (self.uid, self.gid), "{what}: owner");
         if let Some(content) = fields.get("content") {
             assert_eq!(*content, digest::of_bytes(&self.content), "{what}: content");
         }

@@ -36,11 +36,6 @@ impl Shape {
         let mut words = self.arguments.split_whitespace().skip_while(|word| *word != "-b");
         words.nth(1).map_or(4096, |size| size.parse().unwrap())
     }
-
-    /// True if a feature is asked for by name.
-    pub(crate) fn has(&self, feature: &str) -> bool {
-        self.features.split(',').any(|name| name == feature)
-    }
 }
 
 /// Calls `$callback!` with the whole table: `name: kind, size in MiB, arguments, features, tuning;`
