@@ -62,6 +62,10 @@ impl Ext {
         if is_hidden {
             return Err(unsuitable(inode, "belongs to the file system itself"));
         }
+        if inode.link_count() == 0 {
+            let detail = format!("{} is deleted, but a directory still names it", inode.number);
+            return Err(Refusal::NeedsCheck { detail }.into());
+        }
         self.volume.check_not_orphan(&[inode.number])
     }
 
