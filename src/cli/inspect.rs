@@ -36,6 +36,7 @@ fn inspection(session: &Session) -> Inspection {
     let mut warnings = session.layout.warnings.clone();
     let mut systems = Vec::new();
     for volume in &session.volumes {
+        warnings.extend(volume.warnings());
         if let Some(found) = volume.system() {
             systems.push(system(session, volume, found, &mut warnings));
         }

@@ -91,6 +91,9 @@ impl Job<'_> {
             return Err(refused(error, &plan));
         }
         let mut result = self.report(session, index, &plan)?;
+        for warning in &result.warnings {
+            self.ui.warn(warning);
+        }
         for finding in &result.findings {
             self.show_finding(finding);
         }
@@ -107,13 +110,15 @@ impl Job<'_> {
 
     /// Everything that is known before an edit.
     fn report(&self, session: &Session, index: usize, plan: &Plan) -> Outcome<Change> {
+        let volume = session.volume_at(index)?;
         Ok(Change {
             changed: false,
             dry_run: self.args.write.dry_run,
-            volume_id: session.volume_at(index)?.volume.id.clone(),
+            volume_id: volume.volume.id.clone(),
             users: plan.users.iter().map(user).collect(),
             changes: plan.changes.iter().map(file_change).collect(),
             findings: plan.findings.iter().map(finding).collect(),
+            warnings: volume.warnings(),
             verified_by: None,
             patch: None,
             undo_file: None,

@@ -9,6 +9,7 @@ use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bound on the memory of one overlay, in sectors: 512 MiB, far above any journal that has to be replayed.
@@ -19,15 +20,18 @@ type Sector = [u8; SECTOR_BYTES];
 /// A changed sector: its bytes after the edit, and what it holds.
 #[derive(Debug, Clone)]
 struct Changed {
-    after: Box<Sector>,
+    after: Sector,
     labels: Vec<Arc<str>>,
 }
+
+/// The changed sectors by index. A savepoint shares them until one is written again.
+type Sectors = BTreeMap<u64, Arc<Changed>>;
 
 /// A disk with changes laid over it.
 #[derive(Debug)]
 pub struct Overlay {
     base: Arc<dyn Disk>,
-    sectors: Mutex<BTreeMap<u64, Changed>>,
+    sectors: Mutex<Sectors>,
 }
 
 /// One changed run of sectors, as [`Overlay::changes`] gives it.
@@ -45,7 +49,7 @@ pub struct Change {
 
 /// A remembered state of an overlay.
 #[derive(Debug)]
-pub struct Savepoint(BTreeMap<u64, Changed>);
+pub struct Savepoint(Sectors);
 
 impl Overlay {
     /// Lays an empty overlay over `base`.
@@ -74,7 +78,7 @@ impl Overlay {
         for (&index, changed) in self.lock().iter() {
             let offset_bytes = arith::mul(index, len_u64(SECTOR_BYTES))?;
             let before = self.base.read_vec(offset_bytes, self.sector_len(offset_bytes)?)?;
-            let after = field::slice(changed.after.as_slice(), 0, before.len())?;
+            let after = field::slice(&changed.after, 0, before.len())?;
             if before == after {
                 continue;
             }
@@ -83,7 +87,7 @@ impl Overlay {
         Ok(changes)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Changed>> {
+    fn lock(&self) -> MutexGuard<'_, Sectors> {
         self.sectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,10 +99,22 @@ impl Overlay {
 
     fn load_sector(&self, index: u64) -> Result<Changed> {
         let offset_bytes = arith::mul(index, len_u64(SECTOR_BYTES))?;
-        let mut after = Box::new([0; SECTOR_BYTES]);
+        let mut after = [0; SECTOR_BYTES];
         let len = self.sector_len(offset_bytes)?;
-        self.base.read_at(offset_bytes, field::slice_mut(after.as_mut_slice(), 0, len)?)?;
+        self.base.read_at(offset_bytes, field::slice_mut(&mut after, 0, len)?)?;
         Ok(Changed { after, labels: Vec::new() })
+    }
+}
+
+impl Changed {
+    fn put(&mut self, from: usize, part: &[u8], label: &Arc<str>) -> Result<()> {
+        field::put(&mut self.after, from, part)?;
+        if !self.labels.contains(label) {
+            // Most sectors hold one structure, and a replay brings many sectors.
+            self.labels.reserve_exact(1);
+            self.labels.push(label.clone());
+        }
+        Ok(())
     }
 }
 
@@ -165,11 +181,8 @@ impl Disk for Overlay {
             let from = offset_bytes.max(sector_start);
             let to = end.min(arith::add(sector_start, len_u64(SECTOR_BYTES))?);
             let len = arith::to(arith::sub(to, from)?)?;
-            let source = field::slice(
-                changed.after.as_slice(),
-                arith::to(arith::sub(from, sector_start)?)?,
-                len,
-            )?;
+            let source =
+                field::slice(&changed.after, arith::to(arith::sub(from, sector_start)?)?, len)?;
             field::put(buffer, arith::to(arith::sub(from, offset_bytes)?)?, source)?;
         }
         Ok(())
@@ -182,18 +195,19 @@ impl DiskEdit for Overlay {
         let label: Arc<str> = what.into();
         let mut sectors = self.lock();
         for (index, from, start, len) in sectors_of(offset_bytes, bytes.len())? {
-            let changed = match sectors.entry(index) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(self.load_sector(index)?)
-                }
-            };
             let part = field::slice(bytes, start, len)?;
-            let target = field::slice_mut(changed.after.as_mut_slice(), from, len)?;
-            if target != part {
-                target.copy_from_slice(part);
-                if !changed.labels.contains(&label) {
-                    changed.labels.push(label.clone());
+            match sectors.entry(index) {
+                Entry::Occupied(mut entry) => {
+                    if field::slice(&entry.get().after, from, len)? != part {
+                        Arc::make_mut(entry.get_mut()).put(from, part, &label)?;
+                    }
+                }
+                Entry::Vacant(entry) => {
+                    let mut changed = self.load_sector(index)?;
+                    if field::slice(&changed.after, from, len)? != part {
+                        changed.put(from, part, &label)?;
+                        entry.insert(Arc::new(changed));
+                    }
                 }
             }
         }

@@ -155,6 +155,11 @@ pub trait FileSystem: fmt::Debug {
     /// State as found, before any replay.
     fn health(&self) -> Health;
 
+    /// What the user should know before an edit, as sentences without a full stop, safe to print.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     /// `Err(Refused)` with the reason if nothing on this file system may be edited.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ pub struct Change {
     pub changes: Vec<FileChange>,
     /// What the login rules say about the result.
     pub findings: Vec<Finding>,
+    /// What the user should know about the file system, as in "the end of the journal is damaged".
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The reader that checked the edited file system before a byte was written: `ext4-view`, or `own reader`
     /// where that one does not know a feature of the volume.
     pub verified_by: Option<String>,

@@ -173,6 +173,12 @@ impl SessionVolume {
         }
     }
 
+    /// What the user should know about the file system before an edit, each with the name of the volume.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.open().map(|open| open.fs.warnings()).unwrap_or_default();
+        warnings.iter().map(|warning| format!("{}: {warning}", self.describe())).collect()
+    }
+
     /// The volume for people, as in `volume 1 (ext4 "root")`.
     pub fn describe(&self) -> String {
         let Some(probe) = &self.probe else { return format!("volume {}", self.volume.id) };

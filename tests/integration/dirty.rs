@@ -161,7 +161,7 @@ fn the_changes_of_a_replay_carry_its_name() {
 #[test]
 fn a_journal_that_cannot_be_replayed_refuses_every_edit() {
     type Damage = fn(&mut LogWriter<'_>);
-    let cases: [(&str, Damage); 4] = [
+    let cases: [(&str, Damage); 6] = [
         ("refused", |log| log.set_field(0x28, 0x53)),
         ("refused", |log| log.set_field(0x14, 0)),
         ("refused", |log| {
@@ -171,6 +171,15 @@ fn a_journal_that_cannot_be_replayed_refuses_every_edit() {
         }),
         ("refused", |log| {
             log.transaction(&[(1 << 40, vec![1; BLOCK])], &[], true);
+        }),
+        // Into the log itself: a block that is read later, and the journal superblock.
+        ("refused", |log| {
+            let target = (log.range(4).start / BLOCK) as u64;
+            log.transaction(&[(9, vec![1; BLOCK]), (target, vec![2; BLOCK])], &[], true);
+        }),
+        ("refused", |log| {
+            let target = (log.range(0).start / BLOCK) as u64;
+            log.transaction(&[(target, vec![2; BLOCK])], &[], true);
         }),
     ];
     for (kind, damage) in cases {
@@ -188,6 +197,32 @@ fn a_journal_that_cannot_be_replayed_refuses_every_edit() {
         assert!(read_file(&fs, &GuestPath::new(root::KEY_FILE), 1 << 20).unwrap().is_some());
         assert_eq!(disk.changes().unwrap(), [], "{error}");
     }
+}
+
+/// A last transaction that a power cut damaged is dropped, and the user hears of it.
+#[test]
+fn a_damaged_end_of_the_journal_is_a_warning() {
+    let scratch = Scratch::new();
+    let builder = ImageBuilder::new("ext4", 32).features("metadata_csum,64bit");
+    let path = builder.nodes(root::with_key()).build_in(&scratch, "disk.img");
+    let journal = blocks_of(&path, 8);
+    let mut image = std::fs::read(&path).unwrap();
+    let spare = image_blocks(&image) - 3;
+    let mut log = LogWriter::new(&mut image, journal, Checksum::V3, true, 0, (1, 1));
+    log.transaction(&[(spare, vec![1; BLOCK])], &[], true);
+    let used = log.transaction(&[(spare, vec![2; BLOCK])], &[], true);
+    log.damage(used[1], 7);
+    std::fs::write(&path, image).unwrap();
+    let disk = overlay(&path);
+    let fs = Ext::open(disk.clone(), CLOCK).unwrap();
+    fs.check_writable().unwrap();
+    let warnings = fs.warnings();
+    assert!(warnings[0].contains("transactions: 1, blocks: 1"), "{warnings:?}");
+    assert!(
+        warnings[1].contains("damaged") && warnings[1].contains("transaction 2"),
+        "{warnings:?}"
+    );
+    assert_eq!(disk.read_vec(spare * BLOCK as u64, 4).unwrap(), [1; 4]);
 }
 
 /// An external journal, a file system in use, and one that a checker works on.

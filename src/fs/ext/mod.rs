@@ -54,6 +54,7 @@ use crate::disk::DiskEdit;
 use crate::error::{Corrupt, Refusal, Result};
 use feature::{compat, incompat};
 use inode::{Inode, InodeDefect, flag};
+use journal_blocks::Recovery;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use units::{FsBlock, InodeNumber, ROOT_INODE};
@@ -70,8 +71,7 @@ pub struct Ext {
     volume: Volume,
     health: Health,
     clock: Timestamp,
-    /// Why the journal was not replayed although it should have been.
-    replay_refusal: Option<Refusal>,
+    recovery: Recovery,
 }
 
 impl Ext {
@@ -90,8 +90,8 @@ impl Ext {
         } else {
             Health::Clean
         };
-        let replay_refusal = journal_blocks::recover(&mut volume)?;
-        Ok(Self { volume, health, clock, replay_refusal })
+        let recovery = journal_blocks::recover(&mut volume)?;
+        Ok(Self { volume, health, clock, recovery })
     }
 
     fn inode(&self, node: NodeId) -> Result<Inode> {
@@ -126,6 +126,10 @@ impl FileSystem for Ext {
         self.health
     }
 
+    fn warnings(&self) -> &[String] {
+        &self.recovery.warnings
+    }
+
     fn check_writable(&self) -> Result<()> {
         let superblock = self.volume.superblock();
         superblock.features.check_writable()?;
@@ -151,7 +155,7 @@ impl FileSystem for Ext {
             let offset = superblock.block_offset(block)?;
             mmp::check(&self.volume.read_block(block)?, offset, superblock.checksum_seed)?;
         }
-        match &self.replay_refusal {
+        match &self.recovery.refusal {
             Some(refusal) => Err(refusal.clone().into()),
             None => Ok(()),
         }

@@ -48,12 +48,9 @@ pub trait LogBlocks {
     /// `Corrupt` if there is no such block; `Io`.
     fn write(&mut self, log_block: u32, bytes: &[u8]) -> Result<()>;
 
-    /// True if block `fs_block` of the file system is known to belong to the journal; replaying
-    /// into the log itself is refused.
-    fn is_log_block(&self, fs_block: u64) -> bool {
-        let _ = fs_block;
-        false
-    }
+    /// True if block `fs_block` of the file system belongs to the journal; replaying into the log
+    /// itself is refused.
+    fn is_log_block(&self, fs_block: u64) -> bool;
 }
 
 /// Number of a transaction. It wraps, so only equality and "not before" within half the range mean
@@ -198,13 +195,14 @@ pub struct ReplayLimits {
 
 impl ReplayLimits {
     /// For a file system of `block_count` blocks, with as many replayed blocks as the overlay can
-    /// hold.
+    /// hold, but for an eighth that is left to the edit.
     ///
     /// # Errors
     /// `Corrupt` if the block size is 0.
     pub fn new(block_count: u64, block_size_bytes: u32) -> Result<Self> {
-        let overlay_bytes = mul(arith::to(OVERLAY_SECTORS_MAX)?, arith::to(SECTOR_BYTES)?)?;
-        let replayed_blocks_max = arith::div(overlay_bytes, u64::from(block_size_bytes))?;
+        let sectors = OVERLAY_SECTORS_MAX.saturating_sub(OVERLAY_SECTORS_MAX >> 3);
+        let bytes = mul(arith::to(sectors)?, arith::to(SECTOR_BYTES)?)?;
+        let replayed_blocks_max = arith::div(bytes, u64::from(block_size_bytes))?;
         Ok(Self { block_count, replayed_blocks_max })
     }
 }

@@ -387,6 +387,10 @@ fn the_error_of_an_aborted_journal_is_reported() {
 struct MemoryLog(Vec<u8>);
 
 impl LogBlocks for MemoryLog {
+    fn is_log_block(&self, _: u64) -> bool {
+        false
+    }
+
     fn block_count(&self) -> u32 {
         u32::try_from(self.0.len() / 1024).unwrap()
     }
