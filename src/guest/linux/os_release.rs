@@ -17,7 +17,7 @@ pub struct OsRelease {
     pub id: Vec<u8>,
     /// `ID_LIKE`, separated by spaces.
     pub id_like: Vec<u8>,
-    /// `NAME`.
+    /// `NAME`, or `ID` where the file has none.
     pub name: Vec<u8>,
     /// `VERSION_ID`.
     pub version_id: Vec<u8>,
@@ -38,10 +38,12 @@ impl OsRelease {
             }
         }
         let mut take = |key: &[u8]| values.remove(key).unwrap_or_default();
+        let id = take(b"ID");
+        let name = Some(take(b"NAME")).filter(|name| !name.is_empty());
         Self {
-            id: take(b"ID"),
+            name: name.unwrap_or_else(|| id.clone()),
+            id,
             id_like: take(b"ID_LIKE"),
-            name: take(b"NAME"),
             version_id: take(b"VERSION_ID"),
             pretty_name: take(b"PRETTY_NAME"),
         }
@@ -107,6 +109,7 @@ mod tests {
         assert_eq!(os.name, b"Ubuntu");
         assert_eq!(os.version_id, b"24.04");
         assert!(os.is_like("debian") && os.is_like("ubuntu") && !os.is_like("fedora"));
+        assert_eq!(OsRelease::parse(b"ID=arch").name, b"arch");
         assert_eq!(OsRelease::parse(b"\0\0\0"), OsRelease::default());
     }
 }
