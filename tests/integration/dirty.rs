@@ -19,20 +19,25 @@ use regain::fs::{FileSystem, Health, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const CLOCK: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
-const BLOCK: usize = 4096;
-const FILE: &str = "/etc/from-the-journal";
+pub(crate) const CLOCK: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
+pub(crate) const BLOCK: usize = 4096;
+pub(crate) const FILE: &str = "/etc/from-the-journal";
 
 /// A clean image, the same after an edit, and the first with the edit in its journal.
-struct Dirty {
-    scratch: Scratch,
+pub(crate) struct Dirty {
+    pub(crate) scratch: Scratch,
     after: Vec<u8>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     content: Vec<u8>,
     journal: Vec<u64>,
 }
 
-fn dirty(builder: &ImageBuilder, checksum: Checksum, has_64bit: bool, start: u32) -> Dirty {
+pub(crate) fn dirty(
+    builder: &ImageBuilder,
+    checksum: Checksum,
+    has_64bit: bool,
+    start: u32,
+) -> Dirty {
     let scratch = Scratch::new();
     let path = builder.clone().nodes(root::with_key()).build_in(&scratch, "before.img");
     let before = std::fs::read(&path).unwrap();
@@ -49,6 +54,7 @@ fn dirty(builder: &ImageBuilder, checksum: Checksum, has_64bit: bool, start: u32
         format!("sif {FILE} uid 1000"),
     ];
     crate::support::image::edit(&edited, &commands);
+    builder.settle(&edited);
     oracle::assert_clean(&edited, 0, "after the edit");
     let after = std::fs::read(&edited).unwrap();
     let journal = blocks_of(&path, 8);
@@ -76,20 +82,20 @@ fn dirty(builder: &ImageBuilder, checksum: Checksum, has_64bit: bool, start: u32
     Dirty { scratch, after, path, content, journal }
 }
 
-fn image_blocks(bytes: &[u8]) -> u64 {
+pub(crate) fn image_blocks(bytes: &[u8]) -> u64 {
     (bytes.len() / BLOCK) as u64
 }
 
-fn overlay(path: &Path) -> Arc<Overlay> {
+pub(crate) fn overlay(path: &Path) -> Arc<Overlay> {
     Arc::new(Overlay::new(Arc::new(MemoryDisk::new(std::fs::read(path).unwrap()))))
 }
 
-fn bytes_of(disk: &Overlay) -> Vec<u8> {
+pub(crate) fn bytes_of(disk: &Overlay) -> Vec<u8> {
     disk.read_vec(0, disk.len_bytes() as usize).unwrap()
 }
 
 /// The formats that distributions and administrators have.
-fn variants() -> Vec<(&'static str, ImageBuilder, Checksum, bool, u32)> {
+pub(crate) fn variants() -> Vec<(&'static str, ImageBuilder, Checksum, bool, u32)> {
     let ext4 = |features: &str| ImageBuilder::new("ext4", 32).features(features);
     let ext3 = ImageBuilder::new("ext3", 32);
     vec![
@@ -101,6 +107,7 @@ fn variants() -> Vec<(&'static str, ImageBuilder, Checksum, bool, u32)> {
         ("csum v3", ext4("metadata_csum"), Checksum::V3, true, 0),
         ("csum v3 seed", ext4("metadata_csum,metadata_csum_seed"), Checksum::V3, true, 1),
         ("csum v3 orphan file", ext4("metadata_csum,orphan_file"), Checksum::V3, true, 1),
+        ("csum v3 quota", ext4("metadata_csum,quota,project"), Checksum::V3, true, 3),
         ("csum v3 fast commit", ext4("metadata_csum,fast_commit"), Checksum::V3, true, 1),
     ]
 }

@@ -22,6 +22,7 @@ mod bad_input;
 mod broken;
 mod cli_commands;
 mod dirty;
+mod dirty_edits;
 mod end_to_end;
 mod harness;
 mod layers;

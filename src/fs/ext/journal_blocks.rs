@@ -183,8 +183,15 @@ pub(super) fn recover(volume: &mut Volume) -> Result<Recovery> {
         .and_then(|mut log| replay(&mut log, volume.disk().as_ref(), &limits));
     match replayed {
         Ok(replayed) => {
-            volume.finish_recovery()?;
-            Ok(Recovery::done(&replayed))
+            let mut recovery = Recovery::done(&replayed);
+            match volume.finish_recovery()? {
+                Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => return Err(error),
+                Err(error) => {
+                    recovery.refusal = Some(Refusal::NeedsCheck { detail: error.to_string() });
+                }
+                Ok(()) => {}
+            }
+            Ok(recovery)
         }
         Err(error) => match error.kind() {
             ErrorKind::Io(_) => Err(error),

@@ -15,8 +15,6 @@ use std::sync::Arc;
 pub(crate) struct Volume {
     disk: Arc<dyn DiskEdit>,
     superblock: Superblock,
-    /// After a replay the superblock's free counts are older than the descriptors'.
-    counts_are_stale: bool,
 }
 
 impl Volume {
@@ -24,7 +22,7 @@ impl Volume {
     pub(crate) fn open(disk: Arc<dyn DiskEdit>) -> Result<Self> {
         let bytes = disk.read_vec(SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES)?;
         let superblock = Superblock::parse(&bytes, disk.len_bytes())?;
-        Ok(Self { disk, superblock, counts_are_stale: false })
+        Ok(Self { disk, superblock })
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn DiskEdit> {
@@ -57,13 +55,16 @@ impl Volume {
         self.disk.write_at(offset, bytes, what)
     }
 
-    /// Reads the superblock again after a replay changed it below us, and clears `needs_recovery`.
-    pub(crate) fn finish_recovery(&mut self) -> Result<()> {
+    /// Reads the superblock again after a replay changed it below us, and clears `needs_recovery`. Its free
+    /// counts, which a machine that runs does not keep up to date, become those of the descriptors. The
+    /// inner error says why they did not.
+    pub(crate) fn finish_recovery(&mut self) -> Result<Result<()>> {
         let bytes = self.disk.read_vec(SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES)?;
         self.superblock = Superblock::parse(&bytes, self.disk.len_bytes())?;
         self.superblock.clear_needs_recovery()?;
-        self.counts_are_stale = true;
-        self.store_superblock()
+        let counted = self.recount();
+        self.store_superblock()?;
+        Ok(counted)
     }
 
     /// Applies `change` to the superblock and stores it.
@@ -71,10 +72,6 @@ impl Volume {
         &mut self,
         change: impl FnOnce(&mut Superblock) -> Result<()>,
     ) -> Result<()> {
-        if self.counts_are_stale {
-            self.recount()?;
-            self.counts_are_stale = false;
-        }
         change(&mut self.superblock)?;
         self.store_superblock()
     }

@@ -192,7 +192,7 @@ impl ImageBuilder {
     }
 
     /// Directories are indexed and quota files brought up to date by the checker itself.
-    fn settle(&self, path: &Path) {
+    pub(crate) fn settle(&self, path: &Path) {
         let has_quota = self.features.iter().any(|name| name == "quota" || name == "project");
         if !self.is_rehashed && !has_quota {
             return;
