@@ -1,6 +1,9 @@
 //! The whole story on a real root disk: Debian, made by mmdebstrap, into which nobody gets any more. The built
 //! program adds a key; then the disk's own sshd, started from the edited disk on a loopback port, decides.
 //!
+//! A longer campaign boots such a disk under emulation and logs in over its network:
+//! `tests/run -- --include-ignored campaign_` (needs qemu-system-x86; some minutes).
+//!
 //! Needs root, for the owners of the files and for chroot: `tests/run` uses sudo where it must. The tree is
 //! built once and kept in `REGAIN_TEST_CACHE`, by default `target/test-cache`.
 
@@ -9,23 +12,61 @@ use crate::support::regain::Regain;
 use crate::support::scratch::Scratch;
 use crate::support::{digest, oracle, tools};
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// Start of the root partition, in sectors of 512 bytes: Debian's cloud images leave room before it too.
 const START_SECTOR: u64 = 65_536;
-const DISK_BYTES: u64 = 512 * 1024 * 1024;
-/// Size of the root file system.
-const ROOT_SIZE: &str = "440M";
 const USER: &str = "admin";
+/// How long an emulated machine may take until its sshd answers.
+const BOOT_SECONDS_MAX: u64 = 600;
+
+/// A Debian to build, and the disk it goes on.
+struct Debian {
+    /// Name of its tar file in the cache.
+    name: &'static str,
+    /// Packages beside the smallest set.
+    packages: &'static str,
+    /// Shell commands run on the finished tree, which is `$1`.
+    hooks: &'static [&'static str],
+    disk_bytes: u64,
+    /// Size of the root file system, as mke2fs takes it.
+    root_size: &'static str,
+}
+
+const ADD_USER: &str = "chroot \"$1\" useradd --create-home --shell /bin/bash --uid 1000 admin";
+
+/// Just enough for its sshd to run in a changed root.
+const CHROOT: Debian = Debian {
+    name: "debian-bookworm-sshd.tar",
+    packages: "openssh-server",
+    hooks: &[ADD_USER],
+    disk_bytes: 512 * 1024 * 1024,
+    root_size: "440M",
+};
+
+/// A machine that boots and takes an address from its network.
+const BOOTABLE: Debian = Debian {
+    name: "debian-bookworm-boot.tar",
+    packages: "openssh-server,systemd-sysv,udev,linux-image-cloud-amd64",
+    hooks: &[
+        ADD_USER,
+        "printf '[Match]\\nName=e*\\n[Network]\\nDHCP=yes\\n' > \"$1/etc/systemd/network/all.network\"",
+        "chroot \"$1\" systemctl enable systemd-networkd",
+        "cp -L \"$1/vmlinuz\" \"$1/boot/kernel\" && cp -L \"$1/initrd.img\" \"$1/boot/initrd\"",
+    ],
+    disk_bytes: 1536 * 1024 * 1024,
+    root_size: "1400M",
+};
 
 #[test]
 fn the_sshd_of_a_real_debian_accepts_the_new_key_and_the_old_one() {
     assert!(nix::unistd::geteuid().is_root(), "needs root: run tests/run, which uses sudo");
     let scratch = Scratch::new();
     let keys = ["old", "new", "wrong"].map(|name| key_pair(&scratch, name));
-    let disk = locked_out_disk(&scratch, &keys[0]);
+    let disk = locked_out_disk(&scratch, &CHROOT, &keys[0]);
     let before = digest::of_file(&disk);
 
     let regain = Regain::new(scratch.path());
@@ -35,8 +76,42 @@ fn the_sshd_of_a_real_debian_accepts_the_new_key_and_the_old_one() {
 
     let root = extracted(&scratch, &disk);
     let server = Server::start(&root);
-    for (key, expected) in [(&keys[0], true), (&keys[1], true), (&keys[2], false)] {
-        let login = server.login(key);
+    assert_logins(server.port, &keys);
+    drop(server);
+
+    let undo_file = document["result"]["undo_file"].as_str().unwrap();
+    let target = disk.to_str().unwrap();
+    regain.run(&["undo", undo_file, target, "--yes", "--json"]).success();
+    assert_eq!(digest::of_file(&disk), before, "undo");
+}
+
+#[test]
+#[ignore = "campaign: boots a machine under emulation"]
+fn campaign_an_edited_disk_boots_and_lets_both_keys_in() {
+    assert!(nix::unistd::geteuid().is_root(), "needs root: run tests/run, which uses sudo");
+    let scratch = Scratch::new();
+    let keys = ["old", "new", "wrong"].map(|name| key_pair(&scratch, name));
+    let disk = locked_out_disk(&scratch, &BOOTABLE, &keys[0]);
+    let regain = Regain::new(scratch.path());
+    regain.key_add(&disk, USER, &keys[1].with_extension("pub"), &[]).success();
+
+    let volume = oracle::at(&disk, START_SECTOR * 512);
+    for file in ["kernel", "initrd"] {
+        let to = scratch.join(file);
+        let command = format!("dump /boot/{file} {}", to.to_str().unwrap());
+        tools::succeed("debugfs", &["-R", &command, &volume]);
+    }
+    let mut machine = Machine::start(&scratch, &disk);
+    machine.wait_for_sshd();
+    assert_logins(machine.port, &keys);
+    drop(machine);
+    oracle::assert_clean(&disk, START_SECTOR * 512, "the disk that was booted from");
+}
+
+/// The old and the new key log in; the wrong one does not.
+fn assert_logins(port: u16, keys: &[PathBuf; 3]) {
+    for (key, expected) in keys.iter().zip([true, true, false]) {
+        let login = login(port, key);
         assert_eq!(login.status.success(), expected, "{}: {login:?}", key.display());
         let (answer, errors) = (text(&login.stdout), text(&login.stderr));
         if expected {
@@ -45,12 +120,6 @@ fn the_sshd_of_a_real_debian_accepts_the_new_key_and_the_old_one() {
             assert!(errors.contains("Permission denied"), "{errors}");
         }
     }
-    drop(server);
-
-    let undo_file = document["result"]["undo_file"].as_str().unwrap();
-    let target = disk.to_str().unwrap();
-    regain.run(&["undo", undo_file, target, "--yes", "--json"]).success();
-    assert_eq!(digest::of_file(&disk), before, "undo");
 }
 
 /// A fresh key pair; the path of its private half.
@@ -62,10 +131,10 @@ fn key_pair(scratch: &Scratch, name: &str) -> PathBuf {
 }
 
 /// A GPT disk with the Debian tree, whose user has only the old key.
-fn locked_out_disk(scratch: &Scratch, old_key: &Path) -> PathBuf {
+fn locked_out_disk(scratch: &Scratch, debian: &Debian, old_key: &Path) -> PathBuf {
     let root = scratch.join("root");
     std::fs::create_dir(&root).unwrap();
-    let (tar, root_name) = (debian_tree(), root.to_str().unwrap());
+    let (tar, root_name) = (debian_tree(debian), root.to_str().unwrap());
     tools::succeed("tar", &["-xf", tar.to_str().unwrap(), "-C", root_name, "--numeric-owner"]);
     let ssh = root.join("home/admin/.ssh");
     std::fs::create_dir(&ssh).unwrap();
@@ -76,29 +145,31 @@ fn locked_out_disk(scratch: &Scratch, old_key: &Path) -> PathBuf {
         set_mode(path, mode);
     }
     let disk = scratch.join("disk.img");
-    std::fs::File::create(&disk).unwrap().set_len(DISK_BYTES).unwrap();
+    std::fs::File::create(&disk).unwrap().set_len(debian.disk_bytes).unwrap();
     let name = disk.to_str().unwrap();
     let new = format!("--new=1:{START_SECTOR}:0");
     tools::succeed("sgdisk", &[&new, "--typecode=1:8304", "--new=15:2048:+16M", name]);
     let offset = format!("offset={}", START_SECTOR * 512);
     let options = ["-q", "-F", "-t", "ext4", "-b", "4096", "-U", UUID, "-E", &offset];
-    tools::succeed("mke2fs", &[&options[..], &["-d", root_name, name, ROOT_SIZE]].concat());
+    tools::succeed("mke2fs", &[&options[..], &["-d", root_name, name, debian.root_size]].concat());
     std::fs::remove_dir_all(root).unwrap();
     disk
 }
 
 /// The cached tree as a tar file; built by mmdebstrap when it is not there.
-fn debian_tree() -> PathBuf {
+fn debian_tree(debian: &Debian) -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-cache");
     let cache = std::env::var_os("REGAIN_TEST_CACHE").map_or_else(default, PathBuf::from);
     std::fs::create_dir_all(&cache).unwrap();
-    let tar = cache.join("debian-bookworm-sshd.tar");
+    let tar = cache.join(debian.name);
     if !tar.exists() {
         let building = tempfile::Builder::new().suffix(".tar").tempfile_in(&cache).unwrap();
-        let hook = "chroot \"$1\" useradd --create-home --shell /bin/bash --uid 1000 admin";
+        let hooks = debian.hooks.iter().map(|hook| format!("--customize-hook={hook}"));
         let output = Command::new("mmdebstrap")
-            .args(["--variant=minbase", "--include=openssh-server", "--customize-hook"])
-            .args([hook, "bookworm"])
+            .arg("--variant=minbase")
+            .arg(format!("--include={}", debian.packages))
+            .args(hooks)
+            .arg("bookworm")
             .arg(building.path())
             .output()
             .expect("mmdebstrap is missing: apt-get install mmdebstrap (or run tests/run)");
@@ -144,7 +215,7 @@ struct Server {
 
 impl Server {
     fn start(root: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut process = Command::new("chroot")
             .arg(root)
             .args(["/usr/sbin/sshd", "-D", "-e", "-o", "ListenAddress=127.0.0.1", "-p"])
@@ -168,24 +239,6 @@ impl Server {
         std::thread::spawn(move || log.count());
         Self { process, port }
     }
-
-    /// Logs in with the private key at `key` and nothing else, and asks who we are.
-    fn login(&self, key: &Path) -> Output {
-        let mut command = tools::command("ssh");
-        command.args(["-F", "none", "-T", "-i"]).arg(key);
-        for option in [
-            "BatchMode=yes",
-            "IdentitiesOnly=yes",
-            "IdentityAgent=none",
-            "PreferredAuthentications=publickey",
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-        ] {
-            command.args(["-o", option]);
-        }
-        let port = self.port.to_string();
-        command.args(["-p", &port, &format!("{USER}@127.0.0.1"), "id", "-un"]).output().unwrap()
-    }
 }
 
 impl Drop for Server {
@@ -193,4 +246,95 @@ impl Drop for Server {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
+}
+
+/// A machine under emulation, whose sshd answers on a loopback port and which reaches nothing else. What it writes
+/// goes to a copy of the disk in memory.
+struct Machine {
+    process: Child,
+    port: u16,
+}
+
+impl Machine {
+    fn start(scratch: &Scratch, disk: &Path) -> Self {
+        let port = free_port();
+        let process = Command::new("qemu-system-x86_64")
+            .args([
+                "-m",
+                "512",
+                "-accel",
+                "tcg,thread=multi",
+                "-nographic",
+                "-no-reboot",
+                "-snapshot",
+            ])
+            .args(["-append", "root=/dev/vda1 console=ttyS0 quiet"])
+            .args([
+                "-nic",
+                &format!("user,model=virtio,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
+            ])
+            .args(["-drive", &format!("file={},format=raw,if=virtio", disk.to_str().unwrap())])
+            .arg("-kernel")
+            .arg(scratch.join("kernel"))
+            .arg("-initrd")
+            .arg(scratch.join("initrd"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("qemu-system-x86_64 is missing: apt-get install qemu-system-x86");
+        Self { process, port }
+    }
+
+    /// Returns once sshd greets. The emulator accepts connections long before the machine does, so a
+    /// connection counts only when something is said on it.
+    fn wait_for_sshd(&mut self) {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(BOOT_SECONDS_MAX) {
+            if let Some(greeting) = greeting(self.port) {
+                assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "{greeting}");
+                return;
+            }
+            assert_eq!(self.process.try_wait().unwrap(), None, "the emulator ended");
+            // Refused at once while the machine still starts, which needs the processor more than we do.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        panic!("no sshd after {BOOT_SECONDS_MAX} s");
+    }
+}
+
+/// What a server on the loopback port says first, if there is one.
+fn greeting(port: u16) -> Option<String> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).is_ok_and(|len| len > 0).then_some(line)
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Logs in with the private key at `key` and nothing else, and asks who we are.
+fn login(port: u16, key: &Path) -> Output {
+    let mut command = tools::command("ssh");
+    command.args(["-F", "none", "-T", "-i"]).arg(key);
+    for option in [
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+        "IdentityAgent=none",
+        "PreferredAuthentications=publickey",
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+    ] {
+        command.args(["-o", option]);
+    }
+    let port = port.to_string();
+    command.args(["-p", &port, &format!("{USER}@127.0.0.1"), "id", "-un"]).output().unwrap()
 }
