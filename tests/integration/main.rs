@@ -23,6 +23,7 @@ mod broken;
 mod cli_commands;
 mod dirty;
 mod dirty_edits;
+mod dirty_program;
 mod end_to_end;
 mod harness;
 mod layers;

@@ -3,7 +3,7 @@
 use super::content::Mapping;
 use super::feature::compat;
 use super::inode::Inode;
-use super::journal::{LogBlocks, Replay, ReplayLimits, replay};
+use super::journal::{JournalState, LogBlocks, Replay, ReplayLimits, inspect, replay};
 use super::units::{FileBlock, FsBlock, InodeNumber};
 use super::volume::Volume;
 use crate::bytes::arith::{div, len_u64, to};
@@ -134,18 +134,16 @@ pub(super) struct Recovery {
     pub(super) refusal: Option<Refusal>,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
+    is_replayed: bool,
 }
 
 impl Recovery {
     fn refused(refusal: Refusal) -> Self {
-        Self { refusal: Some(refusal), warnings: Vec::new() }
+        Self { refusal: Some(refusal), ..Self::default() }
     }
 
     fn done(replayed: &Replay) -> Self {
-        let refusal = replayed.errno.map(|errno| {
-            let detail = format!("the journal was aborted with error {errno}");
-            Refusal::NeedsCheck { detail }
-        });
+        let refusal = replayed.errno.map(|errno| Refusal::NeedsCheck { detail: aborted(errno) });
         let mut warnings = Vec::new();
         if replayed.blocks_replayed > 0 {
             warnings.push(format!(
@@ -160,7 +158,22 @@ impl Recovery {
                  power cut ({discarded})"
             ));
         }
-        Self { refusal, warnings }
+        Self { refusal, warnings, is_replayed: true }
+    }
+
+    /// Brings the superblock in memory up to date with what was replayed.
+    fn finish(mut self, volume: &mut Volume) -> Result<Self> {
+        if !self.is_replayed {
+            return Ok(self);
+        }
+        match volume.finish_recovery()? {
+            Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => return Err(error),
+            Err(error) => {
+                self.refusal = Some(Refusal::NeedsCheck { detail: error.to_string() });
+            }
+            Ok(()) => {}
+        }
+        Ok(self)
     }
 }
 
@@ -171,32 +184,49 @@ impl Recovery {
 /// `Io`; `Corrupt` or `Unsupported` if the superblock that was replayed makes no sense.
 pub(super) fn recover(volume: &mut Volume) -> Result<Recovery> {
     let superblock = volume.superblock();
-    if !superblock.needs_recovery() || !superblock.features.has_compat(compat::HAS_JOURNAL) {
-        return Ok(Recovery::default());
+    let needs_recovery = superblock.needs_recovery();
+    if !superblock.features.has_compat(compat::HAS_JOURNAL) {
+        let detail = "it says that its journal must be replayed, but it has none".to_owned();
+        let refused = || Recovery::refused(Refusal::NeedsCheck { detail });
+        return Ok(if needs_recovery { refused() } else { Recovery::default() });
     }
     if superblock.journal_inode == 0 {
         let detail = "it lies on another device".to_owned();
-        return Ok(Recovery::refused(Refusal::DirtyLog { detail }));
+        let refused = || Recovery::refused(Refusal::DirtyLog { detail });
+        return Ok(if needs_recovery { refused() } else { Recovery::default() });
     }
-    let limits = ReplayLimits::new(superblock.blocks_count, superblock.block_size_bytes)?;
-    let replayed = JournalBlocks::open(volume)
-        .and_then(|mut log| replay(&mut log, volume.disk().as_ref(), &limits));
-    match replayed {
-        Ok(replayed) => {
-            let mut recovery = Recovery::done(&replayed);
-            match volume.finish_recovery()? {
-                Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => return Err(error),
-                Err(error) => {
-                    recovery.refusal = Some(Refusal::NeedsCheck { detail: error.to_string() });
-                }
-                Ok(()) => {}
-            }
-            Ok(recovery)
-        }
-        Err(error) => match error.kind() {
+    let recovered = if needs_recovery { replay_into(volume) } else { look(volume) };
+    recovered
+        .or_else(|error| match error.kind() {
             ErrorKind::Io(_) => Err(error),
             ErrorKind::Refused(refusal) => Ok(Recovery::refused(refusal.clone())),
             _ => Ok(Recovery::refused(Refusal::DirtyLog { detail: error.to_string() })),
-        },
-    }
+        })?
+        .finish(volume)
+}
+
+/// Looks at the journal of a volume that says that nothing is to be replayed. The kernel would forget what
+/// is in it all the same, and e2fsck would replay it, so an edit could be right for one of them only.
+fn look(volume: &Volume) -> Result<Recovery> {
+    let inspection = inspect(&JournalBlocks::open(volume)?)?;
+    let detail = match (inspection.state, inspection.errno) {
+        (JournalState::NeedsReplay { .. }, _) => {
+            "its journal holds changes, but it says that none is to be replayed".to_owned()
+        }
+        (_, Some(errno)) => aborted(errno),
+        _ => return Ok(Recovery::default()),
+    };
+    Ok(Recovery::refused(Refusal::NeedsCheck { detail }))
+}
+
+fn replay_into(volume: &Volume) -> Result<Recovery> {
+    let superblock = volume.superblock();
+    let limits = ReplayLimits::new(superblock.blocks_count, superblock.block_size_bytes)?;
+    let mut log = JournalBlocks::open(volume)?;
+    let replayed = replay(&mut log, volume.disk().as_ref(), &limits)?;
+    Ok(Recovery::done(&replayed))
+}
+
+fn aborted(errno: i32) -> String {
+    format!("the journal was aborted with error {errno}")
 }

@@ -78,12 +78,19 @@ impl Run {
 #[derive(Debug, Clone)]
 pub(crate) struct Regain {
     directory: PathBuf,
+    memory_kib_max: u32,
 }
 
 impl Regain {
     /// Runs in `directory`, where undo files land.
     pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { directory: directory.to_owned(), memory_kib_max: MEMORY_KIB_MAX }
+    }
+
+    /// Sets another bound on the address space, in KiB.
+    pub(crate) fn with_memory(mut self, memory_kib_max: u32) -> Self {
+        self.memory_kib_max = memory_kib_max;
+        self
     }
 
     /// Runs the program with `arguments`.
@@ -91,7 +98,8 @@ impl Regain {
     /// # Panics
     /// If it panics, aborts or hangs.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
-        let limits = format!("ulimit -v {MEMORY_KIB_MAX} && ulimit -c 0 && exec \"$@\"");
+        let memory_kib_max = self.memory_kib_max;
+        let limits = format!("ulimit -v {memory_kib_max} && ulimit -c 0 && exec \"$@\"");
         let output = Command::new("timeout")
             .args(["--kill-after=5", RUN_SECONDS_MAX, "sh", "-c", &limits, "sh"])
             .arg(env!("CARGO_BIN_EXE_regain"))
