@@ -26,6 +26,7 @@ mod dirty_edits;
 mod dirty_program;
 mod end_to_end;
 mod harness;
+mod kernel;
 mod layers;
 mod layout;
 mod matrix;

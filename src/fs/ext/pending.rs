@@ -1,6 +1,7 @@
 //! Which inodes wait for the kernel to finish them, read from the volume.
 
 use super::content::Mapping;
+use super::feature::ro_compat;
 use super::inode::{Inode, InodeDefect};
 use super::orphan::Orphans;
 use super::units::{FileBlock, InodeNumber};
@@ -21,11 +22,21 @@ impl Volume {
     /// `Corrupt`, `Limit`, `Io`.
     pub(crate) fn orphans(&self) -> Result<Orphans> {
         let superblock = self.superblock();
-        let mut orphans = Orphans::default();
+        let mut orphans = self.orphans_in_file()?;
         orphans.follow(superblock.last_orphan, superblock.inodes_count, &mut |inode| {
             Ok(le_u32(self.read_raw_inode(InodeNumber(inode))?.bytes(), NEXT_ORPHAN_AT)?)
         })?;
-        if superblock.features.has_ro_compat(super::feature::ro_compat::ORPHAN_PRESENT) {
+        Ok(orphans)
+    }
+
+    /// Reads the orphan file, if it is in use.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Limit`, `Io`.
+    pub(crate) fn orphans_in_file(&self) -> Result<Orphans> {
+        let superblock = self.superblock();
+        let mut orphans = Orphans::default();
+        if superblock.features.has_ro_compat(ro_compat::ORPHAN_PRESENT) {
             let file = self.read_inode(InodeNumber(superblock.orphan_file_inode))?;
             self.add_orphan_file(&file, &mut orphans)?;
         }

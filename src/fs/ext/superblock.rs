@@ -42,6 +42,7 @@ const FREE_INODES_AT: usize = 0x10;
 const FREE_BLOCKS_HIGH_AT: usize = 0x158;
 const COMPAT_AT: usize = 0x5c;
 const INCOMPAT_AT: usize = 0x60;
+const RO_COMPAT_AT: usize = 0x64;
 
 /// What can be wrong with a superblock.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +173,7 @@ impl Superblock {
         let features = Features {
             compat: le_u32(bytes, COMPAT_AT)?,
             incompat: le_u32(bytes, INCOMPAT_AT)?,
-            ro_compat: le_u32(bytes, 0x64)?,
+            ro_compat: le_u32(bytes, RO_COMPAT_AT)?,
         };
         let revision = le_u32(bytes, 0x4c)?;
         let is_dynamic = revision != 0;
@@ -349,6 +350,12 @@ impl Superblock {
     pub(crate) fn clear_needs_recovery(&mut self) -> Result<()> {
         self.features.incompat &= !incompat::RECOVER;
         Ok(field::put_le_u32(&mut self.bytes, INCOMPAT_AT, self.features.incompat)?)
+    }
+
+    /// Records that the orphan file is empty.
+    pub(crate) fn clear_orphan_present(&mut self) -> Result<()> {
+        self.features.ro_compat &= !ro_compat::ORPHAN_PRESENT;
+        Ok(field::put_le_u32(&mut self.bytes, RO_COMPAT_AT, self.features.ro_compat)?)
     }
 
     /// Records that some inode has an attribute block.

@@ -3,6 +3,7 @@
 //! Nothing but the superblock is kept in memory between two calls: the overlay below is the one place where
 //! an edit lives.
 
+use super::feature::ro_compat;
 use super::superblock::{SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES, Superblock};
 use super::units::{FsBlock, GroupIndex};
 use crate::bytes::arith::{add, len_u64, mul};
@@ -56,15 +57,24 @@ impl Volume {
     }
 
     /// Reads the superblock again after a replay changed it below us, and clears `needs_recovery`. Its free
-    /// counts, which a machine that runs does not keep up to date, become those of the descriptors. The
-    /// inner error says why they did not.
+    /// counts, which a machine that runs does not keep up to date, become those of the descriptors, and an
+    /// orphan file in which nothing waits is no longer in use. The inner error says why they did not.
     pub(crate) fn finish_recovery(&mut self) -> Result<Result<()>> {
         let bytes = self.disk.read_vec(SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES)?;
         self.superblock = Superblock::parse(&bytes, self.disk.len_bytes())?;
         self.superblock.clear_needs_recovery()?;
-        let counted = self.recount();
+        let settled = self.recount().and_then(|()| self.settle_orphan_file());
         self.store_superblock()?;
-        Ok(counted)
+        Ok(settled)
+    }
+
+    fn settle_orphan_file(&mut self) -> Result<()> {
+        if self.superblock.features.has_ro_compat(ro_compat::ORPHAN_PRESENT)
+            && self.orphans_in_file()?.is_empty()
+        {
+            self.superblock.clear_orphan_present()?;
+        }
+        Ok(())
     }
 
     /// Applies `change` to the superblock and stores it.

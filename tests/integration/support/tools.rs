@@ -16,6 +16,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("fdisk", "fdisk"),
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
+    ("mount", "mount"),
+    ("umount", "mount"),
     ("mkfs.xfs", "xfsprogs"),
     ("mmdebstrap", "mmdebstrap"),
     ("qemu-img", "qemu-utils"),
