@@ -1,6 +1,6 @@
 //! `regain apply` and `regain undo`: the two directions of a patch.
 
-use super::args::{Apply, Undo};
+use super::args::{Apply, CommitArgs, Undo};
 use super::commit::{self, Way, commit, describe, state_name};
 use super::human::{self, add, count};
 use super::output::{Outcome, Ui};
@@ -16,9 +16,8 @@ use std::path::Path;
 pub(crate) fn apply(ui: &Ui, args: &Apply) -> Outcome {
     let patch = patch::load(&args.patch)?;
     let image = target::open_image(&args.target)?;
-    let undo_path = commit::undo_path(&args.commit, &args.target.target)?;
     let job = Job { ui, patch: &patch, image: &image, way: Way::Apply };
-    job.run(undo_path.as_deref(), args.commit.yes)
+    job.run(Some(&args.commit), args.commit.yes)
 }
 
 /// Runs `undo`.
@@ -38,9 +37,9 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, undo_path: Option<&Path>, has_yes: bool) -> Outcome {
+    fn run(&self, args: Option<&CommitArgs>, has_yes: bool) -> Outcome {
         let report_target = target::report_image(self.image);
-        let result = self.result(undo_path, has_yes).map_err(|mut failure| {
+        let result = self.result(args, has_yes).map_err(|mut failure| {
             failure.target.get_or_insert_with(|| report_target.clone());
             failure
         })?;
@@ -52,7 +51,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn result(&self, undo_path: Option<&Path>, has_yes: bool) -> Outcome<Applied> {
+    fn result(&self, args: Option<&CommitArgs>, has_yes: bool) -> Outcome<Applied> {
         let found = patch::state(self.patch, self.image.disk.as_ref())?;
         let done = match self.way {
             Way::Apply => State::Applied,
@@ -64,10 +63,13 @@ impl Job<'_> {
         if matches!(found, State::Partial { .. }) {
             self.ui.warn(&format!("found an {}", describe(found)));
         }
+        commit::check_free(self.image)?;
+        let undo_path = args.map(|args| commit::undo_path(args, self.image)).transpose()?.flatten();
+        let undo_path = undo_path.as_deref();
         if !matches!(found, State::Foreign { .. }) {
             confirm::ask(self.ui, &self.question(undo_path), has_yes)?;
         }
-        let done = commit(self.ui, self.image, self.patch, self.way, undo_path)?;
+        let done = commit(self.ui, self.image, self.patch, self.way, undo_path, || Ok(()))?;
         let bytes_read = self.image.disk.bytes_read().saturating_add(done.bytes_read);
         let io = Io { bytes_read, bytes_written: done.bytes_written };
         Ok(self.report(done.found, done.undo_file.as_deref(), io))

@@ -5,11 +5,25 @@
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
+/// What matters most, under every help of the program as a whole.
+macro_rules! three_commands {
+    () => {
+        "FIRST STEPS
+  regain inspect disk.img                         what is on the disk, and who can log in
+  regain key add disk.img --key id_ed25519.pub    let its user in with this key; asks first
+  regain undo UNDO_FILE disk.img                  take that back, to the last bit
+
+  Instead of disk.img: a disk such as /dev/xvdf. To practise: regain demo"
+    };
+}
+
+const THREE_COMMANDS: &str = three_commands!();
+
 /// Gets you back into a machine from its detached root disk.
 ///
-/// regain edits an offline root volume in place, through its own file-system code: no mount, no root for
-/// images, no other program. Every edit is one transaction, is verified by an independent reader before
-/// the first write, and can be undone to the last bit.
+/// regain puts your SSH key onto the disk of a machine that you cannot log in to. The disk is an image file
+/// or is attached to another machine. Nothing is mounted, and images need no root rights. Each change is
+/// checked before it is written, happens wholly or not at all, and can be undone to the last bit.
 #[derive(Debug, Parser)]
 #[command(
     name = "regain",
@@ -17,12 +31,8 @@ use std::path::PathBuf;
     max_term_width = 100,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Try `regain demo` first: it rescues a built-in disk and shows each step.",
-    after_long_help = "EXAMPLES
-  regain inspect disk.img                          what is on it, who can log in
-  regain key add disk.img --key id_ed25519.pub     let the default user in with this key
-  regain undo regain-undo-...patch disk.img        take that back, to the last bit
-  regain demo                                      the whole story on a built-in disk
+    after_help = THREE_COMMANDS,
+    after_long_help = concat!(three_commands!(), "
 
 EXIT STATUS
   0  done, or nothing needed doing
@@ -31,7 +41,7 @@ EXIT STATUS
   3  nothing to act on, or more than one candidate: choose with --user or --volume
   4  refused: unsafe to edit, or the key would not be accepted
   5  corrupt, unsupported, or over a limit
-  6  the patch does not belong to this target or to its present state"
+  6  the patch does not belong to this target or to its present state")
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -84,8 +94,11 @@ pub(crate) enum Command {
     Man(Man),
 }
 
-/// Lists and adds SSH keys on a volume.
+/// Lists and adds SSH keys on a disk.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "EXAMPLES
+  regain key list disk.img
+  regain key add disk.img --key id_ed25519.pub")]
 pub(crate) enum Key {
     List(KeyList),
     Add(KeyAdd),
@@ -96,11 +109,11 @@ pub(crate) enum Key {
 pub(crate) struct TargetArgs {
     /// Disk image, or block device (a whole disk or one partition)
     ///
-    /// The format is told from the content, never from the name. A device is opened exclusively before
-    /// anything is written, so a mounted one is refused.
+    /// What is mounted, or used by a virtual machine, is refused before anything is written. `lsblk` lists
+    /// the disks of this machine.
     #[arg(value_name = "TARGET", value_hint = ValueHint::FilePath)]
     pub(crate) target: PathBuf,
-    /// Container format, instead of the detected one
+    /// Format of the image, if it is detected wrongly: raw
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 }
@@ -108,7 +121,7 @@ pub(crate) struct TargetArgs {
 /// Which volume of the target.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VolumeArg {
-    /// Volume to use when several hold a system: partition number, file-system UUID, or LABEL
+    /// Partition to use when several hold a system: its number, UUID or LABEL in `regain inspect`
     #[arg(long, value_name = "ID")]
     pub(crate) volume: Option<String>,
 }
@@ -128,10 +141,10 @@ pub(crate) struct Inspect {
     pub(crate) volume: VolumeArg,
 }
 
-/// Lists every authorized key on a volume.
+/// Lists every SSH key that may log in.
 ///
-/// Shows user, file, line, type, bits, SHA-256 fingerprint, comment and options of every key in the files
-/// that sshd on this volume would read. Writes nothing.
+/// Shows user, type, bits, SHA-256 fingerprint, comment, options, file and line of every key in the files
+/// that the SSH server on this disk would read. Writes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain key list disk.img
@@ -148,9 +161,9 @@ pub(crate) struct KeyList {
 
 /// Adds public keys for a user, so that this user can log in again.
 ///
-/// Plans the edit in memory, lets an independent reader verify it, shows what would be written and asks.
-/// Then the undo file is made durable, the changed bytes are written, synced, read back and compared.
-/// Running it a second time changes nothing.
+/// Works out the change in memory, has it checked by a second reader, shows what would be written, and
+/// asks. Then it saves an undo file, writes the changed bytes, reads them back and compares. Running it a
+/// second time changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain key add disk.img --key id_ed25519.pub
@@ -159,8 +172,10 @@ pub(crate) struct KeyList {
       a named user on a device, without a question
   regain key add disk.img --generate-key ./rescue_key
       makes a key pair first
+  regain key add disk.img --key k.pub --dry-run
+      shows what would change
   regain key add disk.img --key k.pub --patch-out add.patch
-      writes a patch to look at with `regain show` and apply with `regain apply`")]
+      writes the change to a file, to look at with `regain show` and write with `regain apply`")]
 pub(crate) struct KeyAdd {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
@@ -197,7 +212,7 @@ pub(crate) struct KeyArgs {
     /// Type of the new key pair
     #[arg(long, value_enum, value_name = "TYPE", requires = "generate_key", default_value_t)]
     pub(crate) key_type: KeyType,
-    /// authorized_keys options for the added lines, as in `from="10.0.0.0/8"`
+    /// Options in front of the added key, as in `from="10.0.0.0/8"` (man sshd, AUTHORIZED_KEYS)
     #[arg(long, value_name = "STR")]
     pub(crate) options: Option<String>,
 }
@@ -222,10 +237,10 @@ pub(crate) struct WhoArgs {
     /// Every user who could log in
     #[arg(long)]
     pub(crate) all_users: bool,
-    /// Also repair what would keep sshd from accepting the key; each repair is listed in the plan
+    /// Also repair what would keep the SSH server from accepting the key; every repair is listed
     #[arg(long)]
     pub(crate) fix: bool,
-    /// Add the key although sshd would not accept it
+    /// Add the key although the SSH server would not accept it
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -234,10 +249,10 @@ pub(crate) struct WhoArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Writing")]
 pub(crate) struct WriteArgs {
-    /// Show the plan; open nothing for writing
+    /// Show what would change, and write nothing
     #[arg(long, conflicts_with_all = ["patch_out", "generate_key"])]
     pub(crate) dry_run: bool,
-    /// Write the patch to FILE instead of applying it
+    /// Write the change to FILE, for `regain apply`, instead of to the disk
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) patch_out: Option<PathBuf>,
     #[command(flatten)]
@@ -264,9 +279,9 @@ pub(crate) struct CommitArgs {
     pub(crate) yes: bool,
 }
 
-/// Explains a patch: which files it changes, and which bytes.
+/// Explains a patch or undo file: which files it changes, and which bytes.
 ///
-/// Writes nothing, and needs no target. Undo files are patches, too.
+/// Writes nothing, and does not need the disk.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain key add disk.img --key k.pub --patch-out add.patch
@@ -277,10 +292,10 @@ pub(crate) struct Show {
     pub(crate) patch: PathBuf,
 }
 
-/// Applies a patch made with --patch-out.
+/// Writes a change that was made with --patch-out.
 ///
-/// Only the target it was made for, in the state it was made from, is accepted; an interrupted run is
-/// completed.
+/// Only to the disk it was made for, and only if nothing else has changed there since. Also completes a run
+/// that was interrupted.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain apply add.patch disk.img
@@ -295,7 +310,9 @@ pub(crate) struct Apply {
     pub(crate) commit: CommitArgs,
 }
 
-/// Puts back the bytes from before; also takes back an interrupted run.
+/// Takes a change back: puts back the bytes from before.
+///
+/// Also takes back a run that was interrupted. The undo file is named at the end of `regain key add`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain undo regain-undo-20260102T030405Z-disk.img.patch disk.img")]

@@ -5,9 +5,9 @@ use super::hints::shell_word;
 use super::host_file;
 use super::output::{Failure, Outcome, Ui};
 use super::progress::Progress;
-use crate::error::Error;
-use crate::image::Image;
+use crate::error::{Error, Result};
 use crate::image::writable::{self, WritableImage};
+use crate::image::{Image, in_use};
 use crate::patch::{self, DurableUndo, Patch, State};
 use crate::session::clock;
 use std::path::{Path, PathBuf};
@@ -32,15 +32,29 @@ pub(super) struct Committed {
     pub(super) undo_file: Option<PathBuf>,
 }
 
-/// Where the undo record will be; none if it is not wanted. Refuses a name that is taken.
-pub(super) fn undo_path(args: &CommitArgs, target: &Path) -> Outcome<Option<PathBuf>> {
+/// Refuses a target that is in use or read-only before anybody is asked anything.
+pub(super) fn check_free(image: &Image) -> Result<()> {
+    in_use::in_use_report(image)?.map_or(Ok(()), |refusal| Err(refusal.into()))
+}
+
+/// Where the undo record will be; none if it is not wanted. Refuses a name that is taken, and the target itself.
+pub(super) fn undo_path(args: &CommitArgs, image: &Image) -> Outcome<Option<PathBuf>> {
     if args.no_undo {
         return Ok(None);
     }
-    if let Some(path) = &args.undo_file {
-        host_file::check_absent(path)?;
-        return Ok(Some(path.clone()));
-    }
+    let path = match &args.undo_file {
+        Some(path) => {
+            host_file::check_absent(path)?;
+            path.clone()
+        }
+        None => default_undo_path(&image.path)?,
+    };
+    host_file::check_apart(&path, image)?;
+    Ok(Some(path))
+}
+
+/// A free name in the current directory.
+fn default_undo_path(target: &Path) -> Outcome<PathBuf> {
     let name = target.file_name().unwrap_or(target.as_os_str()).to_string_lossy();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
     let name: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(100).collect();
@@ -51,25 +65,29 @@ pub(super) fn undo_path(args: &CommitArgs, target: &Path) -> Outcome<Option<Path
     });
     let mut free = names.map(PathBuf::from).filter(|path| host_file::check_absent(path).is_ok());
     match free.next() {
-        Some(path) => Ok(Some(path)),
+        Some(path) => Ok(path),
         None => Err(Error::usage("every default name is taken: use --undo-file").into()),
     }
 }
 
 /// Takes the target of `image` to one side of `patch`. `undo_path` is where the record goes before the first
-/// write.
+/// write; `prepare` comes after it, and is the last that can go wrong without a trace.
 pub(super) fn commit(
     ui: &Ui,
     image: &Image,
     patch: &Patch,
     way: Way,
     undo_path: Option<&Path>,
+    prepare: impl FnOnce() -> Result<()>,
 ) -> Outcome<Committed> {
     let mut medium = writable::open(image)?;
     let found = patch::state_of_medium(patch, &medium)?;
     check_not_foreign(found)?;
     let record = store_undo(patch, found, undo_path)?;
     let undo_file = record.path().map(Path::to_owned);
+    if let Err(error) = prepare() {
+        return Err(interrupted(error, image, patch, &medium, undo_file.as_deref()));
+    }
     let bar = Progress::new(ui, "writing");
     let mut progress = |done, total| bar.set(done, total);
     let result = match way {

@@ -23,21 +23,26 @@ pub(crate) fn ask(ui: &Ui, summary: &str, has_yes: bool) -> Result<()> {
     }
     ui.say(summary);
     ui.say("Write this? [y/N] ");
-    if is_yes(&read_line()?) {
+    let (answer, is_whole) = read_line()?;
+    if !is_whole {
+        ui.say("\n");
+    }
+    if is_yes(&answer) {
         return Ok(());
     }
     Err(Refusal::NotConfirmed { detail: "the answer was not yes".to_owned() }.into())
 }
 
-fn read_line() -> Result<String> {
+/// What was typed, and whether the line was ended.
+fn read_line() -> Result<(String, bool)> {
     let mut answer = Vec::new();
     for byte in io::stdin().lock().take(ANSWER_BYTES_MAX).bytes() {
         match byte? {
-            b'\n' => break,
+            b'\n' => return Ok((String::from_utf8_lossy(&answer).into_owned(), true)),
             other => answer.push(other),
         }
     }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    Ok((String::from_utf8_lossy(&answer).into_owned(), false))
 }
 
 fn is_yes(answer: &str) -> bool {

@@ -1,6 +1,6 @@
 //! One remedy sentence for every way to fail, with the next command to type where there is one.
 
-use crate::error::{Error, ErrorKind, Refusal};
+use crate::error::{Corrupt, Error, ErrorKind, Refusal};
 
 /// What to do about `error` of `command` on the target that was given as `target`.
 pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String {
@@ -32,6 +32,10 @@ pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String
         ErrorKind::Corrupt(_) if is_about_patch(command) => {
             "get the patch file again from where it was made; this copy is damaged".to_owned()
         }
+        ErrorKind::Corrupt(corrupt) if is_about_table(corrupt) => format!(
+            "repair the partition table of a copy first (`gdisk`, `testdisk`), then run `regain \
+             inspect {target}` again"
+        ),
         ErrorKind::Corrupt(_) => format!(
             "check a copy of the volume with its own checker (ext4: `e2fsck -f`), then run \
              `regain inspect {target}` again"
@@ -49,6 +53,10 @@ pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String
         }
         ErrorKind::Usage(_) => format!("`regain {command} --help` explains the arguments"),
     }
+}
+
+fn is_about_table(corrupt: &Corrupt) -> bool {
+    ["MBR", "GPT", "partition", "extended"].iter().any(|name| corrupt.structure.starts_with(name))
 }
 
 fn is_about_patch(command: &str) -> bool {
@@ -94,19 +102,17 @@ fn refusal_hint(refusal: &Refusal, target: &str) -> String {
             "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
         }
         Refusal::NoSpace { .. } => {
-            "free some room on the volume, or replace a key in place of adding one".to_owned()
+            "make room on it: mount it on a rescue machine and empty /var/cache or old logs".to_owned()
         }
         Refusal::ProtectedFile { flag, .. } => format!(
-            "somebody set the {flag} flag on purpose: remove it with chattr inside the machine, or \
+            "somebody set the {flag} flag on purpose: mount it and remove the flag with chattr, or \
              choose another user with --user"
         ),
         Refusal::UnsuitableFile { .. } => {
             "look at that path on the volume; regain does not edit what it cannot understand".to_owned()
         }
         Refusal::WouldNotAccept { .. } => {
-            "add --fix to repair what is in the way, --user for another user, or --force to add the \
-             key all the same"
-                .to_owned()
+            "add --fix to repair what is in the way, or name another user with --user".to_owned()
         }
         Refusal::UnsuitableKey { .. } => {
             "make a new key with `ssh-keygen -t ed25519`, or let regain make one with --generate-key"

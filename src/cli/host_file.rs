@@ -1,10 +1,12 @@
 //! Files that we make on the host: written wholly or not at all, durable, and never over an existing one.
 
+use super::output::{Failure, Outcome};
 use crate::error::{Context as _, Refusal, Result};
+use crate::image::{Image, in_use};
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Creates `path` with `bytes` and `mode`.
 ///
@@ -31,6 +33,50 @@ pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         Some(_) => Err(Refusal::FileExists { path: shown }.into()),
         None => Ok(()),
     }
+}
+
+/// Files that were just made, and go away again unless they are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh(Vec<PathBuf>);
+
+impl Fresh {
+    /// Creates one more, as [`create`].
+    ///
+    /// # Errors
+    /// As [`create`].
+    pub(crate) fn create(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+        create(path, bytes, mode)?;
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+
+    /// Keeps all of them.
+    pub(crate) fn keep(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // What made them useless is what has to be reported.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Refuses a place that is on `image` itself: what is written there would change the target behind our back, and
+/// an undo file would be lost with it.
+///
+/// # Errors
+/// `Refused` ([`Refusal::UnsuitableFile`]); `Io`.
+pub(crate) fn check_apart(path: &Path, image: &Image) -> Outcome {
+    if !in_use::is_kept_on(image, path)? {
+        return Ok(());
+    }
+    let reason = format!("lies on {} itself", super::shown(&image.path));
+    let error = Refusal::UnsuitableFile { path: super::shown(path), reason };
+    Err(Box::new(Failure::from(error).hint("name a place on another disk")))
 }
 
 /// Refuses a name that is taken, also by a dangling link.
@@ -89,6 +135,20 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn fresh_files_vanish_unless_they_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (kept, dropped) = (directory.path().join("kept"), directory.path().join("dropped"));
+        let mut fresh = Fresh::default();
+        fresh.create(&kept, b"x", 0o600).unwrap();
+        fresh.keep();
+        fresh.create(&dropped, b"x", 0o600).unwrap();
+        assert!(fresh.create(&kept, b"y", 0o600).is_err());
+        drop(fresh);
+        assert!(!dropped.exists());
+        assert_eq!(std::fs::read(&kept).unwrap(), b"x");
     }
 
     #[test]

@@ -5,16 +5,20 @@ use super::hints::shell_word;
 use super::human::{self, Table, add};
 use super::output::{Outcome, Styles, Ui, styled};
 use super::{key_list, target};
+use crate::action::key_add::{self, KeyAddRequest};
 use crate::disk::Disk as _;
 use crate::error::{Error, Result};
 use crate::fs::path::GuestPath;
 use crate::guest::linux;
 use crate::guest::select::{self, UserChoice};
+use crate::image::in_use::in_use_report;
 use crate::login::Guest;
+use crate::login::public_key::PublicKey;
 use crate::report::Text;
 use crate::report::change::Io;
 use crate::report::inspect::{AccessRoute, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
+use crate::session::select::system_name;
 use crate::session::{Session, SessionVolume, clock};
 
 /// Runs the command.
@@ -28,8 +32,17 @@ pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
         session.volumes = vec![volume];
     }
     let result = inspection(&session);
-    ui.finish("inspect", &report_target, &result, || text(&session, &result, ui.styles))?;
+    let show = Show { styles: ui.styles, has_keys: ui.is_verbose() };
+    ui.finish("inspect", &report_target, &result, || text(&session, &result, show))?;
     Ok(())
+}
+
+/// How to show an inspection to people.
+#[derive(Debug, Clone, Copy)]
+struct Show {
+    styles: Styles,
+    /// List every key.
+    has_keys: bool,
 }
 
 fn inspection(session: &Session) -> Inspection {
@@ -39,9 +52,6 @@ fn inspection(session: &Session) -> Inspection {
         warnings.extend(volume.warnings());
         if let Some(found) = volume.system() {
             systems.push(system(session, volume, found, &mut warnings));
-        }
-        if let Some(Err(error)) = volume.open().map(|open| &open.system) {
-            warnings.push(format!("{}: {error}", volume.describe()));
         }
     }
     let disk = &session.image.disk;
@@ -100,7 +110,7 @@ fn system(
     System {
         volume_id: volume.volume.id.clone(),
         family: "linux",
-        name: system.os.name.clone().into(),
+        name: name_of(system).into(),
         version: system.os.version_id.clone().into(),
         arch: system.arch.map(str::to_owned),
         host_name: system.host_name.clone().map(Into::into),
@@ -108,6 +118,11 @@ fn system(
         agents: system.agents.iter().map(|agent| agent.name.to_owned()).collect(),
         access_routes: access_routes(session, volume, system, default_user.err()),
     }
+}
+
+/// `NAME` of os-release, or what comes closest.
+fn name_of(system: &linux::System) -> Vec<u8> {
+    if system.os.name.is_empty() { system_name(system).to_vec() } else { system.os.name.clone() }
 }
 
 /// The user whom `key add` takes without `--user`, or why there is none.
@@ -143,6 +158,32 @@ fn users(system: &linux::System, keys: &[Key], default_name: Option<&[u8]>) -> V
     users
 }
 
+/// What `key add` would say without `--user`, and whether `--fix` is what it takes.
+fn key_add_refusal(volume: &SessionVolume) -> Result<Option<(String, bool)>> {
+    let plan = |fix| volume.read(|open| key_add::plan(&open.fs, &trial_request(fix)?));
+    let Some(error) = plan(false)?.refusal() else { return Ok(None) };
+    let is_repaired = plan(true).is_ok_and(|plan| plan.refusal().is_none());
+    Ok(Some((error.to_string(), is_repaired)))
+}
+
+/// A request for a key that nobody has: nothing comes of it.
+fn trial_request(fix: bool) -> Result<KeyAddRequest> {
+    let mut blob = Vec::new();
+    for part in [b"ssh-ed25519".as_slice(), &[0; 32]] {
+        blob.extend(u32::try_from(part.len()).unwrap_or_default().to_be_bytes());
+        blob.extend(part);
+    }
+    let key = PublicKey::new(blob, "").map_err(std::io::Error::other)?;
+    Ok(KeyAddRequest {
+        users: UserChoice::Default,
+        keys: vec![key],
+        options: None,
+        fix,
+        force: false,
+        now: clock::now(),
+    })
+}
+
 fn access_routes(
     session: &Session,
     volume: &SessionVolume,
@@ -155,14 +196,31 @@ fn access_routes(
             0 | 1 => String::new(),
             _ => format!(" --volume {}", volume.volume.id),
         };
-    let against_writing = volume.reason_against_writing();
+    let in_use = in_use_report(&session.image).ok().flatten();
+    let against_writing =
+        volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()));
     let user = if no_default_user.is_some() { " --user USER" } else { "" };
-    let mut routes = vec![AccessRoute {
+    let mut add = AccessRoute {
         route: "key add".to_owned(),
         available: against_writing.is_none(),
-        reason: against_writing.or_else(|| no_default_user.map(|error| error.to_string())),
+        reason: None,
         command: format!("regain key add {name}{with_volume}{user} --key FILE"),
-    }];
+    };
+    add.reason = against_writing.or_else(|| no_default_user.map(|error| error.to_string()));
+    if add.reason.is_none() {
+        match key_add_refusal(volume) {
+            Ok(None) => {}
+            Ok(Some((reason, true))) => {
+                add.command.push_str(" --fix");
+                add.reason = Some(format!("needs --fix: {reason}"));
+            }
+            Ok(Some((reason, false))) => {
+                (add.available, add.reason) = (false, Some(reason));
+            }
+            Err(error) => (add.available, add.reason) = (false, Some(error.to_string())),
+        }
+    }
+    let mut routes = vec![add];
     routes.extend(system.access_routes.iter().map(|route| AccessRoute {
         route: route.name.to_owned(),
         available: true,
@@ -175,7 +233,8 @@ fn access_routes(
     routes
 }
 
-fn text(session: &Session, found: &Inspection, styles: Styles) -> String {
+fn text(session: &Session, found: &Inspection, show: Show) -> String {
+    let styles = show.styles;
     let image = &found.image;
     let table = match image.partition_table {
         "none" => "no partition table".to_owned(),
@@ -190,10 +249,15 @@ fn text(session: &Session, found: &Inspection, styles: Styles) -> String {
     text.push_str(&volumes_text(&found.volumes, styles));
     for system in &found.systems {
         text.push('\n');
-        text.push_str(&system_text(system, styles));
+        text.push_str(&system_text(system, show));
     }
     if found.systems.is_empty() {
-        text.push_str("\nNo operating system found.\n");
+        let is_hidden = session.volumes.iter().any(SessionVolume::may_hide_a_system);
+        text.push_str(if is_hidden {
+            "\nNo operating system found on what could be read.\n"
+        } else {
+            "\nNo operating system found.\n"
+        });
     }
     for warning in found.warnings.iter().skip(session.layout.warnings.len()) {
         add(&mut text, format_args!("\n{} {warning}\n", styled(styles.warning, "warning:")));
@@ -225,8 +289,10 @@ fn volumes_text(volumes: &[Volume], styles: Styles) -> String {
     text
 }
 
-fn system_text(system: &System, styles: Styles) -> String {
-    let mut facts = vec![format!("{} {}", system.name.escaped(), system.version.escaped())];
+fn system_text(system: &System, show: Show) -> String {
+    let styles = show.styles;
+    let name = format!("{} {}", system.name.escaped(), system.version.escaped());
+    let mut facts = vec![name.trim().to_owned()];
     facts.extend(system.arch.clone());
     facts.extend(system.host_name.as_ref().map(|host| format!("host \"{}\"", host.escaped())));
     let title = format!("System on volume {}", system.volume_id);
@@ -243,6 +309,10 @@ fn system_text(system: &System, styles: Styles) -> String {
         ]);
     }
     text.push_str(&users.render(2, styles.faint));
+    if show.has_keys {
+        let keys: Vec<Key> = system.users.iter().flat_map(|user| user.keys.clone()).collect();
+        text.push_str(&key_list::table(&keys).render(2, styles.faint));
+    }
     if !system.agents.is_empty() {
         add(&mut text, format_args!("  agents: {}\n", system.agents.join(", ")));
     }

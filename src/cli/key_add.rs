@@ -2,6 +2,7 @@
 
 use super::args::KeyAdd;
 use super::commit::{self, Committed, Way, commit};
+use super::host_file::Fresh;
 use super::human::{self, add, count};
 use super::keys::{self, NewKey};
 use super::output::{Failure, Outcome, Ui, styled};
@@ -9,16 +10,18 @@ use super::{confirm, host_file, show, target};
 use crate::action::key_add::{self, KeyAddRequest};
 use crate::action::{FileChange, Plan, UserPlan};
 use crate::bytes::arith::len_u64;
-use crate::error::{Context as _, Error};
+use crate::error::{Context as _, Error, Result};
 use crate::fs::Timestamp;
 use crate::fs::path::GuestPath;
 use crate::guest::select::UserChoice;
+use crate::image::in_use::in_use_report;
 use crate::login::Finding;
+use crate::login::public_key::PublicKey;
 use crate::patch::{self, Patch};
 use crate::report::Target;
 use crate::report::change::{self, Change, GeneratedKey, Io};
 use crate::session::edit::Edit;
-use crate::session::{Session, clock};
+use crate::session::{Session, SessionVolume, clock};
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
@@ -27,11 +30,14 @@ pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
     if let Some(path) = &args.write.patch_out {
         host_file::check_absent(path)?;
     }
-    let new_key = keys::generate(&args.keys)?;
-    let request = request(ui, args, new_key.as_ref(), time)?;
-    let key_count = request.keys.len();
+    keys::check_names(&args.keys)?;
+    let public_keys = keys::read_public_keys(ui, &args.keys.key)?;
     let mut session = target::open(ui, &args.target, time)?;
     let mut report_target = target::report(&session);
+    // Only now, because an RSA key takes long.
+    let new_key = keys::generate(&args.keys)?;
+    let request = request(args, public_keys, new_key.as_ref(), time);
+    let key_count = request.keys.len();
     let outcome =
         Job { ui, args, time, key_count, new_key }.run(&mut session, &mut report_target, &request);
     outcome.map_err(|mut failure| {
@@ -41,26 +47,25 @@ pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
 }
 
 fn request(
-    ui: &Ui,
     args: &KeyAdd,
+    mut public_keys: Vec<PublicKey>,
     new_key: Option<&NewKey>,
     time: Timestamp,
-) -> Outcome<KeyAddRequest> {
-    let mut public_keys = keys::read_public_keys(ui, &args.keys.key)?;
+) -> KeyAddRequest {
     public_keys.extend(new_key.map(|key| key.public.clone()));
     let users = match (args.who.all_users, args.who.user.as_slice()) {
         (true, _) => UserChoice::All,
         (false, []) => UserChoice::Default,
         (false, names) => UserChoice::Named(names.iter().map(|name| name.clone().into()).collect()),
     };
-    Ok(KeyAddRequest {
+    KeyAddRequest {
         keys: public_keys,
         users,
         options: args.keys.options.clone(),
         fix: args.who.fix,
         force: args.who.force,
         now: time,
-    })
+    }
 }
 
 /// One run of the command.
@@ -79,7 +84,7 @@ impl Job<'_> {
         report_target: &mut Target,
         request: &KeyAddRequest,
     ) -> Outcome {
-        let index = session.choose(self.args.volume.volume.as_deref())?;
+        let index = target::choose(self.ui, session, self.args.volume.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         let plan = volume
@@ -88,7 +93,8 @@ impl Job<'_> {
         if let Some(error) = plan.refusal()
             && !plan.changes_something()
         {
-            return Err(refused(error, &plan));
+            let failure = refused(error, &plan);
+            return Err(Box::new(failure.hint(way_out(volume, request))));
         }
         let mut result = self.report(session, index, &plan)?;
         for warning in &result.warnings {
@@ -99,7 +105,7 @@ impl Job<'_> {
         }
         if plan.changes_something() {
             let edit = session.edit(index, &plan, "key add", self.time)?;
-            self.carry_out(session, &edit, &mut result)?;
+            self.carry_out(session, index, &edit, &mut result)?;
         }
         result.io.bytes_read = result.io.bytes_read.saturating_add(session.bytes_read());
         if let Some(error) = plan.refusal() {
@@ -129,7 +135,13 @@ impl Job<'_> {
     }
 
     /// Writes the edit: nowhere, into a patch file, or onto the target.
-    fn carry_out(&self, session: &Session, edit: &Edit, result: &mut Change) -> Outcome {
+    fn carry_out(
+        &self,
+        session: &Session,
+        index: usize,
+        edit: &Edit,
+        result: &mut Change,
+    ) -> Outcome {
         let patch = &edit.patch;
         result.verified_by = Some(edit.verdict.reader().to_owned());
         result.patch = Some(change::Patch {
@@ -139,28 +151,71 @@ impl Job<'_> {
         });
         if self.args.write.dry_run {
             result.changed = !patch.is_empty();
-            return Ok(());
-        }
-        if let Some(path) = &self.args.write.patch_out {
-            result.generated_key = self.store_key()?;
-            patch::store(patch, path)?;
-            if let Some(report) = &mut result.patch {
-                report.path = Some(super::shown(path));
+            if let Some(refusal) = in_use_report(&session.image)? {
+                self.ui.warn(&format!("writing would be refused: {refusal}"));
             }
             return Ok(());
         }
-        let undo_path = commit::undo_path(&self.args.write.commit, &self.args.target.target)?;
-        let question = question(session, patch, result, undo_path.as_deref());
+        if let Some(key) = &self.new_key {
+            key.check_apart(&session.image)?;
+        }
+        let mut fresh = Fresh::default();
+        match &self.args.write.patch_out {
+            Some(path) => self.write_patch(session, patch, path, &mut fresh, result)?,
+            None => self.write_target(session, index, patch, &mut fresh, result)?,
+        }
+        fresh.keep();
+        Ok(())
+    }
+
+    fn write_patch(
+        &self,
+        session: &Session,
+        patch: &Patch,
+        path: &Path,
+        fresh: &mut Fresh,
+        result: &mut Change,
+    ) -> Outcome {
+        host_file::check_apart(path, &session.image)?;
+        result.generated_key = self.store_key(fresh)?;
+        patch::store(patch, path)?;
+        if let Some(report) = &mut result.patch {
+            report.path = Some(super::shown(path));
+        }
+        Ok(())
+    }
+
+    fn write_target(
+        &self,
+        session: &Session,
+        index: usize,
+        patch: &Patch,
+        fresh: &mut Fresh,
+        result: &mut Change,
+    ) -> Outcome {
+        commit::check_free(&session.image)?;
+        let undo_path = commit::undo_path(&self.args.write.commit, &session.image)?;
+        let system = session.volume_at(index)?.describe_system();
+        let question = question(session, system, patch, result, undo_path.as_deref());
         confirm::ask(self.ui, &question, self.args.write.commit.yes)?;
-        // Before the target, so that no lost key is ever on it.
-        result.generated_key = self.store_key()?;
-        let done = commit(self.ui, &session.image, patch, Way::Apply, undo_path.as_deref())?;
+        // Before the first write, so that no lost key is ever on the target.
+        let prepare = || {
+            result.generated_key = self.store_key(fresh)?;
+            Ok(())
+        };
+        let undo_path = undo_path.as_deref();
+        let done = commit(self.ui, &session.image, patch, Way::Apply, undo_path, prepare);
+        let done = done.inspect_err(|failure| {
+            if failure.error.target_modified() {
+                fresh.keep();
+            }
+        })?;
         note_committed(session, &done, result);
         Ok(())
     }
 
-    fn store_key(&self) -> Outcome<Option<GeneratedKey>> {
-        Ok(self.new_key.as_ref().map(NewKey::store).transpose()?)
+    fn store_key(&self, fresh: &mut Fresh) -> Result<Option<GeneratedKey>> {
+        self.new_key.as_ref().map(|key| key.store(fresh)).transpose()
     }
 
     fn show_finding(&self, finding: &change::Finding) {
@@ -230,9 +285,16 @@ fn note_committed(session: &Session, done: &Committed, result: &mut Change) {
 }
 
 /// What is asked before the first write.
-fn question(session: &Session, patch: &Patch, result: &Change, undo_path: Option<&Path>) -> String {
+fn question(
+    session: &Session,
+    system: Option<String>,
+    patch: &Patch,
+    result: &Change,
+    undo_path: Option<&Path>,
+) -> String {
     let mut text = format!("About to write to {}, ", session.target_name());
-    add(&mut text, format_args!("volume {}:\n", result.volume_id));
+    let system = system.map(|system| format!(" ({system})")).unwrap_or_default();
+    add(&mut text, format_args!("volume {}{system}:\n", result.volume_id));
     for change in &result.changes {
         text.push_str(&show::file_line(change));
     }
@@ -306,7 +368,7 @@ fn finding(finding: &Finding) -> change::Finding {
 }
 
 /// Every reason against the login, when nothing was changed for anybody.
-fn refused(error: Error, plan: &Plan) -> Box<Failure> {
+fn refused(error: Error, plan: &Plan) -> Failure {
     let mut failure = Failure::from(error);
     let blocking = plan.findings.iter().filter(|finding| finding.is_blocking());
     failure.further = blocking
@@ -315,7 +377,7 @@ fn refused(error: Error, plan: &Plan) -> Box<Failure> {
             None => finding.to_string(),
         })
         .collect();
-    Box::new(failure)
+    failure
 }
 
 /// The same when other users did get their key (LOGIN-137).
@@ -323,11 +385,23 @@ fn partly_refused(error: Error, plan: &Plan, result: &Change) -> Box<Failure> {
     let error = if result.io.bytes_written > 0 { error.after_first_write() } else { error };
     let mut failure = refused(error, plan);
     if result.io.bytes_written > 0 {
-        let undo = result.undo_command.as_ref().map(|command| format!("; undo with: {command}"));
-        failure.state = Some(format!(
-            "the target was modified: the key was added for the other users{}",
-            undo.unwrap_or_default()
-        ));
+        failure.state =
+            Some("the target was modified: the key was added for the other users".to_owned());
+        if let Some(command) = &result.undo_command {
+            let hint = format!("`{command}` takes that back; --fix or --user may help the rest");
+            failure.hint = Some(hint);
+        }
     }
-    failure
+    Box::new(failure)
+}
+
+/// What helps against a refusal: `--fix` only if it really repairs everything.
+fn way_out(volume: &SessionVolume, request: &KeyAddRequest) -> &'static str {
+    let with_fix = KeyAddRequest { fix: true, ..request.clone() };
+    let fixed = volume.read(|open| key_add::plan(&open.fs, &with_fix));
+    if fixed.is_ok_and(|plan| plan.refusal().is_none()) {
+        return "add --fix: it repairs what is in the way, and says what it changes";
+    }
+    "name another user with --user; --fix cannot repair this, and --force adds the key although sshd \
+     would not accept it"
 }

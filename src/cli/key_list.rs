@@ -14,7 +14,7 @@ use crate::session::{SessionVolume, clock};
 pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
     let mut session = target::open(ui, &args.target, clock::now())?;
     let mut report_target = target::report(&session);
-    let index = session.choose(args.volume.volume.as_deref())?;
+    let index = target::choose(ui, &mut session, args.volume.volume.as_deref())?;
     let volume = session.volume_at(index)?;
     report_target.volume_id = Some(volume.volume.id.clone());
     let names: Vec<Vec<u8>> = args.user.iter().map(|name| name.clone().into()).collect();
@@ -52,9 +52,17 @@ fn key(listed: key_list::ListedKey) -> Key {
 }
 
 fn text(listed: &KeyList, styles: Styles) -> String {
+    if listed.keys.is_empty() {
+        return "no authorized keys\n".to_owned();
+    }
+    table(&listed.keys).render(0, styles.faint)
+}
+
+/// The keys for people, a line each.
+pub(super) fn table(keys: &[Key]) -> Table {
     let mut table =
         Table::new(&["USER", "TYPE", "BITS", "FINGERPRINT", "COMMENT", "OPTIONS", "PLACE"]);
-    for key in &listed.keys {
+    for key in keys {
         table.row([
             key.user.escaped(),
             key.key_type.clone(),
@@ -65,8 +73,5 @@ fn text(listed: &KeyList, styles: Styles) -> String {
             format!("{}:{}", key.path.escaped(), key.line),
         ]);
     }
-    if listed.keys.is_empty() {
-        return "no authorized keys\n".to_owned();
-    }
-    table.render(0, styles.faint)
+    table
 }

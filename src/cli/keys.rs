@@ -1,9 +1,10 @@
 //! Public keys given on the command line, and new key pairs.
 
 use super::args::{KeyArgs, KeyType};
-use super::host_file;
-use super::output::{Outcome, Ui};
+use super::host_file::{self, Fresh};
+use super::output::{Failure, Outcome, Ui};
 use crate::error::{Error, Result};
+use crate::image::Image;
 use crate::login::key_input;
 use crate::login::public_key::PublicKey;
 use crate::report::change::GeneratedKey;
@@ -41,11 +42,24 @@ pub(super) struct NewKey {
     pub(super) public: PublicKey,
 }
 
+/// Refuses names for a new key pair that are taken.
+pub(super) fn check_names(args: &KeyArgs) -> Outcome {
+    let Some(path) = &args.generate_key else { return Ok(()) };
+    let public = public_path(path);
+    let checked = host_file::check_absent(path).and_then(|()| host_file::check_absent(&public));
+    checked.map_err(|error| {
+        let failure = Failure::from(error);
+        if !(path.is_file() && public.is_file()) {
+            return Box::new(failure);
+        }
+        let public = super::hints::shell_word(&super::shown(&public));
+        Box::new(failure.hint(format!("choose another name, or add that pair with --key {public}")))
+    })
+}
+
 /// Makes the key pair of `--generate-key`; nothing is written yet.
 pub(super) fn generate(args: &KeyArgs) -> Outcome<Option<NewKey>> {
     let Some(path) = &args.generate_key else { return Ok(None) };
-    host_file::check_absent(path)?;
-    host_file::check_absent(&public_path(path))?;
     let algorithm = match args.key_type {
         KeyType::Ed25519 => Algorithm::Ed25519,
         KeyType::Rsa => Algorithm::Rsa { hash: None },
@@ -58,14 +72,19 @@ pub(super) fn generate(args: &KeyArgs) -> Outcome<Option<NewKey>> {
 }
 
 impl NewKey {
-    /// Writes both halves, the private one for its owner only.
-    pub(super) fn store(&self) -> Result<GeneratedKey> {
+    /// Refuses to put the key on the target itself.
+    pub(super) fn check_apart(&self, image: &Image) -> Outcome {
+        host_file::check_apart(&self.path, image)
+    }
+
+    /// Writes both halves, the private one for its owner only; `fresh` removes them if they are not needed.
+    pub(super) fn store(&self, fresh: &mut Fresh) -> Result<GeneratedKey> {
         let mut private = self.private.clone();
         private.set_comment(self.public.comment());
         let text = private.to_openssh(LineEnding::LF).map_err(|error| internal(&error))?;
         let line = openssh_line(&self.public);
-        host_file::create(&self.path, text.as_bytes(), 0o600)?;
-        host_file::create(&public_path(&self.path), format!("{line}\n").as_bytes(), 0o644)?;
+        fresh.create(&self.path, text.as_bytes(), 0o600)?;
+        fresh.create(&public_path(&self.path), format!("{line}\n").as_bytes(), 0o644)?;
         Ok(GeneratedKey {
             path: super::shown(&self.path),
             key_type: self.public.key_type().to_owned(),

@@ -207,7 +207,8 @@ impl Ui {
         let error = &failure.error;
         let styles = self.error_styles;
         let mut text = format!("{} {error}\n", styled(styles.bad, "error:"));
-        for reason in &failure.further {
+        let said = error.to_string();
+        for reason in failure.further.iter().filter(|reason| !said.ends_with(reason.as_str())) {
             add(&mut text, format_args!("  - {reason}\n"));
         }
         let state = match (&failure.state, error.target_modified()) {

@@ -5,6 +5,7 @@ use super::output::{Failure, Outcome, Ui};
 use crate::disk::Disk as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::Timestamp;
+use crate::fs::probe::ProbeKind;
 use crate::image::format::{Conversion, Format};
 use crate::image::{self, Image, ImageKind};
 use crate::report::Target;
@@ -15,30 +16,66 @@ use std::path::Path;
 pub(crate) fn open(ui: &Ui, args: &TargetArgs, clock: Timestamp) -> Outcome<Session> {
     let format = format(args)?;
     let session = Session::open(&args.target, &OpenOptions { format, clock });
-    let session = session.map_err(|error| with_format_hint(error, &args.target))?;
+    let session = session.map_err(|error| with_open_hint(error, &args.target))?;
     for warning in &session.layout.warnings {
         ui.warn(warning);
     }
     Ok(session)
 }
 
+/// Chooses the volume with the system, and warns of volumes that may have hidden another one.
+pub(crate) fn choose(ui: &Ui, session: &mut Session, wanted: Option<&str>) -> Outcome<usize> {
+    let index = session.choose(wanted).map_err(|error| with_volume_hint(error, session))?;
+    if wanted.is_none() {
+        for reason in session.unreadable_besides(index) {
+            ui.warn(&format!("not looked at for a system: {reason}"));
+        }
+    }
+    Ok(index)
+}
+
 /// Opens the target of `args` without looking inside.
 pub(crate) fn open_image(args: &TargetArgs) -> Outcome<Image> {
     let format = format(args)?;
     let image = image::open(&args.target, format);
-    image.map_err(|error| with_format_hint(error, &args.target))
+    image.map_err(|error| with_open_hint(error, &args.target))
 }
 
 fn format(args: &TargetArgs) -> Result<Option<Format>> {
     args.format.as_deref().map(str::parse).transpose()
 }
 
-/// A container that regain does not read can be converted: says how.
-fn with_format_hint(error: Error, path: &Path) -> Box<Failure> {
+/// What to do about a target that cannot be opened.
+fn with_open_hint(error: Error, path: &Path) -> Box<Failure> {
     let is_unsupported = matches!(error.kind(), ErrorKind::Unsupported(_));
+    let is_not_found = matches!(error.kind(), ErrorKind::NotFound(_));
     let failure = Failure::from(error);
-    let found = if is_unsupported { image::recognise(path).ok() } else { None };
     let name = super::hints::shell_word(&super::shown(path));
+    if is_not_found {
+        let hint = match path.metadata() {
+            Err(_) => "check the path; `lsblk` lists the disks of this machine".to_owned(),
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
+                "copy or download the image again: nothing of it has arrived".to_owned()
+            }
+            Ok(_) => format!("`file -s {name}` tells what else it is; a disk image is needed"),
+        };
+        return Box::new(failure.hint(hint));
+    }
+    if path.is_dir() {
+        let hint = format!("unmount it, and name its device; `findmnt -T {name}` shows which");
+        return Box::new(failure.hint(hint));
+    }
+    with_format_hint(failure, is_unsupported, path, &name)
+}
+
+/// A container that regain does not read can be converted: says how.
+fn with_format_hint(
+    failure: Failure,
+    is_unsupported: bool,
+    path: &Path,
+    name: &str,
+) -> Box<Failure> {
+    let found = if is_unsupported { image::recognise(path).ok() } else { None };
     Box::new(match found.map(Format::conversion) {
         Some(Conversion::QemuImg) => {
             failure.hint(format!("convert it first: qemu-img convert -p -O raw {name} disk.img"))
@@ -51,6 +88,30 @@ fn with_format_hint(error: Error, path: &Path) -> Box<Failure> {
         )),
         Some(Conversion::None) | None => failure,
     })
+}
+
+/// What to do about a volume that is whole, but of a kind that regain does not edit.
+fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
+    let kind = match error.kind() {
+        ErrorKind::Unsupported(_) => session.blocking_kind(),
+        _ => None,
+    };
+    let is_cut_short = matches!(error.kind(), ErrorKind::NotFound(_))
+        && session.layout.warnings.iter().any(|warning| warning.contains("is ignored"));
+    let failure = Failure::from(error);
+    let hint = match kind {
+        Some(ProbeKind::Lvm2) => {
+            "activate it (`vgchange -ay`) and name the logical volume: /dev/GROUP/NAME"
+        }
+        Some(ProbeKind::MdRaid) => "assemble it (`mdadm --assemble`) and name the array: /dev/md0",
+        Some(ProbeKind::Xfs | ProbeKind::Btrfs | ProbeKind::F2fs | ProbeKind::Zfs) => {
+            "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
+        }
+        Some(ProbeKind::Ntfs) => "use the password reset of your cloud; regain has none yet",
+        _ if is_cut_short => "compare the size of this copy with the original: it may be cut short",
+        _ => return Box::new(failure),
+    };
+    Box::new(failure.hint(hint))
 }
 
 /// What a report says of an open target.

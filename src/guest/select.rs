@@ -63,7 +63,7 @@ fn named<'a>(system: &'a System, names: &[Vec<u8>]) -> Result<Vec<&'a User>> {
     for name in names {
         let user = system.accounts.find(name).ok_or_else(|| {
             let name = escape_limited(name, 64);
-            Error::not_found(format!("user {name} in /etc/passwd"))
+            Error::not_found(format!("no user {name} in /etc/passwd"))
         })?;
         if !users.iter().any(|known| known.name == user.name) {
             users.push(user);
@@ -97,7 +97,7 @@ fn default<'a>(fs: &dyn FileSystem, system: &'a System, access: &dyn Access) -> 
             }
         }
     }
-    Err(Error::not_found("a user who could log in"))
+    Err(Error::not_found("no user who could log in"))
 }
 
 fn everybody<'a>(
@@ -114,7 +114,7 @@ fn everybody<'a>(
     let is_chosen = |user: &&User| users.iter().any(|chosen| chosen.name == user.name);
     let chosen: Vec<&User> = system.accounts.users.iter().filter(is_chosen).collect();
     if chosen.is_empty() {
-        return Err(Error::not_found("a user who could log in"));
+        return Err(Error::not_found("no user who could log in"));
     }
     Ok(chosen)
 }
@@ -227,6 +227,6 @@ mod tests {
         let named = UserChoice::Named(vec![b"x".to_vec(), b"root".to_vec(), b"x".to_vec()]);
         assert_eq!(chosen(&system, &named, &NOBODY).unwrap(), ["x", "root"]);
         let error = chosen(&system, &UserChoice::Named(vec![b"zoe".to_vec()]), &NOBODY);
-        assert_eq!(error.unwrap_err().to_string(), "user zoe in /etc/passwd");
+        assert_eq!(error.unwrap_err().to_string(), "no user zoe in /etc/passwd");
     }
 }

@@ -16,7 +16,7 @@
 
 use super::{Image, ImageIdentity, ImageKind, shown};
 use crate::bytes::text::escape;
-use crate::error::{Refusal, Result};
+use crate::error::{Context as _, Refusal, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -27,6 +27,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// Bound on the devices that are stacked on each other: partition, RAID, encryption, volume group, and some more.
+const STACK_DEPTH_MAX: u32 = 8;
 
 /// Bound on the processes that a message names.
 const NAMED_PROCESSES_MAX: usize = 4;
@@ -56,6 +59,50 @@ pub fn in_use_report(image: &Image) -> Result<Option<Refusal>> {
     };
     let is_taken = is_taken || foreign_lock(file)?.is_some();
     Ok(is_taken.then(|| in_use(&image.path, lock_holder(file, image.identity))))
+}
+
+/// True if the host keeps what is at `path` on `image` itself: in a file system that is mounted from it, as far as
+/// that can be known. `path` need not exist; its directory counts.
+///
+/// # Errors
+/// `Io` if the directory cannot be examined.
+pub fn is_kept_on(image: &Image, path: &Path) -> Result<bool> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let device = fs::metadata(directory).context(|| shown(directory))?.dev();
+    let disks = match image.kind {
+        ImageKind::BlockDevice => vec![image.identity.device_number],
+        ImageKind::File => loop_devices(image.identity).filter_map(|(_, number)| number).collect(),
+    };
+    let mut devices = BTreeSet::new();
+    for disk in disks {
+        devices.extend(with_stacked(disk, STACK_DEPTH_MAX));
+    }
+    if devices.is_empty() {
+        return Ok(false);
+    }
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_below = |line: &str| {
+        let number = line.split(' ').nth(2).and_then(parse_device);
+        number == Some(device) && mount_of(line, &devices).is_some()
+    };
+    Ok(devices.contains(&device) || mountinfo.lines().any(is_below))
+}
+
+/// A device, its partitions, and what the kernel has stacked on any of them, `depth` levels high.
+fn with_stacked(device: u64, depth: u32) -> BTreeSet<u64> {
+    let mut devices = BTreeSet::from([device]);
+    let Some(depth) = depth.checked_sub(1) else { return devices };
+    let sysfs = sysfs_device(device);
+    let partitions = entries(&sysfs).into_iter().filter(|path| path.join("partition").exists());
+    for directory in partitions.chain(entries(sysfs.join("holders"))) {
+        if let Some(number) = device_text(&directory.join("dev")) {
+            devices.extend(with_stacked(number, depth));
+        }
+    }
+    devices
 }
 
 /// The refusal of a target that somebody else uses.
@@ -191,16 +238,20 @@ fn entries(directory: impl AsRef<Path>) -> Vec<PathBuf> {
 
 /// The loop device whose backing file the object is, as in "/dev/loop3".
 pub(super) fn loop_device(identity: ImageIdentity) -> Option<String> {
-    entries("/sys/block").into_iter().find_map(|device| {
+    loop_devices(identity).next().map(|(name, number)| {
+        let mounted = number.and_then(device_holder);
+        let device = format!("/dev/{}", escape(&name));
+        mounted.map_or_else(|| device.clone(), |holder| format!("{device}, {holder}"))
+    })
+}
+
+/// Name and number of every loop device whose backing file the object is.
+fn loop_devices(identity: ImageIdentity) -> impl Iterator<Item = (Vec<u8>, Option<u64>)> {
+    entries("/sys/block").into_iter().filter_map(move |device| {
         let backing_file = fs::read(device.join("loop/backing_file")).ok()?;
         let path = Path::new(std::ffi::OsStr::from_bytes(backing_file.trim_ascii_end()));
-        if !is_object(path, identity) {
-            return None;
-        }
         let name = device.file_name()?.as_bytes().to_vec();
-        let mounted = device_text(&device.join("dev")).and_then(device_holder);
-        let device = format!("/dev/{}", escape(&name));
-        Some(mounted.map_or_else(|| device.clone(), |holder| format!("{device}, {holder}")))
+        is_object(path, identity).then(|| (name, device_text(&device.join("dev"))))
     })
 }
 

@@ -14,7 +14,7 @@ use crate::disk::cache::Cache;
 use crate::disk::overlay::Overlay;
 use crate::disk::window::Window;
 use crate::disk::{Disk, DiskEdit};
-use crate::error::{Context as _, Error, Refusal, Result};
+use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::ext::Ext;
 use crate::fs::probe::{Probe, ProbeKind, probe};
 use crate::fs::{FileSystem as _, Health, Timestamp};
@@ -119,6 +119,13 @@ impl Session {
     }
 }
 
+impl OpenVolume {
+    /// True if damage keeps the system on it from being read.
+    fn is_damaged(&self) -> bool {
+        self.system.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Corrupt(_)))
+    }
+}
+
 impl SessionVolume {
     /// The open file system, if there is one.
     pub fn open(&self) -> Option<&OpenVolume> {
@@ -149,15 +156,16 @@ impl SessionVolume {
         }
         match &self.content {
             Content::Open(open) => Some(match open.fs.health() {
+                _ if open.is_damaged() => "errors",
                 Health::Clean => "clean",
                 Health::JournalDirty => "journal_dirty",
                 Health::Errors => "errors",
             }),
             Content::Closed(error) => match error.kind() {
-                crate::error::ErrorKind::Refused(Refusal::Encrypted { .. }) => Some("encrypted"),
-                crate::error::ErrorKind::Refused(Refusal::Hibernated) => Some("hibernated"),
-                crate::error::ErrorKind::Refused(Refusal::DirtyLog { .. }) => Some("journal_dirty"),
-                crate::error::ErrorKind::Corrupt(_) => Some("errors"),
+                ErrorKind::Refused(Refusal::Encrypted { .. }) => Some("encrypted"),
+                ErrorKind::Refused(Refusal::Hibernated) => Some("hibernated"),
+                ErrorKind::Refused(Refusal::DirtyLog { .. }) => Some("journal_dirty"),
+                ErrorKind::Corrupt(_) => Some("errors"),
                 _ => None,
             },
             Content::Unknown => None,
@@ -167,7 +175,10 @@ impl SessionVolume {
     /// Why nothing on this volume can be edited; none if it can.
     pub fn reason_against_writing(&self) -> Option<String> {
         match &self.content {
-            Content::Open(open) => open.fs.check_writable().err().map(|error| error.to_string()),
+            Content::Open(open) => {
+                let unreadable = || open.system.as_ref().err().map(ToString::to_string);
+                open.fs.check_writable().err().map(|error| error.to_string()).or_else(unreadable)
+            }
             Content::Closed(error) => Some(error.to_string()),
             Content::Unknown => Some("no known file system".to_owned()),
         }

@@ -17,7 +17,7 @@ impl Session {
     ///   cannot be read, and this is why.
     pub fn choose(&mut self, wanted: Option<&str>) -> Result<usize> {
         if let Some(name) = wanted {
-            let index = self.find(name)?;
+            let index = self.find(name).context(|| self.target_name())?;
             return self.with_system(index);
         }
         let roots = indices(self, |volume| volume.system().is_some());
@@ -42,6 +42,23 @@ impl Session {
                 Err(self.ambiguous(what, several))
             }
         }
+    }
+
+    /// What is wrong with volumes other than the one at `chosen` whose file system regain knows but could not
+    /// read: a system on them would have been missed.
+    pub fn unreadable_besides(&self, chosen: usize) -> Vec<String> {
+        let others = self.volumes.iter().enumerate().filter(|(index, _)| *index != chosen);
+        let reasons = others.filter_map(|(_, volume)| match &volume.content {
+            Content::Closed(error) if has_ext(volume) => {
+                Some(format!("{}: {error}", volume.describe()))
+            }
+            Content::Open(open) => {
+                let error = open.system.as_ref().err()?;
+                Some(format!("{}: {error}", volume.describe()))
+            }
+            Content::Closed(_) | Content::Unknown => None,
+        });
+        reasons.collect()
     }
 
     /// The volume at `index`.
@@ -71,14 +88,18 @@ impl Session {
         Error::new(ErrorKind::Ambiguous { what, candidates })
     }
 
-    /// Why there is no system: the first volume that could hold one but cannot be read says so.
+    /// The kind of file system that stands in the way of finding a system, if that is the reason.
+    pub fn blocking_kind(&self) -> Option<ProbeKind> {
+        let kinds = self.volumes.iter().filter_map(|volume| Some(volume.probe.as_ref()?.kind));
+        kinds.into_iter().find(|&kind| can_hold_a_root(kind) && !is_ext(kind))
+    }
+
+    /// Why there is no system: the first volume that could hold one but cannot be read says so, and ext before
+    /// what regain does not read at all.
     fn no_system(&mut self) -> Error {
-        let closed = self.volumes.iter().position(|volume| match &volume.content {
-            Content::Closed(_) => volume.probe.as_ref().is_some_and(|p| can_hold_a_root(p.kind)),
-            Content::Open(open) => open.system.is_err(),
-            Content::Unknown => false,
-        });
-        match closed {
+        let volumes = || self.volumes.iter();
+        let damaged = volumes().position(|volume| has_ext(volume) && volume.may_hide_a_system());
+        match damaged.or_else(|| volumes().position(SessionVolume::may_hide_a_system)) {
             Some(index) => self.without_system(index),
             None => Error::not_found(format!("{}: no operating system found", self.target_name())),
         }
@@ -120,6 +141,33 @@ fn is_called(volume: &SessionVolume, name: &str) -> bool {
         })
 }
 
+impl SessionVolume {
+    /// True if a system may be on it that could not be looked for.
+    pub fn may_hide_a_system(&self) -> bool {
+        match &self.content {
+            Content::Closed(_) => self.probe.as_ref().is_some_and(|p| can_hold_a_root(p.kind)),
+            Content::Open(open) => open.system.is_err(),
+            Content::Unknown => false,
+        }
+    }
+
+    /// The system for people, as in `Debian GNU/Linux 13, host "web"`; none if there is none.
+    pub fn describe_system(&self) -> Option<String> {
+        let system = self.system()?;
+        let host = system.host_name.as_ref();
+        let host = host.map(|host| format!(", host \"{}\"", escape(host))).unwrap_or_default();
+        Some(format!("{}{host}", escape(system_name(system))))
+    }
+}
+
+fn has_ext(volume: &SessionVolume) -> bool {
+    volume.probe.as_ref().is_some_and(|probe| is_ext(probe.kind))
+}
+
+fn is_ext(kind: ProbeKind) -> bool {
+    matches!(kind, ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4)
+}
+
 fn can_hold_a_root(kind: ProbeKind) -> bool {
     !matches!(
         kind,
@@ -129,10 +177,8 @@ fn can_hold_a_root(kind: ProbeKind) -> bool {
 
 /// A volume as a candidate, as in `1 (Debian GNU/Linux 13, host "web")`.
 fn candidate(volume: &SessionVolume) -> String {
-    let Some(system) = volume.system() else { return volume.describe() };
-    let host = system.host_name.as_ref();
-    let host = host.map(|host| format!(", host \"{}\"", escape(host))).unwrap_or_default();
-    format!("{} ({}{host})", volume.volume.id, escape(system_name(system)))
+    let system = volume.describe_system();
+    system.map_or_else(|| volume.describe(), |system| format!("{} ({system})", volume.volume.id))
 }
 
 /// The name of a system for people.

@@ -15,7 +15,7 @@ pub use accounts::{Accounts, Group, Shadow, User};
 pub use agents::{AccessRoute, Agent};
 pub use os_release::OsRelease;
 
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::path::{GuestPath, find, resolve};
 use crate::fs::{FileSystem, NodeKind};
 use text::{exists, kind, lines, optional};
@@ -46,29 +46,52 @@ pub struct System {
     pub warnings: Vec<String>,
 }
 
+/// Where distributions say their name.
+const RELEASE_FILES: [&str; 5] = [
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    // EL6 and its age had none of the two.
+    "/etc/redhat-release",
+    "/etc/system-release",
+    "/etc/debian_version",
+];
+
 /// True if `fs` is a Linux root (VOL-7): cheap, reads no file.
 pub fn is_root(fs: &dyn FileSystem) -> bool {
     let has_binaries = kind(fs, "/bin") == Some(NodeKind::Directory)
         || is_link_to_usr_bin(fs)
         || kind(fs, "/usr/bin") == Some(NodeKind::Directory);
-    let names = [
-        "/etc/os-release",
-        "/usr/lib/os-release",
-        // EL6 and its age had none of the two.
-        "/etc/redhat-release",
-        "/etc/system-release",
-        "/etc/debian_version",
-    ];
+    let names = RELEASE_FILES;
     exists(fs, "/etc/passwd") && has_binaries && names.iter().any(|path| exists(fs, path))
+}
+
+/// Fails if damage hides whether `fs` is a root: "not found" must not stand for "could not be read".
+fn check_decidable(fs: &dyn FileSystem) -> Result<()> {
+    let others = ["/etc/passwd", "/bin", "/usr/bin"];
+    for path in others.into_iter().chain(RELEASE_FILES) {
+        let looked = find(fs, &GuestPath::new(path))
+            .and_then(|found| found.map(|found| fs.metadata(found.node)).transpose());
+        match looked {
+            // A loop of links, or a file where a directory should be: whole, but no root.
+            Err(error) if is_about_the_path(&error) => {}
+            other => drop(other.context(|| path.to_owned())?),
+        }
+    }
+    Ok(())
+}
+
+fn is_about_the_path(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Refused(Refusal::UnsuitableFile { .. }))
 }
 
 /// Looks at a Linux root; `None` if `fs` is none (VOL-7, VOL-8).
 ///
 /// # Errors
-/// `Unsupported` for layouts whose root is not the root directory (VOL-12); otherwise as
-/// [`Accounts::read`].
+/// `Unsupported` for layouts whose root is not the root directory (VOL-12); the error of the file
+/// system if that is why no root is seen; otherwise as [`Accounts::read`].
 pub fn detect(fs: &dyn FileSystem) -> Result<Option<System>> {
     if !is_root(fs) {
+        check_decidable(fs)?;
         if kind(fs, "/ostree/deploy") == Some(NodeKind::Directory) {
             return Err(Error::unsupported("a root in ostree deployments (/ostree/deploy)"));
         }

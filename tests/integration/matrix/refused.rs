@@ -73,6 +73,9 @@ fn structures_with_a_wrong_checksum() {
     ] {
         bench(root::with_key(), &[&command]).assert_refused(&[4, 5], &["inode"]);
     }
+    // Nothing can be looked up: that is not the same as "no operating system".
+    let script = ["set_bg 0 checksum 0x1234"];
+    bench(root::with_key(), &script).assert_refused(&[4, 5], &["group descriptor"]);
     let script = ["set_bg 0 block_bitmap_csum 0x1234", "set_bg 0 checksum calc"];
     bench(root::bare(), &script).assert_refused(&[4, 5], &["bitmap"]);
 }
