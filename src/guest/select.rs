@@ -9,6 +9,7 @@ use super::linux::{System, User, cloud_init, home_exists};
 use crate::bytes::text::escape_limited;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::FileSystem;
+use std::collections::BTreeSet;
 
 /// What the caller wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +112,8 @@ fn everybody<'a>(
     users.extend(people(fs, system)?);
     users.retain(|user| user.uid != 0 || access.root_may_use_keys().unwrap_or(false));
     // In the order of passwd, each once.
-    let is_chosen = |user: &&User| users.iter().any(|chosen| chosen.name == user.name);
+    let names: BTreeSet<&[u8]> = users.iter().map(|user| user.name.as_slice()).collect();
+    let is_chosen = |user: &&User| names.contains(user.name.as_slice());
     let chosen: Vec<&User> = system.accounts.users.iter().filter(is_chosen).collect();
     if chosen.is_empty() {
         return Err(Error::not_found("no user who could log in"));

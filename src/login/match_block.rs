@@ -149,7 +149,7 @@ impl<'a> Effective<'a> {
     /// replace the
     /// global ones.
     pub fn all(&self, keyword: &str) -> Vec<&'a Directive> {
-        let wanted = || self.config.directives.iter().filter(|found| found.keyword == keyword);
+        let wanted = || self.config.directives_of(keyword);
         let is_active = |block: usize| self.is_active.get(block) == Some(&true);
         let matched: Vec<_> = wanted().filter(|found| found.block.is_some_and(is_active)).collect();
         if matched.is_empty() {
@@ -167,8 +167,8 @@ impl<'a> Effective<'a> {
     /// A yes/no setting.
     pub fn flag(&self, keyword: &str, default: bool) -> bool {
         match self.value(keyword).as_deref() {
-            Some(b"yes" | b"true") => true,
-            Some(b"no" | b"false") => false,
+            Some(b"yes") => true,
+            Some(b"no") => false,
             _ => default,
         }
     }

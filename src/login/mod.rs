@@ -15,6 +15,7 @@ mod foreign_key;
 pub mod key_files;
 pub mod key_input;
 pub mod key_options;
+mod keyword;
 pub mod match_block;
 pub mod pattern;
 pub mod public_key;

@@ -160,7 +160,7 @@ fn sshd_agrees_about_the_values_that_count() {
 }
 
 /// Lines that sshd takes; `DIR` is the directory of the test.
-const LINES: [&str; 26] = [
+const LINES: [&str; 34] = [
     "PubkeyAuthentication no",
     "pubkeyauthentication=yes # comment",
     "StrictModes no",
@@ -186,6 +186,14 @@ const LINES: [&str; 26] = [
     "# comment",
     "AllowUsers",
     "PermitTTY maybe",
+    "StrictModes true",
+    "UsePAM yes no",
+    "PermitRootLogin maybe",
+    "MaxAuthTries six",
+    "MaxAuthTries 7",
+    "AuthenticationMethods any publickey",
+    "X11Forwarding maybe",
+    "ChallengeResponseAuthentication no",
     "\tPermitTTY\tyes\t\r",
 ];
 
@@ -242,6 +250,22 @@ fn compare(directory: &Path, key: &str, files: [&Vec<&str>; 3]) {
         );
         assert_eq!(values(&shown, "authorizedkeysfile"), ours, "for {user}: {files:?}");
     }
+}
+
+/// What our list of keywords leaves out, this sshd does not know either.
+#[test]
+fn sshd_knows_no_keyword_that_we_do_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = text(&directory, "key");
+    stdout("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path]);
+    let empty = text(&directory, "empty");
+    write(Path::new(&empty), b"UsePAM yes\n");
+    std::fs::create_dir_all("/run/sshd").unwrap();
+    let shown = stdout("/usr/sbin/sshd", &["-T", "-f", &empty, "-h", &path]);
+    let mut tree = MemoryTree::new();
+    tree.file("/etc/ssh/sshd_config", 0, 0o644, &shown);
+    let findings = SshdConfig::read(&tree).unwrap().findings;
+    assert_eq!(findings, []);
 }
 
 fn values(shown: &str, keyword: &str) -> Vec<String> {

@@ -3,13 +3,16 @@
 //!
 //! Not handled: character classes like `[[:alpha:]]`, `{a,b}`, `~`.
 
-use crate::error::Result;
-use crate::fs::path::{GuestPath, find};
+use crate::bytes::arith::len_u64;
+use crate::error::{Error, Result};
+use crate::fs::path::{GuestPath, PATH_BYTES_MAX, find};
 use crate::fs::{FileSystem, NodeKind};
 use crate::guest::linux::text::sorted_names;
 
-/// Bound on the paths that one glob pattern yields.
-const PATHS_MAX: usize = 256;
+/// Bound on the paths that one glob pattern yields. Leaving some out would be a wrong answer.
+const PATHS_MAX: usize = 512;
+/// Bound on the directories that one glob pattern reads.
+const DIRECTORIES_MAX: usize = 32;
 
 /// True if `text` matches `pattern` with `*` and `?`. Runs in time `pattern * text` at most.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -68,20 +71,37 @@ pub fn is_glob(path: &[u8]) -> bool {
 /// wildcards.
 ///
 /// # Errors
-/// As the file system; a component that cannot be walked yields nothing.
+/// `Limit` above [`PATHS_MAX`] paths or [`DIRECTORIES_MAX`] directories; otherwise as the file
+/// system. A component that cannot be walked yields nothing.
 pub fn expand(fs: &dyn FileSystem, pattern: &GuestPath) -> Result<Vec<GuestPath>> {
+    if pattern.as_bytes().len() > PATH_BYTES_MAX {
+        return Ok(Vec::new());
+    }
     let mut paths = vec![GuestPath::root()];
+    let mut directories = 0usize;
     for part in pattern.as_bytes().split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+        if !is_glob(part) {
+            paths = paths.into_iter().map(|path| path.join(part)).collect();
+            continue;
+        }
+        directories = directories.saturating_add(paths.len());
+        check("directories that a pattern reads", DIRECTORIES_MAX, directories)?;
         let mut longer = Vec::new();
         for path in &paths {
             expand_part(fs, path, part, &mut longer)?;
         }
-        longer.truncate(PATHS_MAX);
         paths = longer;
     }
     paths.retain(|path| matches!(find(fs, path), Ok(Some(_))));
     paths.sort();
     Ok(paths)
+}
+
+fn check(what: &str, limit: usize, actual: usize) -> Result<()> {
+    if actual > limit {
+        return Err(Error::limit(format!("number of {what}"), len_u64(limit), len_u64(actual)));
+    }
+    Ok(())
 }
 
 fn expand_part(
@@ -90,10 +110,6 @@ fn expand_part(
     part: &[u8],
     longer: &mut Vec<GuestPath>,
 ) -> Result<()> {
-    if !is_glob(part) {
-        longer.push(path.join(part));
-        return Ok(());
-    }
     let Ok(Some(directory)) = find(fs, path) else { return Ok(()) };
     if fs.metadata(directory.node)?.kind != NodeKind::Directory {
         return Ok(());
@@ -101,8 +117,9 @@ fn expand_part(
     for name in sorted_names(fs, directory.node)? {
         // A leading dot must be matched by a dot.
         let is_hidden = name.starts_with(b".") && !part.starts_with(b".");
-        if !is_hidden && matches_with(part, &name, &glob_step) && longer.len() < PATHS_MAX {
+        if !is_hidden && matches_with(part, &name, &glob_step) {
             longer.push(path.join(&name));
+            check("paths of a pattern", PATHS_MAX, longer.len())?;
         }
     }
     Ok(())
@@ -191,5 +208,11 @@ mod tests {
         let some: Vec<String> = expanded("/etc/ssh/sshd_config.d/[1-2]0-?.conf");
         assert_eq!(some, ["10-a.conf", "20-b.conf"]);
         assert!(expand(&tree, &GuestPath::new("/none/*")).unwrap().is_empty());
+        for number in 0..=PATHS_MAX {
+            tree.file(&format!("/many/{number}"), 0, 0o644, b"");
+        }
+        assert_eq!(expand(&tree, &GuestPath::new("/many/*")).unwrap_err().kind_name(), "limit");
+        let wide = expand(&tree, &GuestPath::new("/many/[0-9]"));
+        assert_eq!(wide.unwrap().len(), 10);
     }
 }

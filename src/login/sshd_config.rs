@@ -2,10 +2,11 @@
 //! (sshd_config(5);
 //! LOGIN-10 to LOGIN-25).
 //!
-//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`]. Not handled: options on the daemon's
+//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`], [`BYTES_MAX`], [`INCLUDES_MAX`]. Not handled: options on the daemon's
 //! command line
 //! (LOGIN-11), values of keywords that do not decide a login with a key.
 
+use super::keyword::{self, Defect};
 use super::pattern;
 use super::{Finding, match_block::Criterion};
 use crate::bytes::arith::len_u64;
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::fs::FileSystem;
 use crate::fs::path::{GuestPath, find, read_file};
 use crate::guest::linux::text::{TEXT_BYTES_MAX, lines};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Depth of includes that sshd allows (LOGIN-20).
@@ -22,6 +24,12 @@ const DEPTH_MAX: usize = 16;
 const LINES_MAX: usize = 50_000;
 /// Bound on the files that are read, each time counted.
 const FILES_MAX: usize = 512;
+/// Bound on the bytes of all files together.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bound on the patterns of all Include lines, each time counted: each may read directories.
+const INCLUDES_MAX: usize = 64;
+/// Bound on the findings of each severity.
+const FINDINGS_MAX: usize = 20;
 
 const SYNTAX: (&str, &str) = ("conf-syntax", "LOGIN-15");
 
@@ -66,8 +74,10 @@ pub(super) struct Block {
 /// A configuration with all its includes.
 #[derive(Debug, Clone, Default)]
 pub struct SshdConfig {
-    pub(super) directives: Vec<Directive>,
+    directives: Vec<Directive>,
     pub(super) blocks: Vec<Block>,
+    /// Indexes of the directives of each keyword.
+    by_keyword: BTreeMap<String, Vec<usize>>,
     /// Lines that stop the daemon, and files that could not be read.
     pub findings: Vec<Finding>,
 }
@@ -78,7 +88,7 @@ impl SshdConfig {
     /// # Errors
     /// `Limit` if a bound is exceeded; otherwise as the file system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
-        let mut reader = Reader { fs, config: Self::default(), files: 0 };
+        let mut reader = Reader { fs, config: Self::default(), files: 0, bytes: 0, includes: 0 };
         for path in ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"] {
             let path = GuestPath::new(path);
             if find(fs, &path)?.is_some() {
@@ -91,12 +101,26 @@ impl SshdConfig {
         reader.config.findings.push(finding);
         Ok(reader.config)
     }
+
+    fn add(&mut self, directive: Directive) {
+        let indexes = self.by_keyword.entry(directive.keyword.clone()).or_default();
+        indexes.push(self.directives.len());
+        self.directives.push(directive);
+    }
+
+    /// The directives of `keyword` (in lower case) in the order in which sshd reads them.
+    pub(super) fn directives_of(&self, keyword: &str) -> impl Iterator<Item = &Directive> {
+        let indexes = self.by_keyword.get(keyword).into_iter().flatten();
+        indexes.filter_map(|&index| self.directives.get(index))
+    }
 }
 
 struct Reader<'a> {
     fs: &'a dyn FileSystem,
     config: SshdConfig,
     files: usize,
+    bytes: usize,
+    includes: usize,
 }
 
 impl Reader<'_> {
@@ -113,6 +137,11 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
+        self.bytes = self.bytes.saturating_add(content.len());
+        if self.bytes > BYTES_MAX {
+            let what = "size of the sshd configuration in bytes";
+            return Err(Error::limit(what, len_u64(BYTES_MAX), len_u64(self.bytes)));
+        }
         let mut block = outer;
         for (line, number) in lines(&content).zip(1u64..) {
             let place = Place { path: path.clone(), line: number };
@@ -129,7 +158,7 @@ impl Reader<'_> {
                     self.fatal(&place, &format!("{keyword} has no argument"));
                 }
                 "include" => self.include(&arguments, depth, block)?,
-                "match" => block = Some(self.begin_block(&arguments, place, outer)),
+                "match" => block = Some(self.begin_block(&arguments, place, outer)?),
                 _ => self.directive(Directive { keyword, arguments, place, block })?,
             }
         }
@@ -137,15 +166,8 @@ impl Reader<'_> {
     }
 
     fn directive(&mut self, mut directive: Directive) -> Result<()> {
-        if self.config.directives.len() >= LINES_MAX {
-            let what = "number of lines in the sshd configuration";
-            return Err(Error::limit(
-                what,
-                len_u64(LINES_MAX),
-                len_u64(LINES_MAX).saturating_add(1),
-            ));
-        }
-        let is_global_only = GLOBAL_ONLY.contains(&directive.keyword.as_str());
+        self.count_line()?;
+        let is_global_only = keyword::is_global_only(&directive.keyword);
         if is_global_only && self.is_always_active(directive.block) {
             // Measured: at start-up a `Match all` counts as active, so these keywords still work
             // there.
@@ -153,20 +175,35 @@ impl Reader<'_> {
         }
         if directive.block.is_some() && is_global_only {
             let reason = format!("{} is not allowed in a Match block", directive.keyword);
-            self.config.findings.push(
-                Finding::block(("conf-syntax", "LOGIN-25"), &directive.place, reason)
-                    .fixed_by("move or remove the line; sshd does not start"),
-            );
+            self.stops(("conf-syntax", "LOGIN-25"), &directive.place, &reason);
         }
-        if FLAGS.contains(&directive.keyword.as_str()) {
-            let value = directive.arguments.first().map(|value| value.to_ascii_lowercase());
-            let is_flag = matches!(value.as_deref(), Some(b"yes" | b"no" | b"true" | b"false"));
-            if !is_flag {
-                let reason = format!("{} is neither yes nor no", directive.keyword);
-                self.fatal(&directive.place, &reason);
+        match keyword::defect(&directive.keyword, &directive.arguments) {
+            Some(Defect::Fatal(reason)) => {
+                let reason = format!("{}: {reason}", directive.keyword);
+                self.stops(SYNTAX, &directive.place, &reason);
             }
+            Some(Defect::Unknown) => {
+                let message = format!("if sshd does not know {}, it stops", directive.keyword);
+                let id = ("conf-syntax", "LOGIN-16");
+                self.found(Finding::warn(id, &directive.place, message));
+            }
+            None => {}
         }
-        self.config.directives.push(directive);
+        self.config.add(directive);
+        Ok(())
+    }
+
+    /// Counts a directive or a Match line against [`LINES_MAX`].
+    fn count_line(&mut self) -> Result<()> {
+        let count = self.config.directives.len().saturating_add(self.config.blocks.len());
+        if count >= LINES_MAX {
+            let actual = len_u64(count).saturating_add(1);
+            return Err(Error::limit(
+                "number of lines in the sshd configuration",
+                len_u64(LINES_MAX),
+                actual,
+            ));
+        }
         Ok(())
     }
 
@@ -185,6 +222,11 @@ impl Reader<'_> {
 
     fn include(&mut self, patterns: &[Vec<u8>], depth: usize, block: Option<usize>) -> Result<()> {
         for given in patterns {
+            self.includes = self.includes.saturating_add(1);
+            if self.includes > INCLUDES_MAX {
+                let what = "number of includes in the sshd configuration";
+                return Err(Error::limit(what, len_u64(INCLUDES_MAX), len_u64(self.includes)));
+            }
             let path = if given.starts_with(b"/") {
                 GuestPath::new(given)
             } else {
@@ -202,45 +244,43 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn begin_block(&mut self, arguments: &[Vec<u8>], place: Place, parent: Option<usize>) -> usize {
+    fn begin_block(
+        &mut self,
+        arguments: &[Vec<u8>],
+        place: Place,
+        parent: Option<usize>,
+    ) -> Result<usize> {
+        self.count_line()?;
         let criteria = Criterion::parse_all(arguments).unwrap_or_else(|reason| {
             self.fatal(&place, &reason);
             vec![Criterion::Never]
         });
         self.config.blocks.push(Block { parent, criteria, place });
-        self.config.blocks.len().saturating_sub(1)
+        Ok(self.config.blocks.len().saturating_sub(1))
     }
 
     fn fatal(&mut self, subject: impl fmt::Display, reason: &str) {
+        self.stops(SYNTAX, subject, reason);
+    }
+
+    fn stops(
+        &mut self,
+        id: (&'static str, &'static str),
+        subject: impl fmt::Display,
+        reason: &str,
+    ) {
         let message = format!("sshd does not start: {reason}");
-        let finding = Finding::block(SYNTAX, subject, message);
-        // A damaged file would fill the report.
-        if self.config.findings.len() < 20 {
-            self.config.findings.push(finding.fixed_by("repair or remove the line"));
+        self.found(Finding::block(id, subject, message).fixed_by("repair or remove the line"));
+    }
+
+    /// Keeps a finding; a damaged file would fill the report, so warnings give way to what blocks.
+    fn found(&mut self, finding: Finding) {
+        let alike = |known: &&Finding| known.severity == finding.severity;
+        if self.config.findings.iter().filter(alike).count() < FINDINGS_MAX {
+            self.config.findings.push(finding);
         }
     }
 }
-
-/// Keywords that stop sshd inside a Match block (LOGIN-25).
-const GLOBAL_ONLY: [&str; 14] = [
-    "usepam",
-    "strictmodes",
-    "port",
-    "listenaddress",
-    "addressfamily",
-    "hostkey",
-    "permituserenvironment",
-    "usedns",
-    "logingracetime",
-    "maxstartups",
-    "ciphers",
-    "macs",
-    "kexalgorithms",
-    "hostkeyalgorithms",
-];
-
-/// Keywords that we interpret and that take only yes or no.
-const FLAGS: [&str; 4] = ["pubkeyauthentication", "strictmodes", "usepam", "permittty"];
 
 /// Splits one line into keyword and arguments; `None` for an empty line or a comment (LOGIN-12 to
 /// LOGIN-14).
@@ -264,16 +304,7 @@ fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
     let keyword = keyword.strip_prefix(b"\"").unwrap_or(keyword);
     let keyword = keyword.strip_suffix(b"\"").unwrap_or(keyword);
     let keyword = escape_limited(&keyword.to_ascii_lowercase(), 64);
-    Ok(Some((canonical(keyword), split_arguments(rest)?)))
-}
-
-/// One name for each setting (LOGIN-19).
-fn canonical(keyword: String) -> String {
-    match keyword.as_str() {
-        "pubkeyacceptedkeytypes" => "pubkeyacceptedalgorithms".to_owned(),
-        "dsaauthentication" => "pubkeyauthentication".to_owned(),
-        _ => keyword,
-    }
+    Ok(Some((keyword::canonical(keyword), split_arguments(rest)?)))
 }
 
 /// Splits arguments with sshd's quotes and escapes; an unquoted `#` at the start of one ends the
@@ -371,6 +402,12 @@ mod tests {
         let twice = b"Include /etc/ssh/sshd_config /etc/ssh/sshd_config\n";
         tree.file("/etc/ssh/sshd_config", 0, 0o644, twice);
         assert_eq!(SshdConfig::read(&tree).unwrap_err().kind_name(), "limit");
+        // Neither many includes of nothing nor many Match lines take long.
+        for (line, count) in [("Include /x*\n", INCLUDES_MAX), ("Match all\n", LINES_MAX)] {
+            let text = line.repeat(count + 1);
+            tree.file("/etc/ssh/sshd_config", 0, 0o644, text.as_bytes());
+            assert_eq!(SshdConfig::read(&tree).unwrap_err().kind_name(), "limit", "{line}");
+        }
     }
 
     #[test]
@@ -378,6 +415,7 @@ mod tests {
         for (text, rule) in [
             ("Port\n", "LOGIN-15"),
             ("Match User a\nUsePAM yes\n", "LOGIN-25"),
+            ("StrictModes true\n", "LOGIN-15"),
             ("UsePAM perhaps\n", "LOGIN-15"),
             ("Match nonsense x\n", "LOGIN-15"),
             ("AllowUsers \"a\n", "LOGIN-15"),

@@ -94,15 +94,9 @@ fn mode(guest: &Guest<'_>, user: &User, node: &ChainNode) -> Option<Problem> {
 
 /// The relaxation of Debian and Ubuntu: the group is the user's own (LOGIN-54).
 fn is_relaxed(guest: &Guest<'_>, user: &User, metadata: &Metadata) -> bool {
-    let accounts = &guest.system.accounts;
     let os = &guest.system.os;
-    let mut groups = accounts.groups.iter().filter(|group| group.gid == metadata.gid);
-    let Some(group) = groups.next() else { return false };
-    let others_have_it =
-        accounts.users.iter().any(|other| other.gid == metadata.gid && other.name != user.name);
-    let only_user = group.members.iter().all(|member| *member == user.name);
-    let has_member = user.gid == metadata.gid || !group.members.is_empty();
-    (os.is_like("debian") || os.is_like("ubuntu")) && !others_have_it && only_user && has_member
+    (os.is_like("debian") || os.is_like("ubuntu"))
+        && guest.system.accounts.is_private_group(metadata.gid, user)
 }
 
 /// The user must be able to pass every directory and to read the file (LOGIN-49).

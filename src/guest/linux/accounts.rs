@@ -11,7 +11,7 @@ use crate::bytes::text::escape_limited;
 use crate::error::{Error, Result};
 use crate::fs::FileSystem;
 use crate::fs::path::GuestPath;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Bound on each of the account files, in bytes.
 pub const ACCOUNTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -112,14 +112,18 @@ impl Shadow {
 }
 
 /// One line of group (group(5)).
+///
+/// A group file may name a million members; only those that passwd knows are kept, by their number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Name, unescaped.
     pub name: Vec<u8>,
     /// Group id.
     pub gid: u32,
-    /// Member names.
-    pub members: BTreeSet<Vec<u8>>,
+    /// True if its list names somebody who is not in passwd.
+    has_strangers: bool,
+    /// Listed members, as indexes into the users, sorted.
+    members: Vec<usize>,
 }
 
 /// All accounts of a guest.
@@ -137,6 +141,14 @@ pub struct Accounts {
     pub uid_max: u32,
     /// What was odd in the files.
     pub warnings: Vec<String>,
+    /// Index of each user by name.
+    by_name: BTreeMap<Vec<u8>, usize>,
+    /// Index of the first group with each gid, which is the one that getgrgid(3) finds.
+    by_gid: BTreeMap<u32, usize>,
+    /// How many users have each gid as their primary one.
+    primary_counts: BTreeMap<u32, usize>,
+    /// For each user the gids of the groups that list it.
+    listed_gids: Vec<Vec<u32>>,
 }
 
 impl Accounts {
@@ -171,14 +183,31 @@ impl Accounts {
 
     /// The user called `name`.
     pub fn find(&self, name: &[u8]) -> Option<&User> {
-        self.users.iter().find(|user| user.name == name)
+        self.users.get(*self.by_name.get(name)?)
     }
 
-    /// The groups of `user`: the primary one and those that list it as a member (LOGIN-62).
+    /// The groups of `user`: the primary one and those that list it as a member (LOGIN-62). Of
+    /// several groups with one gid it is the first, as for sshd, which asks for names by gid.
     pub fn groups_of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Group> {
-        let is_member =
-            |group: &&Group| group.gid == user.gid || group.members.contains(&user.name);
-        self.groups.iter().filter(is_member)
+        let listed = self.by_name.get(&user.name).and_then(|&index| self.listed_gids.get(index));
+        let mut gids: Vec<u32> = listed.into_iter().flatten().copied().collect();
+        gids.push(user.gid);
+        gids.sort_unstable();
+        gids.dedup();
+        gids.into_iter().filter_map(|gid| self.groups.get(*self.by_gid.get(&gid)?))
+    }
+
+    /// True if the group with `gid` has nobody in it but `user`, and at least that one (LOGIN-54).
+    pub fn is_private_group(&self, gid: u32, user: &User) -> bool {
+        let Some(group) = self.by_gid.get(&gid).and_then(|&index| self.groups.get(index)) else {
+            return false;
+        };
+        let is_primary = user.gid == gid;
+        let primary_count = self.primary_counts.get(&gid).copied().unwrap_or(0);
+        let index = self.by_name.get(&user.name);
+        let only_user = group.members.iter().all(|member| Some(member) == index);
+        let has_member = is_primary || !group.members.is_empty();
+        primary_count == usize::from(is_primary) && only_user && !group.has_strangers && has_member
     }
 
     fn warn(&mut self, warning: String) {
@@ -188,7 +217,6 @@ impl Accounts {
     }
 
     fn take_passwd(&mut self, content: &[u8]) -> Result<()> {
-        let mut names = BTreeSet::new();
         for (line, number) in lines(content).zip(1u64..) {
             if is_skipped(line) {
                 continue;
@@ -197,11 +225,14 @@ impl Accounts {
                 self.warn(format!("/etc/passwd: line {number} is no account and is ignored"));
                 continue;
             };
-            if !names.insert(user.name.clone()) {
+            if self.by_name.contains_key(&user.name) {
                 let name = user.display_name();
                 self.warn(format!("/etc/passwd: line {number} names {name} again; ignored"));
                 continue;
             }
+            self.by_name.insert(user.name.clone(), self.users.len());
+            let count = self.primary_counts.entry(user.gid).or_default();
+            *count = count.saturating_add(1);
             self.users.push(user);
             check_count("accounts in /etc/passwd", self.users.len())?;
         }
@@ -209,15 +240,32 @@ impl Accounts {
     }
 
     fn take_groups(&mut self, content: &[u8]) -> Result<()> {
+        self.listed_gids.resize(self.users.len(), Vec::new());
         for line in lines(content).filter(|line| !is_skipped(line)) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').take(4).collect();
-            let name = fields.first().and_then(|field| entry_name(field));
-            let gid = fields.get(2).and_then(|field| number(field));
+            let mut fields = line.splitn(4, |&byte| byte == b':');
+            let name = fields.next().and_then(entry_name);
+            let gid = fields.nth(1).and_then(number);
             let (Some(name), Some(gid)) = (name, gid) else { continue };
-            let members = fields.get(3).copied().unwrap_or_default();
-            let members = members.split(|&byte| byte == b',').filter(|name| !name.is_empty());
-            self.groups.push(Group { name, gid, members: members.map(<[u8]>::to_vec).collect() });
+            let list = fields.next().unwrap_or_default().split(|&byte| byte == b':').next();
+            let listed = list.unwrap_or_default().split(|&byte| byte == b',');
+            let mut has_strangers = false;
+            let mut members = Vec::new();
+            for member in listed.filter(|name| !name.is_empty()) {
+                match self.by_name.get(member) {
+                    Some(&index) => members.push(index),
+                    None => has_strangers = true,
+                }
+            }
+            members.sort_unstable();
+            members.dedup();
+            for &member in &members {
+                if let Some(gids) = self.listed_gids.get_mut(member) {
+                    gids.push(gid);
+                }
+            }
+            self.by_gid.entry(gid).or_insert(self.groups.len());
+            self.groups.push(Group { name, gid, has_strangers, members });
             check_count("groups in /etc/group", self.groups.len())?;
         }
         Ok(())
@@ -326,6 +374,26 @@ mod tests {
     }
 
     #[test]
+    fn of_several_groups_with_one_gid_the_first_counts() {
+        let mut tree = MemoryTree::new();
+        tree.file("/etc/passwd", 0, 0o644, b"a:x:500:7::/a:\nb:x:501:8::/b:\n").file(
+            "/etc/group",
+            0,
+            0o644,
+            b"one:x:7:\ntwo:x:7:a,zoe\nthree:x:9:b\nfour:x:9:a\nmine:x:8:b,b\nodd:x:8:zoe\n",
+        );
+        let accounts = Accounts::read(&tree).unwrap();
+        let names = |user: &[u8]| -> Vec<String> {
+            let groups = accounts.groups_of(accounts.find(user).unwrap());
+            groups.map(|group| String::from_utf8_lossy(&group.name).into_owned()).collect()
+        };
+        assert_eq!(names(b"a"), ["one", "three"]);
+        assert_eq!(names(b"b"), ["mine", "three"]);
+        assert!(accounts.is_private_group(8, accounts.find(b"b").unwrap()));
+        assert!(!accounts.is_private_group(9, accounts.find(b"a").unwrap()));
+    }
+
+    #[test]
     fn shadow_keeps_no_hash_and_group_and_limits_are_read() {
         let mut tree = MemoryTree::new();
         tree.file("/etc/passwd", 0, 0o644, b"a:x:500:7::/a:\nb:x:501:8::/b:\n")
@@ -346,6 +414,8 @@ mod tests {
         let user = accounts.find(b"a").unwrap();
         let groups: Vec<_> = accounts.groups_of(user).map(|group| group.name.as_slice()).collect();
         assert_eq!(groups, [b"g".as_slice(), b"wheel"]);
+        assert!(!accounts.is_private_group(10, user));
+        assert!(accounts.is_private_group(7, user) && !accounts.is_private_group(11, user));
         assert_eq!((accounts.uid_min, accounts.uid_max), (500, 600));
     }
 }

@@ -9,6 +9,7 @@
 use super::text::{lines, optional, sorted_names};
 use crate::fs::FileSystem;
 use crate::fs::path::{GuestPath, find};
+use std::collections::BTreeSet;
 
 /// Bound on the drop-in files that are read.
 const FILES_MAX: usize = 128;
@@ -34,12 +35,13 @@ pub fn default_user(fs: &dyn FileSystem, warnings: &mut Vec<String>) -> Option<V
 pub fn sudo_users(fs: &dyn FileSystem, warnings: &mut Vec<String>) -> Vec<Vec<u8>> {
     let content = optional(fs, "/etc/sudoers.d/90-cloud-init-users", warnings).unwrap_or_default();
     let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut seen = BTreeSet::new();
     for line in lines(&content).take(LINES_MAX) {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let Some(name) = words.next() else { continue };
         let is_rule = words.next().is_some_and(|word| word.contains(&b'='));
         let is_name = !matches!(name.first(), Some(b'#' | b'%' | b'@' | b'+'));
-        if is_rule && is_name && !names.iter().any(|known| known == name) {
+        if is_rule && is_name && seen.insert(name) {
             names.push(name.to_vec());
         }
     }
