@@ -3,7 +3,9 @@
 use super::plan::{FileChange, Plan};
 use crate::error::{Context, Error, Refusal, Result};
 use crate::fs::path::{GuestPath, Resolution, resolve};
-use crate::fs::{FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, NewNode, NodeId, NodeKind, Xattr};
+use crate::fs::{
+    FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, NewNode, NodeId, NodeKind, Xattr, acl,
+};
 use std::collections::BTreeMap;
 
 /// Makes every change of `plan`, in order. After an error the file system must not be used any
@@ -90,9 +92,18 @@ pub struct ExpectedNode {
 }
 
 impl ExpectedNode {
-    fn of_new(kind: NodeKind, new: &NewNode, content: Option<Vec<u8>>) -> Self {
-        let NewNode { mode, uid, gid, xattrs } = new.clone();
-        Self { kind, mode, uid, gid, content, xattrs }
+    /// A new node; `default_acl` is the list that its directory passes on.
+    fn of_new(
+        kind: NodeKind,
+        new: &NewNode,
+        content: Option<Vec<u8>>,
+        default_acl: Option<&[u8]>,
+    ) -> Result<Self> {
+        let NewNode { mode, uid, gid, xattrs } = new;
+        let (mode, uid, gid) = (*mode, *uid, *gid);
+        let inherited = default_acl.map(|list| acl::inherited(list, kind, mode)).transpose()?;
+        let xattrs = acl::join(xattrs, inherited.unwrap_or_default());
+        Ok(Self { kind, mode, uid, gid, content, xattrs })
     }
 
     fn of_existing(fs: &dyn FileSystem, path: &GuestPath) -> Result<Self> {
@@ -113,10 +124,13 @@ pub fn expectations(plan: &Plan, before: &dyn FileSystem) -> Result<Vec<Expected
         let path = change.path();
         let expected = match change {
             FileChange::CreateFile { new, content, .. } => {
-                Some(ExpectedNode::of_new(NodeKind::File, new, Some(content.clone())))
+                let list = default_acl(&nodes, before, path)?;
+                let content = Some(content.clone());
+                Some(ExpectedNode::of_new(NodeKind::File, new, content, list.as_deref())?)
             }
             FileChange::CreateDirectory { new, .. } => {
-                Some(ExpectedNode::of_new(NodeKind::Directory, new, None))
+                let list = default_acl(&nodes, before, path)?;
+                Some(ExpectedNode::of_new(NodeKind::Directory, new, None, list.as_deref())?)
             }
             FileChange::Remove { .. } => None,
             _ => {
@@ -140,6 +154,20 @@ pub fn expectations(plan: &Plan, before: &dyn FileSystem) -> Result<Vec<Expected
     Ok(nodes.into_iter().map(sorted).collect())
 }
 
+/// The list that the directory of `path` passes on, whether it is there or only planned.
+fn default_acl(
+    planned: &BTreeMap<GuestPath, Option<ExpectedNode>>,
+    before: &dyn FileSystem,
+    path: &GuestPath,
+) -> Result<Option<Vec<u8>>> {
+    let directory = path.parent().unwrap_or_else(GuestPath::root);
+    if let Some(Some(node)) = planned.get(&directory) {
+        let list = node.xattrs.iter().find(|xattr| xattr.name == acl::DEFAULT_NAME);
+        return Ok(list.map(|xattr| xattr.value.clone()));
+    }
+    before.xattr(existing(before, &directory)?, acl::DEFAULT_NAME)
+}
+
 fn change_expected(
     node: &mut ExpectedNode,
     change: &FileChange,
@@ -157,6 +185,12 @@ fn change_expected(
         FileChange::Replace { content, .. } => node.content = Some(content.clone()),
         FileChange::SetMetadata { change, .. } => {
             node.mode = change.mode.unwrap_or(node.mode);
+            let is_list = |xattr: &Xattr| xattr.name == acl::ACCESS_NAME;
+            if let (Some(mode), Some(at)) = (change.mode, node.xattrs.iter().position(is_list)) {
+                let list = node.xattrs.remove(at);
+                let value = acl::with_mode(&list.value, mode)?;
+                node.xattrs.extend(value.map(|value| Xattr { value, ..list }));
+            }
             node.uid = change.uid.unwrap_or(node.uid);
             node.gid = change.gid.unwrap_or(node.gid);
         }

@@ -3,7 +3,14 @@
 use crate::error::{Corrupt, Error, ErrorKind, Refusal};
 
 /// What to do about `error` of `command` on the target that was given as `target`.
-pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String {
+///
+/// `volume` is what the checker of the file system would be given, if it is known.
+pub(crate) fn hint(
+    error: &Error,
+    command: &str,
+    target: Option<&str>,
+    volume: Option<&str>,
+) -> String {
     let target = target.map_or_else(|| "TARGET".to_owned(), shell_word);
     match error.kind() {
         ErrorKind::Io(error) => io_hint(error),
@@ -37,10 +44,11 @@ pub(crate) fn hint(error: &Error, command: &str, target: Option<&str>) -> String
              inspect {target}` again"
         ),
         ErrorKind::Corrupt(_) => format!(
-            "check a copy of the volume with its own checker (ext4: `e2fsck -f`), then run \
-             `regain inspect {target}` again"
+            "check a copy of the volume with its own checker (ext4: `{}`), then run \
+             `regain inspect {target}` again",
+            check_command(volume)
         ),
-        ErrorKind::Refused(refusal) => refusal_hint(refusal, &target),
+        ErrorKind::Refused(refusal) => refusal_hint(refusal, &target, volume),
         ErrorKind::Mismatch(_) => {
             "`regain show PATCH` says which target and which bytes the patch is for".to_owned()
         }
@@ -77,11 +85,19 @@ fn io_hint(error: &std::io::Error) -> String {
     }
 }
 
-fn refusal_hint(refusal: &Refusal, target: &str) -> String {
+/// The checker of ext with the volume, as far as it is known. Programs of e2fsprogs find a file system inside a
+/// file or device with `?offset=`.
+fn check_command(volume: Option<&str>) -> String {
+    format!("e2fsck -f {}", volume.map_or_else(|| "VOLUME".to_owned(), shell_word))
+}
+
+fn refusal_hint(refusal: &Refusal, target: &str, volume: Option<&str>) -> String {
     match refusal {
-        Refusal::DirtyLog { .. } => "start the machine and stop it cleanly, then try again (or let \
-             `e2fsck -f` replay the journal on a copy)"
-            .to_owned(),
+        Refusal::DirtyLog { .. } => format!(
+            "start the machine and stop it cleanly, then try again (or let `{}` replay the \
+             journal, best on a copy)",
+            check_command(volume)
+        ),
         Refusal::Hibernated => {
             "resume the machine and shut it down completely, then try again".to_owned()
         }
@@ -95,9 +111,10 @@ fn refusal_hint(refusal: &Refusal, target: &str) -> String {
             "this version cannot edit it safely; `regain inspect {target}` shows the features, and \
              `regain user-data` another way in"
         ),
-        Refusal::NeedsCheck { .. } => {
-            "run `e2fsck -f` on a copy or snapshot of the volume, then try again".to_owned()
-        }
+        Refusal::NeedsCheck { .. } => format!(
+            "run `{}`, best on a copy or snapshot of the volume, then try again",
+            check_command(volume)
+        ),
         Refusal::ReadOnly { .. } => {
             "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
         }
@@ -153,8 +170,12 @@ mod tests {
     #[test]
     fn hints_name_the_next_command() {
         let error = Error::not_found("no system");
-        assert!(hint(&error, "key add", Some("a b.img")).contains("regain inspect 'a b.img'"));
+        let text = hint(&error, "key add", Some("a b.img"), None);
+        assert!(text.contains("regain inspect 'a b.img'"));
         let error = Error::usage("what");
-        assert!(hint(&error, "key add", None).contains("regain key add --help"));
+        assert!(hint(&error, "key add", None, None).contains("regain key add --help"));
+        let error = Refusal::NeedsCheck { detail: "it is so".to_owned() }.into();
+        let text = hint(&error, "key add", Some("d.img"), Some("d.img?offset=1048576"));
+        assert!(text.contains("`e2fsck -f 'd.img?offset=1048576'`"), "{text}");
     }
 }

@@ -6,15 +6,24 @@ use super::output::{Outcome, Styles, Ui};
 use super::target;
 use crate::action::key_list;
 use crate::error::{Context as _, Result};
+use crate::report::Target;
 use crate::report::change::Io;
 use crate::report::keys::{Key, KeyList};
-use crate::session::{SessionVolume, clock};
+use crate::session::{Session, SessionVolume, clock};
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
     let mut session = target::open(ui, &args.target, clock::now())?;
     let mut report_target = target::report(&session);
-    let index = target::choose(ui, &mut session, args.volume.volume.as_deref())?;
+    let outcome = list_target(ui, args, &mut session, &mut report_target);
+    outcome.map_err(|mut failure| {
+        failure.volume = target::for_checker(&session, report_target.volume_id.as_deref());
+        failure
+    })
+}
+
+fn list_target(ui: &Ui, args: &Args, session: &mut Session, report_target: &mut Target) -> Outcome {
+    let index = target::choose(ui, session, args.volume.volume.as_deref())?;
     let volume = session.volume_at(index)?;
     report_target.volume_id = Some(volume.volume.id.clone());
     let names: Vec<Vec<u8>> = args.user.iter().map(|name| name.clone().into()).collect();
@@ -24,7 +33,7 @@ pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
     for warning in &result.warnings {
         ui.warn(warning);
     }
-    ui.finish("key list", &report_target, &result, || text(&result, ui.styles))?;
+    ui.finish("key list", report_target, &result, || text(&result, ui.styles))?;
     Ok(())
 }
 

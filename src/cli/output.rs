@@ -20,6 +20,8 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// As far as it was known.
     pub(crate) target: Option<Target>,
+    /// The volume as its checker would be given it, if one is known.
+    pub(crate) volume: Option<String>,
     /// Reasons beyond the message.
     pub(crate) further: Vec<String>,
     /// Instead of the general hint for this kind of error.
@@ -38,7 +40,14 @@ impl Failure {
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), target: None, further: Vec::new(), hint: None, state: None }
+        Self {
+            error: error.into(),
+            target: None,
+            volume: None,
+            further: Vec::new(),
+            hint: None,
+            state: None,
+        }
     }
 }
 
@@ -193,7 +202,10 @@ impl Ui {
         let error = &failure.error;
         let target = failure.target.as_ref().unwrap_or(target);
         let path = target.path.as_deref();
-        let hint = failure.hint.clone().unwrap_or_else(|| hints::hint(error, command, path));
+        let hint = failure
+            .hint
+            .clone()
+            .unwrap_or_else(|| hints::hint(error, command, path, failure.volume.as_deref()));
         self.say(&self.failure_text(failure, &hint));
         if self.is_json {
             let report = ErrorReport::new(error, hint, &failure.further);

@@ -114,6 +114,22 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
     Box::new(failure.hint(hint))
 }
 
+/// The name under which the checker of a file system opens the volume `id`, or the only one; `None` if that is
+/// not one volume.
+pub(crate) fn for_checker(session: &Session, id: Option<&str>) -> Option<String> {
+    let volumes = &session.layout.volumes;
+    let volume = match (id, volumes.as_slice()) {
+        (Some(id), _) => volumes.iter().find(|volume| volume.id == id)?,
+        (None, [only]) => only,
+        (None, _) => return None,
+    };
+    let path = super::shown(&session.image.path);
+    Some(match volume.offset_bytes {
+        0 => path,
+        offset => format!("{path}?offset={offset}"),
+    })
+}
+
 /// What a report says of an open target.
 pub(crate) fn report(session: &Session) -> Target {
     report_image(&session.image)

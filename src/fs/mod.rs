@@ -7,6 +7,7 @@
 //!
 //! Deliberately not here: renames, hard links, devices, files larger than [`FILE_BYTES_MAX`].
 
+pub mod acl;
 pub mod ext;
 pub mod memory;
 pub mod path;
@@ -283,6 +284,10 @@ pub trait FileEdit: FileSystem {
 
     /// Creates a regular file.
     ///
+    /// Mode, owner and group are those of `new`, whatever the directory would give: a set-group-ID directory
+    /// passes on neither its group nor its bit, because who owns a key file is the caller's decision. A default
+    /// access control list is passed on, and never takes a permission of the mode away (see [`acl`]).
+    ///
     /// # Errors
     /// See [`FileEdit`]; `Refused` if the name exists.
     fn create_file(
@@ -293,7 +298,7 @@ pub trait FileEdit: FileSystem {
         content: &[u8],
     ) -> Result<NodeId>;
 
-    /// Creates an empty directory.
+    /// Creates an empty directory, with mode, owner, group and lists as [`FileEdit::create_file`] does.
     ///
     /// # Errors
     /// See [`FileEdit`]; `Refused` if the name exists.
@@ -306,7 +311,7 @@ pub trait FileEdit: FileSystem {
     /// See [`FileEdit`]; `NotFound` if there is no such name; `Refused` for directories.
     fn remove(&mut self, directory: NodeId, name: &[u8]) -> Result<()>;
 
-    /// Changes owner, mode or times.
+    /// Changes owner, mode or times. A mode also changes the access control list, if there is one.
     ///
     /// # Errors
     /// See [`FileEdit`].

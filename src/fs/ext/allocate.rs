@@ -1,14 +1,15 @@
 //! Taking and giving back blocks and inodes: bitmaps, group descriptors, superblock counts.
 //!
 //! The group of the goal comes first, then those behind it, round the volume. The edit is the superuser's,
-//! so reserved blocks may be used. Every bitmap is checked before it is used (see `bitmap`).
+//! so reserved blocks may be used, and count as available. Every bitmap is checked before it is used (see
+//! `bitmap`).
 
 use super::bitmap::needs_check;
 use super::group::Group;
 use super::units::{FsBlock, GroupIndex, InodeNumber};
 use super::volume::Volume;
 use crate::bytes::arith::{add, mul, sub, to};
-use crate::error::{Refusal, Result};
+use crate::error::{Error, Refusal, Result};
 
 impl Volume {
     /// The groups from `first` round the volume.
@@ -16,6 +17,27 @@ impl Volume {
         let count = self.superblock().group_count;
         let first = first.0.min(count.saturating_sub(1));
         (first..count).chain(0..first).map(GroupIndex)
+    }
+
+    /// Refuses `needed` more blocks if there are not so many: before the first of them is taken, and with
+    /// what the edit took before.
+    ///
+    /// # Errors
+    /// `Refused` (`NoSpace`).
+    pub(crate) fn check_room(&self, needed: u64) -> Result<()> {
+        // The descriptors are only asked when the superblock says no.
+        if self.superblock().free_blocks()? >= needed {
+            return Ok(());
+        }
+        let (available, _) = self.count_free()?;
+        if available >= needed { Ok(()) } else { Err(self.no_blocks(needed, available)) }
+    }
+
+    fn no_blocks(&self, needed: u64, available: u64) -> Error {
+        let what = format!("blocks of {} bytes", self.superblock().block_size_bytes);
+        let needed = needed.saturating_add(self.taken.blocks);
+        let available = available.saturating_add(self.taken.blocks);
+        Refusal::NoSpace { what, needed, available }.into()
     }
 
     /// Takes up to `wanted` clusters that lie next to each other, near `goal`. Gives the first block of the
@@ -52,12 +74,12 @@ impl Volume {
             self.update_superblock(|superblock| {
                 superblock.set_free_blocks(superblock.free_blocks()?.saturating_sub(blocks))
             })?;
+            self.taken.blocks = self.taken.blocks.saturating_add(blocks);
             return Ok((first, count));
         }
-        let superblock = self.superblock();
-        let what = format!("blocks of {} bytes", superblock.block_size_bytes);
-        let needed = mul(u64::from(wanted), u64::from(superblock.cluster_blocks))?;
-        Err(Refusal::NoSpace { what, needed, available: 0 }.into())
+        // Nothing was found, so nothing is free: a bitmap that disagrees with its count was refused.
+        let needed = mul(u64::from(wanted), u64::from(self.superblock().cluster_blocks))?;
+        Err(self.no_blocks(needed, 0))
     }
 
     fn cluster_start(&self, group: GroupIndex, bit: u32) -> Result<FsBlock> {
@@ -93,6 +115,7 @@ impl Volume {
             self.update_superblock(|superblock| {
                 superblock.set_free_blocks(add(superblock.free_blocks()?, blocks)?)
             })?;
+            self.taken.blocks = self.taken.blocks.saturating_sub(blocks);
             at = at.plus(blocks)?;
             left = sub(left, part)?;
         }
@@ -131,11 +154,12 @@ impl Volume {
             self.update_superblock(|superblock| {
                 superblock.set_free_inodes(superblock.free_inodes()?.saturating_sub(1))
             })?;
+            self.taken.inodes = self.taken.inodes.saturating_add(1);
             let before = mul(u64::from(index.0), u64::from(self.superblock().inodes_per_group))?;
             return Ok(InodeNumber(to(add(add(before, u64::from(bit))?, 1)?)?));
         }
-        let what = "inodes".to_owned();
-        Err(Refusal::NoSpace { what, needed: 1, available: 0 }.into())
+        let (what, available) = ("inodes".to_owned(), self.taken.inodes);
+        Err(Refusal::NoSpace { what, needed: available.saturating_add(1), available }.into())
     }
 
     /// Counts inode `bit` as used, if it is the first of those that never were.
@@ -168,6 +192,7 @@ impl Volume {
         }
         bitmap.set(bit, false);
         self.store_inode_bitmap(&mut group, &bitmap)?;
+        self.taken.inodes = self.taken.inodes.saturating_sub(1);
         self.update_superblock(|superblock| {
             superblock.set_free_inodes(superblock.free_inodes()?.saturating_add(1))
         })

@@ -115,7 +115,7 @@ impl Volume {
         self.write_attribute_block(inode, number, &block)
     }
 
-    fn write_attribute_block(
+    pub(super) fn write_attribute_block(
         &self,
         inode: &Inode,
         number: FsBlock,
@@ -123,8 +123,9 @@ impl Volume {
     ) -> Result<()> {
         let (len, seed) = (self.superblock().block_len()?, self.superblock().checksum_seed);
         let Some(bytes) = xattr::encode_block(block, len, number.0, seed) else {
-            let what = format!("room for extended attributes of {} in bytes", inode.number);
-            return Err(Refusal::NoSpace { what, needed: 1, available: 0 }.into());
+            let what = format!("bytes for the extended attributes of {}", inode.number);
+            let needed = xattr::block_len_of(&block.attributes);
+            return Err(Refusal::NoSpace { what, needed, available: len_u64(len) }.into());
         };
         self.write_block(number, 0, &bytes, &format!("attribute block of {}", inode.number))
     }

@@ -13,7 +13,7 @@ use super::units::{FileBlock, FsBlock};
 use super::volume::Volume;
 use crate::bytes::arith::{add, div, div_ceil, len_u64, mul, rem, sub, to};
 use crate::bytes::field;
-use crate::error::Result;
+use crate::error::{Refusal, Result};
 
 impl Volume {
     /// Makes `inode` an empty file with blocks, not inline.
@@ -37,6 +37,8 @@ impl Volume {
         bytes: &[u8],
         what: &str,
     ) -> Result<()> {
+        self.check_mapping(inode)?;
+        self.check_room(self.missing_blocks(inode, offset, len_u64(bytes.len()))?)?;
         let block_size = self.superblock().block_size();
         let (mut position, mut rest) = (offset, bytes);
         while !rest.is_empty() {
@@ -64,6 +66,49 @@ impl Volume {
             self.write_blocks(block, inside, head, is_new, what)?;
             position = add(position, len_u64(part))?;
             rest = tail;
+        }
+        Ok(())
+    }
+
+    /// The blocks that writing `len` bytes at `offset` has to allocate, without those of the mapping. Holes
+    /// are only looked for where the volume is nearly full: otherwise every block counts as missing.
+    fn missing_blocks(&self, inode: &Inode, offset: u64, len: u64) -> Result<u64> {
+        let superblock = self.superblock();
+        let (block_size, size) = (superblock.block_size(), u64::from(superblock.cluster_blocks));
+        let mut at = div(offset, block_size)?;
+        let end = div_ceil(add(offset, len)?, block_size)?;
+        let all = mul(div_ceil(sub(end, at)?, size)?, size)?;
+        if all <= superblock.free_blocks()? {
+            return Ok(all);
+        }
+        let mut missing = 0u64;
+        while at < end {
+            let too_far = |_| inode.corrupt(InodeDefect::Size(offset));
+            let number = FileBlock(u32::try_from(at).map_err(too_far)?);
+            let run = self.find_block(inode, number)?;
+            let stop = add(at, run.length)?.min(end);
+            if size > 1 {
+                let position = to(rem(at, size)?)?;
+                if self.find_cluster(inode, number, position)?.is_none() {
+                    missing = add(missing, size)?;
+                }
+                at = mul(add(div(at, size)?, 1)?, size)?;
+                continue;
+            }
+            if run.mapping == Mapping::Hole {
+                missing = add(missing, sub(stop, at)?)?;
+            }
+            at = stop;
+        }
+        Ok(missing)
+    }
+
+    /// Refuses block maps on volumes of clusters: the kernel has no such files, and nobody could check one.
+    pub(super) fn check_mapping(&self, inode: &Inode) -> Result<()> {
+        let is_mapped = !inode.has_flag(flag::EXTENTS | flag::INLINE_DATA);
+        if is_mapped && self.superblock().cluster_blocks > 1 {
+            let feature = format!("bigalloc with a block map ({})", inode.number);
+            return Err(Refusal::NotWritable { feature }.into());
         }
         Ok(())
     }
@@ -176,6 +221,7 @@ impl Volume {
     /// Gives back every block of the content from byte `size` on, and zeros what is left of the last one up to
     /// the old end. The size itself is the caller's.
     pub(crate) fn cut_content(&mut self, inode: &mut Inode, size: u64, what: &str) -> Result<()> {
+        self.check_mapping(inode)?;
         let block_size = self.superblock().block_size();
         let from = div_ceil(size, block_size)?;
         let inside = rem(size, block_size)?;

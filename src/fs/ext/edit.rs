@@ -8,11 +8,11 @@ use super::inode::{Inode, Time, flag};
 use super::quota_files::Charge;
 use super::{Ext, unsuitable};
 use crate::bytes::arith::{add, len_u64};
-use crate::error::{Error, Refusal, Result};
-use crate::fs::{FILE_BYTES_MAX, FileEdit, FileSystem, MetadataChange, NewNode, NodeId, NodeKind};
+use crate::error::{Context as _, Error, Refusal, Result};
+use crate::fs::{
+    FILE_BYTES_MAX, FileEdit, FileSystem, MetadataChange, NewNode, NodeId, NodeKind, acl,
+};
 
-/// Access control list of a file.
-const ACL_NAME: &[u8] = b"system.posix_acl_access";
 /// Bits of the mode that an edit may set.
 const MODE_MAX: u32 = 0o7777;
 
@@ -165,9 +165,9 @@ impl FileEdit for Ext {
             if mode > MODE_MAX {
                 return Err(unsuitable(&inode, format!("cannot have mode {mode:o}")));
             }
-            if mode != inode.permissions() && self.xattr(node, ACL_NAME)?.is_some() {
-                let feature = format!("an access control list ({})", inode.number);
-                return Err(Refusal::NotWritable { feature }.into());
+            if let Some(access) = self.xattr(node, acl::ACCESS_NAME)? {
+                let access = acl::with_mode(&access, mode).context(|| inode.number.to_string())?;
+                self.volume.change_xattr(&mut inode, acl::ACCESS_NAME, access.as_deref())?;
             }
             inode.set_permissions(mode)?;
         }

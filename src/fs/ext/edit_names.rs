@@ -14,12 +14,11 @@ use super::{Ext, unsuitable};
 use crate::bytes::arith::{add, mul, to};
 use crate::bytes::checksum::crc32c_raw;
 use crate::bytes::text::escape;
-use crate::error::{Error, Refusal, Result};
-use crate::fs::{FileSystem as _, NewNode, NodeId, NodeKind};
+use crate::error::{Context as _, Error, Refusal, Result};
+use crate::fs::{FileSystem as _, NewNode, NodeId, NodeKind, acl};
 
 /// Most names of a directory, which are its subdirectories; the documentation of `dir_nlink` gives it.
 const LINKS_MAX: u16 = 64999;
-const DEFAULT_ACL_NAME: &[u8] = b"system.posix_acl_default";
 const MODE_FILE: u16 = 0x8000;
 const MODE_DIRECTORY: u16 = 0x4000;
 
@@ -89,7 +88,8 @@ impl Ext {
         Ok(inode)
     }
 
-    /// Creates a file or directory.
+    /// Creates a file or directory. Mode and group are exactly those of `new`: unlike the kernel, a set-group-ID
+    /// directory gives its group and its bit to nothing that is made in it.
     pub(super) fn create(
         &mut self,
         directory: NodeId,
@@ -103,15 +103,17 @@ impl Ext {
             let path = escape(name);
             return Err(Refusal::UnsuitableFile { path, reason: "exists already".into() }.into());
         }
-        if self.xattr(directory, DEFAULT_ACL_NAME)?.is_some() {
-            let feature = format!("a default access control list ({})", parent.number);
-            return Err(Refusal::NotWritable { feature }.into());
-        }
+        let inherited = match self.xattr(directory, acl::DEFAULT_NAME)? {
+            Some(default) => {
+                acl::inherited(&default, kind, new.mode).context(|| parent.number.to_string())?
+            }
+            None => Vec::new(),
+        };
         let is_directory = kind == NodeKind::Directory;
         let parent_before = Charge::of(&parent)?;
         let number = self.volume.allocate_inode(parent.number, is_directory)?;
         let mut inode = self.new_inode(number, &parent, new, is_directory)?;
-        for xattr in &new.xattrs {
+        for xattr in &acl::join(&new.xattrs, inherited) {
             self.volume.change_xattr(&mut inode, &xattr.name, Some(&xattr.value))?;
         }
         if is_directory {

@@ -15,7 +15,6 @@ mod block_map;
 mod checksum;
 mod content;
 mod content_edit;
-#[allow(dead_code, reason = "what only its tests use")]
 pub(crate) mod directory;
 mod directory_blocks;
 mod edit;
@@ -43,6 +42,10 @@ pub mod verify;
 mod volume;
 pub(crate) mod xattr;
 
+#[cfg(test)]
+mod defect_tests;
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,15 @@ use std::sync::Arc;
 pub(crate) struct Volume {
     disk: Arc<dyn DiskEdit>,
     superblock: Superblock,
+    /// What the edit took so far and did not give back, so that a refusal can name the need of all of it.
+    pub(super) taken: Taken,
+}
+
+/// Blocks and inodes that an edit took.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) blocks: u64,
+    pub(super) inodes: u64,
 }
 
 impl Volume {
@@ -23,7 +32,7 @@ impl Volume {
     pub(crate) fn open(disk: Arc<dyn DiskEdit>) -> Result<Self> {
         let bytes = disk.read_vec(SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES)?;
         let superblock = Superblock::parse(&bytes, disk.len_bytes())?;
-        Ok(Self { disk, superblock })
+        Ok(Self { disk, superblock, taken: Taken::default() })
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn DiskEdit> {
@@ -90,15 +99,20 @@ impl Volume {
         self.disk.write_at(SUPERBLOCK_AT_BYTES, &self.superblock.encode()?, "superblock")
     }
 
-    /// Sums up the free counts of all descriptors.
-    fn recount(&mut self) -> Result<()> {
+    /// The free counts of all descriptors: blocks and inodes.
+    pub(super) fn count_free(&self) -> Result<(u64, u32)> {
         let (mut clusters, mut inodes) = (0u64, 0u32);
         for index in 0..self.superblock.group_count {
             let group = self.read_group(GroupIndex(index))?;
             clusters = add(clusters, u64::from(group.free_clusters()?))?;
             inodes = inodes.saturating_add(group.free_inodes()?);
         }
-        let blocks = mul(clusters, u64::from(self.superblock.cluster_blocks))?;
+        Ok((mul(clusters, u64::from(self.superblock.cluster_blocks))?, inodes))
+    }
+
+    /// Takes over the sums of the descriptors.
+    fn recount(&mut self) -> Result<()> {
+        let (blocks, inodes) = self.count_free()?;
         self.superblock.set_free_blocks(blocks)?;
         self.superblock.set_free_inodes(inodes)
     }

@@ -67,14 +67,6 @@ impl InlineDirectory {
         Ok(())
     }
 
-    /// True if there is no entry.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn is_empty(&self, format: &DirectoryFormat) -> Result<bool> {
-        Ok(self.records(format)?.is_empty())
-    }
-
     /// Adds `name`; `false` if there is no room, and the directory has to become a block
     /// ([`InlineDirectory::to_block`]).
     ///
@@ -161,19 +153,6 @@ impl InlineDirectory {
         let first = field::slice_mut(&mut self.i_block, ENTRIES_START, len);
         Ok([first.map_err(|defect| corrupt(format, defect.into()))?, &mut self.rest])
     }
-}
-
-/// The `i_block` of a new, empty inline directory.
-///
-/// # Errors
-/// `Corrupt`: never with a real block size.
-pub(crate) fn empty_i_block(format: &DirectoryFormat, parent_inode: u32) -> Result<Vec<u8>> {
-    let mut i_block = vec![0; I_BLOCK_LEN];
-    let len = I_BLOCK_LEN.saturating_sub(ENTRIES_START);
-    field::put_le_u32(&mut i_block, 0, parent_inode)?;
-    region::clear(field::slice_mut(&mut i_block, ENTRIES_START, len)?, format.layout())
-        .map_err(|defect| corrupt(format, defect))?;
-    Ok(i_block)
 }
 
 fn corrupt(format: &DirectoryFormat, defect: BlockDefect) -> Error {

@@ -1,8 +1,9 @@
 //! A directory whose blocks are in memory, for tests.
 
-use super::{DirectoryBlocks, DirectoryFormat, first_block, insert};
+use super::{DirectoryBlocks, DirectoryFormat, first_block, insert, visit};
 use crate::error::Result;
 use crate::fs::NodeKind;
+use std::ops::ControlFlow;
 
 /// A directory whose blocks are in memory.
 #[derive(Debug, Clone)]
@@ -53,6 +54,17 @@ impl DirectoryBlocks for Memory {
         self.format.is_indexed = indexed;
         Ok(())
     }
+}
+
+/// True if the directory holds nothing but `.` and `..`.
+pub(crate) fn is_empty(blocks: &dyn DirectoryBlocks) -> bool {
+    let mut count = 0;
+    visit(blocks, &mut |_| {
+        count += 1;
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    count == 2
 }
 
 /// A name of 1..=`len_max` bytes (more if the number needs more) that depends on `number` alone.

@@ -188,19 +188,6 @@ pub(crate) fn visit(
     Ok(())
 }
 
-/// True if the directory holds nothing but `.` and `..`.
-///
-/// # Errors
-/// `Corrupt`.
-pub(crate) fn is_empty(blocks: &dyn DirectoryBlocks) -> Result<bool> {
-    let mut is_empty = true;
-    visit(blocks, &mut |entry| {
-        is_empty = entry.name == b"." || entry.name == b"..";
-        Ok(if is_empty { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(is_empty)
-}
-
 /// Adds `name`; the directory grows, becomes indexed or gets a deeper index where it must.
 ///
 /// # Errors

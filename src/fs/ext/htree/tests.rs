@@ -4,8 +4,8 @@
 use super::*;
 use crate::bytes::checksum::crc32c_raw;
 use crate::error::ErrorKind;
-use crate::fs::ext::directory::memory::{Memory, name_of};
-use crate::fs::ext::directory::{DirectoryFormat, is_empty, lookup, remove, visit};
+use crate::fs::ext::directory::memory::{Memory, is_empty, name_of};
+use crate::fs::ext::directory::{DirectoryFormat, lookup, remove, visit};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -383,15 +383,15 @@ fn checksums_of_the_index_are_checked() {
 #[test]
 fn empty_means_only_the_dots() {
     let mut directory = Memory::new(format(1024));
-    assert!(is_empty(&directory).unwrap());
+    assert!(is_empty(&directory));
     for number in 0..40 {
         directory.add(&name_of(number, 100), number + 20).unwrap();
     }
-    assert!(!is_empty(&directory).unwrap());
+    assert!(!is_empty(&directory));
     for number in 0..40 {
         remove(&mut directory, &name_of(number, 100)).unwrap();
     }
-    assert!(is_empty(&directory).unwrap() && directory.format.is_indexed);
+    assert!(is_empty(&directory) && directory.format.is_indexed);
     for (name, error) in [(b".".as_slice(), "fixed"), (b"a/b", "not a file"), (b"gone", "no entry")]
     {
         let message = remove(&mut directory, name).unwrap_err().to_string();

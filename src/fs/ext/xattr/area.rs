@@ -275,6 +275,17 @@ pub(super) fn encode(
     (table_end <= values_start).then_some(hashes)
 }
 
+/// Bytes that `attributes` take: entries, end mark, and the values beside them.
+pub(super) fn encoded_len(attributes: &[Attribute]) -> usize {
+    attributes.iter().fold(END_LEN, |sum, attribute| {
+        let value = match &attribute.value {
+            Value::Inside(value) => value.len().next_multiple_of(4),
+            Value::InInode { .. } => 0,
+        };
+        sum.saturating_add(entry_len(attribute.name.len())).saturating_add(value)
+    })
+}
+
 /// An attribute that was not changed keeps its hash, whichever way it was counted.
 fn stored_or_new_hash(attribute: &Attribute, value: &[u8]) -> u32 {
     if attribute.hash != 0 && hash::fits(attribute.hash, &attribute.name, value) {

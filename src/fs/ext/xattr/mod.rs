@@ -11,7 +11,7 @@
 mod area;
 mod hash;
 
-use crate::bytes::{checksum, field, text};
+use crate::bytes::{arith, checksum, field, text};
 use crate::error::{Corrupt, Error, Refusal, Result};
 use crate::fs::Xattr;
 pub(crate) use area::XattrDefect;
@@ -205,6 +205,11 @@ pub(crate) fn encode_block(
         field::put_le_u32(&mut block, 0x10, computed).ok()?;
     }
     Some(block)
+}
+
+/// Bytes that a block of `attributes` would need.
+pub(crate) fn block_len_of(attributes: &[Attribute]) -> u64 {
+    arith::len_u64(area::encoded_len(attributes).saturating_add(BLOCK_HEADER_LEN))
 }
 
 /// CRC-32C over the block number and the block, whose own field counts as zero.
