@@ -30,6 +30,7 @@ mod kernel;
 mod layers;
 mod layout;
 mod matrix;
+mod needs_check;
 mod patch_files;
 mod random;
 mod reader;

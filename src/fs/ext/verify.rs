@@ -4,7 +4,10 @@
 //! directories, and it has no extended attributes. What it refuses to read is read by our own
 //! reader, opened afresh, and the verdict says so. What it calls corrupt is not verified.
 
-use super::feature::ro_compat;
+use super::checksum::{self, DESCRIPTOR_CHECKSUM_AT};
+use super::feature::{incompat, ro_compat};
+use super::superblock::{SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES, Superblock};
+use super::units::{GroupIndex, InodeNumber};
 use crate::bytes::{arith, field};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Refusal, Result};
@@ -12,6 +15,7 @@ use crate::fs::path::GuestPath;
 use crate::fs::verify::{Expectation, Found, OwnReader, Owner, Verdict, VerifyReader, check};
 use crate::fs::{FileSystem, NodeKind};
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Path};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -20,8 +24,8 @@ const READER: &str = "ext4-view";
 /// Checks that `disk`, which starts with the file system, is as expected.
 ///
 /// `disk` should be a [`Cache`](crate::disk::cache::Cache): `ext4-view` reads group descriptors one
-/// by one. `open_own` opens our own reader on the same disk; it is only called when `ext4-view`
-/// cannot read it.
+/// by one. `open_own` opens our own reader on the same disk; it answers when `ext4-view` cannot read it, and
+/// says which groups of a large volume matter.
 ///
 /// # Errors
 /// `Refused` ([`Refusal::NotVerified`]) if anything differs, or if `ext4-view` finds damage; `Io`;
@@ -31,7 +35,8 @@ pub fn verify(
     open_own: &dyn Fn() -> Result<Box<dyn FileSystem>>,
     expectations: &[Expectation],
 ) -> Result<Verdict> {
-    let reason = match verify_independently(disk, expectations) {
+    let adapter = Adapter { table: table(disk.as_ref(), open_own, expectations), disk };
+    let reason = match verify_independently(adapter, expectations) {
         Ok(()) => return Ok(Verdict::Independent { reader: READER }),
         Err(error) => match error.kind() {
             ErrorKind::Unsupported(reason) => reason.clone(),
@@ -43,9 +48,9 @@ pub fn verify(
 }
 
 /// `Unsupported` if `ext4-view` cannot read the file system, or something on a path.
-fn verify_independently(disk: Arc<dyn Disk>, expectations: &[Expectation]) -> Result<()> {
-    check_inode_size(disk.as_ref())?;
-    let fs = Ext4::load(Box::new(Adapter(disk))).map_err(reader_error)?;
+fn verify_independently(adapter: Adapter, expectations: &[Expectation]) -> Result<()> {
+    check_inode_size(adapter.disk.as_ref())?;
+    let fs = Ext4::load(Box::new(adapter)).map_err(reader_error)?;
     check(&View(fs), expectations)
 }
 
@@ -73,8 +78,91 @@ fn reader_error(error: Ext4Error) -> Error {
     }
 }
 
+/// The descriptor table of a large volume. `ext4-view` reads all of it before anything else, 4 MiB on 8 TiB,
+/// and uses only where inode tables start. Groups without an inode that matters are not read: their
+/// descriptors look empty, so that an inode there, if it were asked for all the same, would be found in the
+/// boot block, and nothing be verified.
+struct Table {
+    start_bytes: u64,
+    descriptor_bytes: u64,
+    group_count: u32,
+    checksum_seed: Option<u32>,
+    /// The groups that are read.
+    groups: BTreeSet<u32>,
+}
+
+/// Volumes of fewer groups are read as they are: 8 GiB in blocks of 4 KiB.
+const GROUPS_MIN: u32 = 65;
+
+/// The table of a large volume; `None` if all of it is to be read, also where our own reader cannot say what
+/// matters.
+fn table(
+    disk: &dyn Disk,
+    open_own: &dyn Fn() -> Result<Box<dyn FileSystem>>,
+    expectations: &[Expectation],
+) -> Option<Table> {
+    let bytes = disk.read_vec(SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES).ok()?;
+    let superblock = Superblock::parse(&bytes, disk.len_bytes()).ok()?;
+    let is_one_piece = !superblock.features.has_incompat(incompat::META_BG);
+    if superblock.group_count < GROUPS_MIN || !is_one_piece {
+        return None;
+    }
+    let own = open_own().ok()?;
+    let mut groups = BTreeSet::new();
+    let mut add = |number: u64| {
+        let number = u32::try_from(number).ok().filter(|number| *number != 0)?;
+        let (group, _) = superblock.inode_place(InodeNumber(number)).ok()?;
+        groups.insert(group.0);
+        Some(())
+    };
+    add(own.root().0)?;
+    if superblock.journal_inode != 0 {
+        add(superblock.journal_inode.into())?;
+    }
+    for Expectation { path, .. } in expectations {
+        let mut node = own.root();
+        for name in path.as_bytes().split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let Some(next) = own.lookup(node, name).ok()? else { break };
+            node = next;
+            add(node.0)?;
+        }
+    }
+    Some(Table {
+        start_bytes: superblock.descriptor_offset(GroupIndex(0)).ok()?,
+        descriptor_bytes: superblock.descriptor_bytes.into(),
+        group_count: superblock.group_count,
+        checksum_seed: superblock.checksum_seed,
+        groups,
+    })
+}
+
+impl Table {
+    /// The group whose descriptor these bytes are, if it is none of those that are read.
+    fn skipped_group(&self, start_byte: u64, len: usize) -> Option<GroupIndex> {
+        let inside = start_byte.checked_sub(self.start_bytes)?;
+        let is_whole = arith::len_u64(len) == self.descriptor_bytes
+            && inside.is_multiple_of(self.descriptor_bytes);
+        let index = u32::try_from(inside.checked_div(self.descriptor_bytes)?).ok()?;
+        let is_skipped = is_whole && index < self.group_count && !self.groups.contains(&index);
+        is_skipped.then_some(GroupIndex(index))
+    }
+
+    /// Makes `descriptor` an empty one of `group` whose checksum is right.
+    fn put_empty(&self, group: GroupIndex, descriptor: &mut [u8]) -> Result<()> {
+        descriptor.fill(0);
+        if let Some(seed) = self.checksum_seed {
+            let sum = checksum::descriptor_crc32c(seed, group, descriptor)?;
+            field::put_le_u16(descriptor, DESCRIPTOR_CHECKSUM_AT, sum)?;
+        }
+        Ok(())
+    }
+}
+
 /// A disk as `ext4-view` wants it.
-struct Adapter(Arc<dyn Disk>);
+struct Adapter {
+    disk: Arc<dyn Disk>,
+    table: Option<Table>,
+}
 
 impl Ext4Read for Adapter {
     fn read(
@@ -82,7 +170,12 @@ impl Ext4Read for Adapter {
         start_byte: u64,
         dst: &mut [u8],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.read_at(start_byte, dst)?)
+        if let Some(table) = &self.table
+            && let Some(group) = table.skipped_group(start_byte, dst.len())
+        {
+            return Ok(table.put_empty(group, dst)?);
+        }
+        Ok(self.disk.read_at(start_byte, dst)?)
     }
 }
 
@@ -202,5 +295,45 @@ mod tests {
         crate::disk::DiskEdit::write_at(&*disk, 4096 + 9, &[0x55], "descriptor").unwrap();
         let error = verify(disk, &no_own_reader, &expectations(&image)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Refused(Refusal::NotVerified { .. })), "{error}");
+    }
+
+    /// A volume of 128 groups, whose descriptors take two blocks.
+    fn large_image() -> Image {
+        let image = Image::make(1024, &["-t", "ext4", "-g", "256", "-O", "^resize_inode"]);
+        image.debugfs("mkdir home\nmkdir home/user\n");
+        image
+    }
+
+    #[test]
+    fn only_the_groups_that_matter_are_read() {
+        let image = large_image();
+        let disk = image.overlay();
+        let open_own = || -> Result<Box<dyn FileSystem>> {
+            let disk: Arc<dyn crate::disk::DiskEdit> = image.overlay();
+            Ok(Box::new(super::super::Ext::open(disk, crate::fs::Timestamp::default())?))
+        };
+        let owner = Owner { uid: 0, gid: 0, mode: 0o755 };
+        let question = |path: &str, state| Expectation { path: GuestPath::new(path), state };
+        let questions = [
+            question("/home/user", Expected::Directory { owner }),
+            question("/home/none", Expected::Absent),
+        ];
+        let found = table(disk.as_ref(), &open_own, &questions).unwrap();
+        assert!(found.groups.len() < 5 && found.group_count == 128, "{:?}", found.groups);
+        // A descriptor that nobody needs may be rubbish, and one that is needed may not.
+        let foreign = (0..128).rev().find(|index| !found.groups.contains(index)).unwrap();
+        let needed = found.groups.last().unwrap();
+        for (index, is_fine) in [(foreign, true), (*needed, false)] {
+            let disk = image.overlay();
+            let at = found.start_bytes + u64::from(index) * found.descriptor_bytes;
+            crate::disk::DiskEdit::write_at(&*disk, at + 9, &[0x55], "descriptor").unwrap();
+            assert_eq!(verify(disk, &open_own, &questions).is_ok(), is_fine, "group {index}");
+        }
+        // Without a group that matters nothing is verified.
+        let mut poor = table(disk.as_ref(), &open_own, &questions).unwrap();
+        poor.groups.clear();
+        let adapter = Adapter { disk, table: Some(poor) };
+        let error = verify_independently(adapter, &questions).unwrap_err();
+        assert_eq!(error.kind_name(), "refused", "{error}");
     }
 }
