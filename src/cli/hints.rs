@@ -64,7 +64,7 @@ pub(crate) fn hint(
 }
 
 fn is_about_table(corrupt: &Corrupt) -> bool {
-    ["MBR", "GPT", "partition", "extended"].iter().any(|name| corrupt.structure.starts_with(name))
+    matches!(corrupt.structure, "MBR" | "GPT")
 }
 
 fn is_about_patch(command: &str) -> bool {

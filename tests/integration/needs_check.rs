@@ -91,7 +91,7 @@ fn a_full_volume_is_refused_with_the_numbers() {
             Some(expected) => {
                 let (message, hint) = refused(&scratch, &image, &[4]);
                 assert!(message.ends_with(expected), "{message}");
-                assert!(hint.contains("free some room"), "{hint}");
+                assert!(hint.contains("make room on it"), "{hint}");
             }
             // These are reserved for the superuser, whose edit it is.
             None => {
