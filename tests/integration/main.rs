@@ -18,6 +18,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod access_lists;
 mod bad_input;
 mod broken;
 mod cli_commands;

@@ -448,6 +448,15 @@ fn an_edit_of_a_large_volume_reads_little() {
     let ssh = ext.create_directory(home, b".new", &new_node(0o700)).unwrap();
     ext.create_file(ssh, b"authorized_keys", &new_node(0o600), b"ssh-ed25519 A\n").unwrap();
     let all = count(&overlay);
+    let (open, path) = (overlay.clone(), GuestPath::new("/home/admin/.new"));
+    let owner = crate::fs::verify::Owner { uid: 1000, gid: 70_000, mode: 0o700 };
+    let state = crate::fs::verify::Expected::Directory { owner };
+    let open_own =
+        move || -> Result<Box<dyn FileSystem>> { Ok(Box::new(Ext::open(open.clone(), CLOCK)?)) };
+    let disk = Arc::new(crate::disk::cache::Cache::new(overlay));
+    let verdict =
+        verify::verify(disk, &open_own, &[crate::fs::verify::Expectation { path, state }]);
+    assert_eq!(verdict.unwrap().reader(), "ext4-view");
     let read = base.bytes_read();
     assert_eq!(append, 2);
     assert!(all - append <= 12, "{} sectors", all - append);
