@@ -15,6 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bound on the memory of one overlay, in sectors: 512 MiB, far above any journal that has to be replayed.
 pub const OVERLAY_SECTORS_MAX: usize = 1024 * 1024;
 
+/// Longest run of [`Overlay::changes`]. So short that the memory of sectors that were given back is used
+/// again for it.
+pub const RUN_BYTES_MAX: usize = 64 * 1024;
+
 type Sector = [u8; SECTOR_BYTES];
 
 /// A changed sector: its bytes after the edit, and what it holds.
@@ -67,23 +71,51 @@ impl Overlay {
         *self.lock() = savepoint.0;
     }
 
-    /// The runs that differ from the disk below, ascending and not touching each other.
+    /// The runs that differ from the disk below, ascending, each at most [`RUN_BYTES_MAX`] long. They touch
+    /// only where one is full.
     ///
     /// A sector that was written with the bytes it already had is not a change.
     ///
     /// # Errors
     /// As [`Disk::read_at`] of the disk below.
     pub fn changes(&self) -> Result<Vec<Change>> {
+        let sectors = self.lock().clone();
+        self.collect(sectors)
+    }
+
+    /// As [`Overlay::changes`], but leaves the overlay empty. Each sector is given back once it is copied, so
+    /// that a large edit is not in memory three times; that needs every savepoint to be gone.
+    ///
+    /// # Errors
+    /// As [`Overlay::changes`]; the overlay is empty all the same.
+    pub fn take_changes(&self) -> Result<Vec<Change>> {
+        let sectors = std::mem::take(&mut *self.lock());
+        self.collect(sectors)
+    }
+
+    /// From the last sector to the first, as they can be taken out of the map.
+    fn collect(&self, mut sectors: Sectors) -> Result<Vec<Change>> {
         let mut changes: Vec<Change> = Vec::new();
-        for (&index, changed) in self.lock().iter() {
+        while let Some((index, changed)) = sectors.pop_last() {
             let offset_bytes = arith::mul(index, len_u64(SECTOR_BYTES))?;
             let before = self.base.read_vec(offset_bytes, self.sector_len(offset_bytes)?)?;
             let after = field::slice(&changed.after, 0, before.len())?;
-            if before == after {
-                continue;
+            if before != after {
+                let end = arith::add(offset_bytes, len_u64(after.len()))?;
+                if !changes.last().is_some_and(|run| may_grow(run, end)) {
+                    let (before, after) = (Vec::new(), Vec::new());
+                    changes.push(Change { offset_bytes, before, after, labels: Vec::new() });
+                }
+                if let Some(run) = changes.last_mut() {
+                    add_in_front(run, offset_bytes, (&before, after), &changed.labels);
+                }
             }
-            append_sector(&mut changes, offset_bytes, &before, after, &changed.labels)?;
         }
+        for change in &mut changes {
+            put_in_order(&mut change.before);
+            put_in_order(&mut change.after);
+        }
+        changes.reverse();
         Ok(changes)
     }
 
@@ -118,32 +150,34 @@ impl Changed {
     }
 }
 
-/// Adds one changed sector to the last run if it follows directly, or starts a new run.
-fn append_sector(
-    changes: &mut Vec<Change>,
+/// True if a sector that ends at `end` can be put in front of `run`.
+fn may_grow(run: &Change, end: u64) -> bool {
+    run.offset_bytes == end && run.after.len() < RUN_BYTES_MAX
+}
+
+/// Adds a sector to the run that starts behind it. The bytes of a run are its sectors in descending order
+/// until [`put_in_order`].
+fn add_in_front(
+    run: &mut Change,
     offset_bytes: u64,
-    before: &[u8],
-    after: &[u8],
+    (before, after): (&[u8], &[u8]),
     labels: &[Arc<str>],
-) -> Result<()> {
-    let starts_run = match changes.last() {
-        Some(last) => arith::add(last.offset_bytes, len_u64(last.after.len()))? != offset_bytes,
-        None => true,
-    };
-    if starts_run {
-        let (before, after) = (Vec::new(), Vec::new());
-        changes.push(Change { offset_bytes, before, after, labels: Vec::new() });
+) {
+    run.offset_bytes = offset_bytes;
+    run.before.extend_from_slice(before);
+    run.after.extend_from_slice(after);
+    if !labels.iter().map(|label| &**label).eq(run.labels.iter().map(String::as_str)) {
+        run.labels.retain(|known| !labels.iter().any(|label| **label == **known));
+        run.labels.splice(..0, labels.iter().map(ToString::to_string));
     }
-    if let Some(run) = changes.last_mut() {
-        run.before.extend_from_slice(before);
-        run.after.extend_from_slice(after);
-        for label in labels {
-            if !run.labels.iter().any(|known| **known == **label) {
-                run.labels.push(label.to_string());
-            }
-        }
+}
+
+/// Turns sectors in descending order into ascending order; the last one may be short.
+fn put_in_order(bytes: &mut [u8]) {
+    bytes.reverse();
+    for sector in bytes.chunks_mut(SECTOR_BYTES) {
+        sector.reverse();
     }
-    Ok(())
 }
 
 /// The sectors that a range touches: (sector index, start inside the sector, start inside the range, length).
@@ -246,6 +280,12 @@ mod tests {
         let shape: Vec<_> = changes.iter().map(|c| (c.offset_bytes, c.after.len())).collect();
         assert_eq!(shape, [(0, 1536), (2560, 512)]);
         assert_eq!(changes[0].labels, ["inode 12"]);
+        overlay.write_at(0, &[4], "inode 9").unwrap();
+        overlay.write_at(1500, &[4], "inode 7").unwrap();
+        let changes = overlay.take_changes().unwrap();
+        assert_eq!(changes[0].labels, ["inode 12", "inode 9", "inode 7"]);
+        assert_eq!(changes[0].after[510..514], [1; 4]);
+        assert_eq!(overlay.changes().unwrap(), []);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub struct Edit {
 
 impl Session {
     /// Carries out `plan` on the overlay of the volume at `index`, verifies the result, and gives the patch.
+    /// The volume is closed then, because its changes are in the patch and nowhere else.
     ///
     /// # Errors
     /// As [`FileEdit`]; `Refused` with [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
@@ -42,13 +43,18 @@ impl Session {
         };
         let savepoint = open.overlay.savepoint();
         let verdict = match run_and_verify(open, plan, time) {
-            Ok(verdict) => verdict,
+            Ok(verdict) => {
+                drop(savepoint);
+                verdict
+            }
             Err(error) => {
                 open.overlay.roll_back(savepoint);
                 return Err(error).context(|| layer);
             }
         };
-        let changes = open.overlay.changes()?;
+        let changes = open.overlay.take_changes();
+        volume.content = super::Content::Unknown;
+        let changes = changes.context(|| layer)?;
         let description = self.description(index, plan, command, time)?;
         Ok(Edit { patch: Patch::new(description, changes)?, verdict })
     }
