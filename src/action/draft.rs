@@ -6,10 +6,14 @@ use crate::bytes::arith::len_u64;
 use crate::error::Result;
 use crate::fs::path::GuestPath;
 use crate::fs::{MetadataChange, NewNode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bound on the contents that one plan holds, before and after together: two copies of the largest
+/// key file, and room.
+const CONTENT_BYTES_MAX: u64 = 40 * 1024 * 1024;
 
 /// A file that changes or is made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct DraftFile {
     /// Content on the volume; `None` for a new file.
     before: Option<Vec<u8>>,
@@ -19,15 +23,19 @@ struct DraftFile {
 }
 
 /// Collected edits.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Draft {
     /// In the order in which they must be made.
     directories: Vec<(GuestPath, NewNode, String)>,
+    /// Their paths.
+    made: BTreeSet<GuestPath>,
     files: BTreeMap<GuestPath, DraftFile>,
     metadata: BTreeMap<GuestPath, (MetadataChange, String)>,
     labels: BTreeMap<GuestPath, (Vec<u8>, Vec<u8>, String)>,
-    /// How many edits were drafted; tells two states apart without comparing contents.
-    pub(super) edit_count: u64,
+    /// Bytes of the contents, before and after.
+    content_bytes: u64,
+    /// True if anything was drafted.
+    pub(super) is_changed: bool,
 }
 
 impl Draft {
@@ -43,14 +51,14 @@ impl Draft {
 
     /// True if a directory is made at `path`.
     pub(super) fn makes_directory(&self, path: &GuestPath) -> bool {
-        self.directories.iter().any(|(made, _, _)| made == path)
+        self.made.contains(path)
     }
 
     /// Makes a directory, once.
     pub(super) fn directory(&mut self, path: GuestPath, new: NewNode) {
-        if !self.makes_directory(&path) {
+        if self.made.insert(path.clone()) {
             let detail = describe_new(&new);
-            self.edit_count = self.edit_count.saturating_add(1);
+            self.is_changed = true;
             self.directories.push((path, new, detail));
         }
     }
@@ -64,7 +72,7 @@ impl Draft {
         after: Vec<u8>,
         details: Vec<String>,
     ) {
-        self.edit_count = self.edit_count.saturating_add(1);
+        self.is_changed = true;
         let empty = DraftFile { before, after: Vec::new(), new, details: Vec::new() };
         let file = self.files.entry(path).or_insert(empty);
         file.after = after;
@@ -73,7 +81,7 @@ impl Draft {
 
     /// Changes owner or mode; later values win.
     pub(super) fn metadata(&mut self, path: GuestPath, change: MetadataChange) {
-        self.edit_count = self.edit_count.saturating_add(1);
+        self.is_changed = true;
         let (all, detail) = self.metadata.entry(path).or_default();
         // Two repairs of one mode may each clear bits of their own.
         all.mode = match (all.mode, change.mode) {
@@ -89,9 +97,40 @@ impl Draft {
 
     /// Sets an extended attribute.
     pub(super) fn label(&mut self, path: GuestPath, name: Vec<u8>, value: Vec<u8>) {
-        self.edit_count = self.edit_count.saturating_add(1);
+        self.is_changed = true;
         let detail = format!("label {}", crate::bytes::text::escape_limited(&value, 128));
         self.labels.insert(path, (name, value, detail));
+    }
+
+    /// Takes over the edits of a trial that was made on top of this draft.
+    ///
+    /// # Errors
+    /// `Limit` above [`CONTENT_BYTES_MAX`].
+    pub(super) fn merge(&mut self, other: Self) -> Result<()> {
+        self.is_changed |= other.is_changed;
+        for (path, new, _) in other.directories {
+            self.directory(path, new);
+        }
+        for (path, file) in other.files {
+            if let Some(known) = self.files.get_mut(&path) {
+                known.after = file.after;
+                known.details.extend(file.details);
+                continue;
+            }
+            let before = file.before.as_ref().map_or(0, Vec::len);
+            let bytes = before.saturating_add(file.after.len());
+            self.content_bytes = self.content_bytes.saturating_add(len_u64(bytes));
+            self.files.insert(path, file);
+        }
+        for (path, (change, _)) in other.metadata {
+            self.metadata(path, change);
+        }
+        self.labels.extend(other.labels);
+        if self.content_bytes > CONTENT_BYTES_MAX {
+            let what = "size of all key files together in bytes";
+            return Err(crate::error::Error::limit(what, CONTENT_BYTES_MAX, self.content_bytes));
+        }
+        Ok(())
     }
 
     /// The finished list of changes.
@@ -111,6 +150,24 @@ impl Draft {
             FileChange::SetXattr { path, name, value: Some(value), detail }
         }));
         changes
+    }
+}
+
+/// The edits for one user on top of those that stand already. Dropped if the user is refused: then
+/// nothing of it may stay.
+pub(super) struct Trial<'a> {
+    below: &'a Draft,
+    pub(super) own: Draft,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn on(below: &'a Draft) -> Self {
+        Self { below, own: Draft::default() }
+    }
+
+    /// The content of a file as it will be, if it is drafted.
+    pub(super) fn content(&self, path: &GuestPath) -> Option<&[u8]> {
+        self.own.content(path).or_else(|| self.below.content(path))
     }
 }
 

@@ -4,20 +4,22 @@
 //! (LOGIN-137); what
 //! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
 
-use super::draft::{Draft, insert_line};
+use super::draft::{Draft, Trial, insert_line};
 use super::key_place::{Place, chain, find_place};
 use super::plan::{Outcome, Plan, UserPlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FILE_BYTES_MAX, FileSystem, NodeKind, Timestamp};
+use crate::guest::linux::fstab::is_below;
 use crate::guest::linux::{User, detect};
 use crate::guest::select::{self, UserChoice};
 use crate::login::authorized_keys::{KeyLine, key_lines};
 use crate::login::finding::{Finding, Severity};
 use crate::login::key_options::{Authority, KeyOptions};
-use crate::login::selinux::{is_unreadable, label_of};
+use crate::login::selinux::{is_unreadable, label_of, type_of};
 use crate::login::strict_modes::problems;
 use crate::login::{Guest, PublicKey, UserLogin, dedup};
+use std::collections::BTreeSet;
 
 /// Size above which a key file is odd, in bytes (LOGIN-128).
 const SIZE_WARNED_BYTES: usize = 1024 * 1024;
@@ -47,7 +49,7 @@ pub struct KeyAddRequest {
 /// * `Refused`, `Limit`, `Corrupt` - the key file of the only user cannot be edited;
 /// * what makes sshd refuse the key is no error here but in [`Plan::refusal`].
 pub fn plan(fs: &dyn FileSystem, request: &KeyAddRequest) -> Result<Plan> {
-    check_options(request.options.as_deref())?;
+    check_options(request.options.as_deref(), request.now)?;
     if request.keys.is_empty() {
         return Err(Error::usage("no key was given"));
     }
@@ -83,18 +85,20 @@ pub fn plan(fs: &dyn FileSystem, request: &KeyAddRequest) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Checks the caller's options (LOGIN-119, LOGIN-41).
-fn check_options(options: Option<&str>) -> Result<()> {
+/// Checks the caller's options (LOGIN-119, LOGIN-41): a line with them must let somebody in.
+fn check_options(options: Option<&str>, now: Timestamp) -> Result<()> {
     let Some(options) = options else { return Ok(()) };
     if options.chars().any(char::is_control) {
         return Err(Error::usage("--options has control characters or line breaks"));
     }
     let parsed = KeyOptions::parse(options.as_bytes());
     let parsed = parsed.map_err(|reason| Error::usage(format!("--options: {reason}")))?;
-    if parsed.is_cert_authority || parsed.has_principals {
-        return Err(Error::usage("--options: a certificate authority is not added as a key"));
+    match parsed.authority(now) {
+        Authority::No(reason) => {
+            Err(Error::usage(format!("--options: sshd would not use the line: {reason}")))
+        }
+        Authority::Yes | Authority::Depends(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// The edit for one user under way.
@@ -106,10 +110,20 @@ struct UserEdit<'a> {
     findings: Vec<Finding>,
 }
 
+/// The files that hold or will hold the keys of one user.
+#[derive(Default)]
+struct Used {
+    paths: BTreeSet<GuestPath>,
+    /// The one to show: a file that changes, else one that holds a key.
+    shown: Option<GuestPath>,
+    /// True if some key goes to the end of the target.
+    needs_place: bool,
+}
+
 /// What becomes of one key.
 enum Step {
     /// It is there already.
-    Present,
+    Present { path: GuestPath },
     /// A line goes into the file at `path`, before the byte `at`.
     Insert { path: GuestPath, at: usize },
     /// A line goes to the end of the target.
@@ -127,54 +141,57 @@ impl<'a> UserEdit<'a> {
     }
 
     fn plan(mut self, draft: &mut Draft) -> Result<(UserPlan, Vec<Finding>)> {
-        // Nothing of a refused user may stay.
-        let mut tried = draft.clone();
+        let mut tried = Trial::on(draft);
         let place = find_place(self.guest, self.user, &self.login, self.request.fix, draft)?;
-        self.findings.extend(place.findings.iter().cloned());
-        if let Some(path) = &place.path {
-            self.check_mount(path);
-        }
-        let path = self.add_keys(&place, &mut tried)?;
-        if let Some(path) = &path {
+        let used = self.add_keys(&place, &mut tried)?;
+        for path in &used.paths {
+            self.findings.extend(self.guest.mount_finding(path));
             self.check_chain(path, &mut tried)?;
         }
+        if used.needs_place {
+            self.findings.extend(place.findings.iter().cloned());
+        }
+        let path = used.shown;
         let reason = self.findings.iter().find(|f| f.is_blocking()).map(ToString::to_string);
         let is_refused = (reason.is_some() && !self.request.force) || path.is_none();
-        let is_changed = tried.edit_count != draft.edit_count;
         let is_shared = path.as_ref().is_some_and(|path| draft.touches(path));
         let outcome = if is_refused {
             Outcome::Refused
-        } else if is_changed || is_shared {
+        } else if tried.own.is_changed || is_shared {
             Outcome::Changes
         } else {
             Outcome::AlreadyPresent
         };
+        let own = tried.own;
         if !is_refused {
-            *draft = tried;
+            draft.merge(own)?;
         }
         let name = self.user.name.clone();
         dedup(&mut self.findings);
         Ok((UserPlan { name, path, outcome, reason }, self.findings))
     }
 
-    fn check_mount(&mut self, path: &GuestPath) {
-        self.findings.extend(self.guest.mount_finding(path));
-    }
-
-    /// Puts every key into `draft`; the path is that of the file that holds or will hold the keys.
-    fn add_keys(&mut self, place: &Place, draft: &mut Draft) -> Result<Option<GuestPath>> {
-        let mut used = place.path.clone();
+    /// Puts every key into `draft`, and says which files hold or will hold them.
+    fn add_keys(&mut self, place: &Place, draft: &mut Trial<'_>) -> Result<Used> {
+        let mut used = Used::default();
         for key in &self.request.keys {
-            match self.step(key, draft)? {
-                Step::Present => {}
+            match self.step(key, place, draft)? {
+                Step::Present { path } => {
+                    used.shown.get_or_insert_with(|| path.clone());
+                    used.paths.insert(path);
+                }
                 Step::Insert { path, at } => {
                     self.insert(&path, at, key, draft)?;
-                    used = Some(path);
+                    used.shown = Some(path.clone());
+                    used.paths.insert(path);
                 }
                 Step::Append => {
+                    used.needs_place = true;
                     let Some(path) = &place.path else { continue };
                     place.create_directories(draft);
                     self.append(path, place, key, draft)?;
+                    used.shown = Some(path.clone());
+                    used.paths.insert(path.clone());
                 }
             }
         }
@@ -184,13 +201,17 @@ impl<'a> UserEdit<'a> {
     /// Reads the files in sshd's order and finds the line that decides (LOGIN-39, LOGIN-118,
     /// LOGIN-121,
     /// LOGIN-122).
-    fn step(&mut self, key: &PublicKey, draft: &Draft) -> Result<Step> {
+    fn step(&mut self, key: &PublicKey, place: &Place, draft: &Trial<'_>) -> Result<Step> {
         for file in self.login.files.clone() {
             let Some((path, content)) = self.content(&file.path, draft)? else { continue };
+            // The target itself is repaired, or its defects are the result.
+            if place.path.as_ref() != Some(&path) && self.is_unread(&path, key, &content)? {
+                continue;
+            }
             for line in key_lines(&content).filter(|line| line.blob == key.blob()) {
                 let Some(is_present) = self.decides(&line, &path) else { continue };
                 if is_present {
-                    return Ok(Step::Present);
+                    return Ok(Step::Present { path });
                 }
                 if file.is_shared {
                     let message = "a line in this file, which all users share, decides first";
@@ -202,6 +223,21 @@ impl<'a> UserEdit<'a> {
             }
         }
         Ok(Step::Append)
+    }
+
+    /// True if sshd does not read a file that holds the key: then its lines decide nothing.
+    fn is_unread(&mut self, path: &GuestPath, key: &PublicKey, content: &[u8]) -> Result<bool> {
+        if !key_lines(content).any(|line| line.blob == key.blob()) {
+            return Ok(false);
+        }
+        let chain = chain(self.guest.fs, path)?;
+        let problems = problems(self.guest, self.user, &chain, self.login.is_strict)?;
+        let reasons = problems.into_iter().map(|problem| problem.finding);
+        let mut reasons = reasons.chain(self.guest.mount_finding(path));
+        let Some(reason) = reasons.find(Finding::is_blocking) else { return Ok(false) };
+        let message = format!("the key is in it, but sshd does not read it: {reason}");
+        self.findings.push(Finding::warn(("key-line", "LOGIN-51"), path, message));
+        Ok(true)
     }
 
     /// Whether a line with the key decides: `Some(true)` if it is what was asked for, `Some(false)`
@@ -243,7 +279,11 @@ impl<'a> UserEdit<'a> {
     }
 
     /// Real path and content of a key file, as it will be; `None` if there is none.
-    fn content(&mut self, path: &GuestPath, draft: &Draft) -> Result<Option<(GuestPath, Vec<u8>)>> {
+    fn content(
+        &mut self,
+        path: &GuestPath,
+        draft: &Trial<'_>,
+    ) -> Result<Option<(GuestPath, Vec<u8>)>> {
         let fs = self.guest.fs;
         let found = match find(fs, path) {
             Ok(found) => found,
@@ -303,16 +343,15 @@ impl<'a> UserEdit<'a> {
         path: &GuestPath,
         at: usize,
         key: &PublicKey,
-        draft: &mut Draft,
+        draft: &mut Trial<'_>,
     ) -> Result<()> {
-        self.check_mount(path);
         let before = self.before(path)?;
         let drafted = draft.content(path).map(<[u8]>::to_vec);
         let mut content = drafted.or_else(|| before.clone()).unwrap_or_default();
         let (line, detail) = self.line_and_detail(key);
         insert_line(&mut content, at, &line)?;
         let detail = format!("{detail} before a line with options");
-        draft.file(path.clone(), before, crate::fs::NewNode::default(), content, vec![detail]);
+        draft.own.file(path.clone(), before, crate::fs::NewNode::default(), content, vec![detail]);
         Ok(())
     }
 
@@ -321,7 +360,7 @@ impl<'a> UserEdit<'a> {
         path: &GuestPath,
         place: &Place,
         key: &PublicKey,
-        draft: &mut Draft,
+        draft: &mut Trial<'_>,
     ) -> Result<()> {
         let before = self.before(path)?;
         if let Some(content) = &before {
@@ -334,7 +373,7 @@ impl<'a> UserEdit<'a> {
         let (line, detail) = self.line_and_detail(key);
         let end = content.len();
         insert_line(&mut content, end, &line)?;
-        draft.file(path.clone(), before, place.new_file.clone(), content, vec![detail]);
+        draft.own.file(path.clone(), before, place.new_file.clone(), content, vec![detail]);
         Ok(())
     }
 
@@ -345,25 +384,26 @@ impl<'a> UserEdit<'a> {
     }
 
     /// StrictModes, readability, flags and labels on the way to the file, and their repair.
-    fn check_chain(&mut self, path: &GuestPath, draft: &mut Draft) -> Result<()> {
+    fn check_chain(&mut self, path: &GuestPath, draft: &mut Trial<'_>) -> Result<()> {
         let chain = chain(self.guest.fs, path)?;
         for problem in problems(self.guest, self.user, &chain, self.login.is_strict)? {
             let mut finding = problem.finding;
             if let Some((path, change)) = problem.repair.filter(|_| self.request.fix) {
-                draft.metadata(path, change);
+                draft.own.metadata(path, change);
                 finding.severity = Severity::Info;
                 finding.message.push_str(" (repaired by this plan)");
             }
             self.findings.push(finding);
         }
         for node in &chain {
-            self.check_flags(node.path == *path, &node.path, &node.metadata);
+            let is_changed = draft.own.touches(&node.path);
+            self.check_flags(is_changed, &node.path, &node.metadata);
             self.check_label(node, draft)?;
         }
         Ok(())
     }
 
-    fn check_flags(&mut self, is_file: bool, path: &GuestPath, metadata: &crate::fs::Metadata) {
+    fn check_flags(&mut self, is_changed: bool, path: &GuestPath, metadata: &crate::fs::Metadata) {
         let flags = metadata.flags;
         if flags.is_encrypted {
             let message = "it is encrypted (fscrypt): sshd cannot read it before a login";
@@ -374,29 +414,34 @@ impl<'a> UserEdit<'a> {
             (false, true) => "append-only",
             (false, false) => return,
         };
-        if is_file {
-            let message = format!("it has the {flag} flag; agents on the guest cannot change it");
-            self.findings.push(Finding::block(("immutable", "LOGIN-134"), path, message));
-        }
+        let message = format!("it has the {flag} flag; agents on the guest cannot change it");
+        let severity = if is_changed { Severity::Block } else { Severity::Info };
+        self.findings.push(Finding::new(("immutable", "LOGIN-134"), severity, path, message));
     }
 
     /// A label that sshd may not read is replaced by the one of the rules (LOGIN-83, LOGIN-94).
     fn check_label(
         &mut self,
         node: &crate::login::strict_modes::ChainNode,
-        draft: &mut Draft,
+        draft: &mut Trial<'_>,
     ) -> Result<()> {
         let labels = &self.guest.labels;
-        let home = self.guest.real_home(self.user)?;
-        let is_below_home = home.is_some_and(|home| {
-            crate::guest::linux::fstab::is_below(&node.path, &home) && node.path != home
-        });
-        if !labels.are_needed() || !is_below_home {
+        if !labels.are_needed() {
             return Ok(());
         }
-        let found =
-            label_of(self.guest.fs, node.node)?.unwrap_or_else(|| b"::unlabeled_t".to_vec());
-        if !is_unreadable(&found, self.user.uid) {
+        let home = self.guest.real_home(self.user)?;
+        let is_own = home.as_ref().is_some_and(|home| is_below(&node.path, home));
+        let is_above_home = home.as_ref().is_some_and(|home| is_below(home, &node.path));
+        let label = label_of(self.guest.fs, node.node)?;
+        if label.is_none() && (is_above_home || !is_own) {
+            let message = "it has no SELinux label, which sshd may not be allowed to pass";
+            self.findings.push(Finding::warn(("selinux-file", "LOGIN-94"), &node.path, message));
+            return Ok(());
+        }
+        let found = label.unwrap_or_else(|| b"::unlabeled_t".to_vec());
+        // The directory of all homes has a label that no home may have.
+        let is_root_of_homes = is_above_home && !is_own && type_of(&found) == b"home_root_t";
+        if is_root_of_homes || !is_unreadable(&found, self.user.uid) {
             return Ok(());
         }
         let kind = node.metadata.kind;
@@ -405,15 +450,16 @@ impl<'a> UserEdit<'a> {
         let id = ("selinux-file", "LOGIN-83");
         let message = format!("sshd may not read the SELinux label {found}");
         match wanted.into_iter().next() {
-            Some(label) => {
-                draft.label(node.path.clone(), label.name, label.value);
+            Some(label) if is_own && (!is_above_home || self.request.fix) => {
+                draft.own.label(node.path.clone(), label.name, label.value);
                 let message = format!("{message} (repaired by this plan)");
                 self.findings.push(Finding::info(id, &node.path, message));
             }
-            None if labels.mode == crate::login::selinux::Mode::Enforcing => {
-                self.findings.push(Finding::block(id, &node.path, message));
+            _ if labels.mode == crate::login::selinux::Mode::Enforcing => {
+                let finding = Finding::block(id, &node.path, message);
+                self.findings.push(finding.fixed_by("restorecon, or an empty /.autorelabel"));
             }
-            None => self.findings.push(Finding::info(id, &node.path, message)),
+            _ => self.findings.push(Finding::info(id, &node.path, message)),
         }
         Ok(())
     }

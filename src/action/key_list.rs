@@ -61,7 +61,7 @@ pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>, now: Timestamp) -> R
     };
     let mut list = KeyList::default();
     for user in users {
-        for file in guest.user_login(user)?.files {
+        for file in guest.key_files(user)? {
             list.take_file(fs, user, &file.path)?;
         }
     }

@@ -2,7 +2,7 @@
 //! (LOGIN-118,
 //! LOGIN-129 to LOGIN-132).
 
-use super::draft::Draft;
+use super::draft::{Draft, Trial};
 use crate::error::{Refusal, Result};
 use crate::fs::path::{GuestPath, Resolution, Resolved, find, resolve};
 use crate::fs::{FileSystem, NewNode, NodeKind};
@@ -28,9 +28,9 @@ pub(super) struct Place {
 
 impl Place {
     /// Makes the missing directories.
-    pub(super) fn create_directories(&self, draft: &mut Draft) {
+    pub(super) fn create_directories(&self, draft: &mut Trial<'_>) {
         for (path, new) in &self.directories {
-            draft.directory(path.clone(), new.clone());
+            draft.own.directory(path.clone(), new.clone());
         }
     }
 }

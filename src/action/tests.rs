@@ -506,6 +506,129 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+const SECOND: &str = "/home/admin/.ssh/authorized_keys2";
+
+#[test]
+fn a_key_in_a_file_that_sshd_does_not_read_is_not_present_login_51() {
+    for (mode, is_read) in [(0o600, true), (0o666, false), (0o060, false)] {
+        let mut tree = with_keys(format!("{OTHER}\n").as_bytes());
+        tree.file(SECOND, 1000, mode, format!("{KEY}\n").as_bytes());
+        let plan_made = add(&mut tree, &request(&["admin"])).unwrap();
+        let user = &plan_made.users[0];
+        assert!(plan_made.refusal().is_none(), "{mode:o}: {plan_made:?}");
+        assert_eq!(user.outcome == Outcome::AlreadyPresent, is_read, "{mode:o}");
+        assert_eq!(user.path, Some(GuestPath::new(if is_read { SECOND } else { FILE })));
+        // A line that is not read shadows nothing either.
+        let mut tree = with_keys(b"");
+        tree.file(SECOND, 1000, mode, format!("restrict {KEY}\n").as_bytes());
+        add(&mut tree, &request(&["admin"])).unwrap();
+        assert_eq!(text(&tree).is_empty(), is_read, "{mode:o}");
+    }
+}
+
+#[test]
+fn every_file_that_holds_a_key_is_checked() {
+    let mut tree = with_keys(b"");
+    tree.change(FILE, |metadata| metadata.mode = 0o666).file(
+        SECOND,
+        1000,
+        0o600,
+        format!("restrict {OTHER}\n").as_bytes(),
+    );
+    let both = KeyAddRequest { keys: vec![key(KEY), key(OTHER)], ..request(&["admin"]) };
+    // The last key goes into the good file, the first one into the bad one.
+    assert_eq!(blocked(&plan(&tree, &both).unwrap()), [("strict-mode", "LOGIN-51")]);
+}
+
+#[test]
+fn a_key_in_the_file_of_all_users_is_present_login_36() {
+    let mut tree = debian();
+    config(&mut tree, "AuthorizedKeysFile /etc/keys");
+    tree.file("/etc/keys", 0, 0o644, format!("{KEY}\n").as_bytes());
+    let plan_made = plan(&tree, &request(&["admin"])).unwrap();
+    assert_eq!(plan_made.users[0].outcome, Outcome::AlreadyPresent);
+    assert_eq!(plan_made.users[0].path, Some(GuestPath::new("/etc/keys")));
+    assert_eq!(blocked(&plan_made), []);
+}
+
+#[test]
+fn options_that_let_nobody_in_are_not_written_login_119() {
+    for options in ["expiry-time=\"20200101\"", "principals=\"a\""] {
+        let wrong = KeyAddRequest { options: Some(options.to_owned()), ..request(&["admin"]) };
+        assert_eq!(plan(&with_keys(b""), &wrong).unwrap_err().exit_status(), 2, "{options}");
+    }
+}
+
+#[test]
+fn a_flag_matters_only_for_a_file_that_changes_login_134() {
+    let line = format!("{KEY}\n");
+    for (content, expected) in [("", [("immutable", "LOGIN-134")].as_slice()), (line.as_str(), &[])]
+    {
+        let mut tree = with_keys(content.as_bytes());
+        tree.change(FILE, |metadata| metadata.flags.is_immutable = true);
+        assert_eq!(blocked(&plan(&tree, &request(&["admin"])).unwrap()), expected, "{content}");
+    }
+}
+
+#[test]
+fn labels_above_the_key_are_looked_at_login_94() {
+    for (path, found, is_blocked) in [
+        ("/home", "home_root_t", false),
+        ("/home", "default_t", true),
+        ("/home/admin", "home_root_t", true),
+        ("/home/admin", "user_home_dir_t", false),
+    ] {
+        let mut tree = with_keys(b"");
+        let label = |name: &str| format!("system_u:object_r:{name}:s0\0").into_bytes();
+        tree.file("/etc/selinux/config", 0, 0o644, b"SELINUX=enforcing\n");
+        for (path, name) in [
+            ("/", "root_t"),
+            ("/etc/passwd", "passwd_file_t"),
+            ("/home", "home_root_t"),
+            ("/home/admin", "user_home_dir_t"),
+            ("/home/admin/.ssh", "ssh_home_t"),
+            (FILE, "ssh_home_t"),
+            (path, found),
+        ] {
+            tree.label(path, "security.selinux", &label(name));
+        }
+        let blocks = blocked(&plan(&tree, &request(&["admin"])).unwrap());
+        let expected = [("selinux-file", "LOGIN-83")];
+        assert_eq!(blocks, if is_blocked { expected.as_slice() } else { &[] }, "{path} {found}");
+    }
+}
+
+#[test]
+fn sshd_asks_shadow_and_pam_only_after_an_x_login_58_and_68() {
+    let passwd = b"admin:*:1000:1001::/home/admin:/bin/bash\n";
+    for (config, shadow, expected) in [
+        ("UsePAM no\n", "admin:!:::::::", [("user-locked", "LOGIN-58")].as_slice()),
+        ("UsePAM yes\n", "admin:*::::::100:", &[]),
+        ("UsePAM no\n", "admin:*::::::100:", &[("acct-expired", "LOGIN-67")]),
+    ] {
+        let mut tree = with_keys(b"");
+        tree.file("/etc/passwd", 0, 0o644, passwd)
+            .file("/etc/shadow", 0, 0o640, shadow.as_bytes())
+            .file("/etc/ssh/sshd_config", 0, 0o644, config.as_bytes());
+        assert_eq!(blocked(&plan(&tree, &request(&["admin"])).unwrap()), expected, "{shadow}");
+    }
+}
+
+/// A mistake here would cost hours, not be a little slower.
+#[test]
+fn tens_of_thousands_of_accounts_are_no_burden() {
+    let mut tree = debian();
+    let numbers = 1000..31_000;
+    let passwd = numbers.clone().map(|n| format!("u{n}:x:{n}:{n}::/home/admin:/bin/bash\n"));
+    let group = numbers.clone().map(|n| format!("g{n}:x:{n}:u{n}\n"));
+    let shadow = numbers.map(|n| format!("u{n}:*:::::::\n"));
+    tree.file("/etc/passwd", 0, 0o644, passwd.collect::<String>().as_bytes())
+        .file("/etc/group", 0, 0o644, group.collect::<String>().as_bytes())
+        .file("/etc/shadow", 0, 0o640, shadow.collect::<String>().as_bytes());
+    assert_eq!(plan(&tree, &request(&[])).unwrap_err().kind_name(), "ambiguous");
+    assert!(list(&tree, None, Timestamp::default()).unwrap().keys.is_empty());
+}
+
 proptest! {
     #[test]
     fn adding_never_alters_another_line(content in lines()) {

@@ -264,10 +264,9 @@ fn shadow(guest: &Guest<'_>, user: &User, uses_pam: bool) -> Option<Finding> {
     let today = guest.now.seconds.div_euclid(DAY_SECONDS);
     let accounts = &guest.system.accounts;
     let line = accounts.shadow.as_ref().and_then(|shadow| shadow.get(&user.name)).copied();
-    let password = match (user.password, line) {
-        (PasswordField::InShadow, Some(line)) => line.password,
-        (field, _) => field,
-    };
+    // sshd itself asks shadow whenever there is a line; PAM only if passwd says `x` (LOGIN-68).
+    let line = line.filter(|_| !uses_pam || user.password == PasswordField::InShadow);
+    let password = line.map_or(user.password, |line| line.password);
     if !uses_pam && password == PasswordField::Locked {
         let message = "the password is locked with ! and UsePAM is no: sshd refuses the user";
         let finding = Finding::block(("user-locked", "LOGIN-58"), &name, message);

@@ -7,14 +7,19 @@
 use super::finding::Finding;
 use super::match_block::Effective;
 use super::pattern::{expand, is_glob};
+use crate::bytes::arith::len_u64;
 use crate::bytes::text::escape_limited;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::FileSystem;
 use crate::fs::path::GuestPath;
 use crate::guest::linux::User;
+use std::collections::BTreeSet;
 
 /// Bound on the patterns of one line, as in sshd.
 const PATTERNS_MAX: usize = 256;
+
+/// Bound on the files of one user.
+const FILES_MAX: usize = 512;
 
 /// sshd's default.
 const DEFAULT: [&[u8]; 2] = [b".ssh/authorized_keys", b".ssh/authorized_keys2"];
@@ -44,13 +49,19 @@ pub fn of_user(
         None => DEFAULT.to_vec(),
     };
     let mut findings = Vec::new();
-    if patterns.first().is_some_and(|pattern| pattern.eq_ignore_ascii_case(b"none")) {
+    let is_none = |pattern: &&[u8]| pattern.eq_ignore_ascii_case(b"none");
+    if patterns.iter().any(&is_none) && !patterns.iter().all(&is_none) {
+        // Measured: OpenSSH 9.2 skips the word.
+        let message = "none does not stand alone; newer releases of sshd may stop at that";
+        findings.push(Finding::warn(("conf-keyfile", "LOGIN-32"), &subject, message));
+    }
+    if patterns.iter().all(&is_none) {
         let message = "AuthorizedKeysFile none: sshd reads no key file";
         findings.push(Finding::block(("conf-keyfile", "LOGIN-32"), &subject, message));
         return Ok((Vec::new(), findings));
     }
     let mut files: Vec<KeyFile> = Vec::new();
-    for pattern in patterns {
+    for pattern in patterns.into_iter().filter(|pattern| !is_none(pattern)) {
         match expand_tokens(pattern, user) {
             Ok(file) if is_glob(file.path.as_bytes()) => {
                 let message = format!("{} is a pattern, which sshd knows from 10.0", file.path);
@@ -70,12 +81,12 @@ pub fn of_user(
             findings.push(Finding::warn(("conf-keyfile", "LOGIN-30"), &subject, message));
         }
     }
-    let mut seen = Vec::new();
-    files.retain(|file| {
-        let is_new = !seen.contains(&file.path);
-        seen.push(file.path.clone());
-        is_new
-    });
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(file.path.clone()));
+    if files.len() > FILES_MAX {
+        let what = "number of key files of one user";
+        return Err(Error::limit(what, len_u64(FILES_MAX), len_u64(files.len())));
+    }
     Ok((files, findings))
 }
 
@@ -162,6 +173,7 @@ mod tests {
             ),
             ("AuthorizedKeysFile /etc/keys /etc/keys", vec![("/etc/keys", true)], vec![]),
             ("AuthorizedKeysFile none", vec![], vec!["LOGIN-32"]),
+            ("AuthorizedKeysFile none .ssh/k", vec![("/home/ad/.ssh/k", false)], vec!["LOGIN-32"]),
             ("AuthorizedKeysFile /k/%x", vec![], vec!["LOGIN-29"]),
             ("AuthorizedKeysFile ~/.ssh/k", vec![("/root/.ssh/k", true)], vec!["LOGIN-30"]),
             (

@@ -26,7 +26,8 @@ pub mod strict_modes;
 pub use finding::{Finding, Severity};
 pub use public_key::PublicKey;
 
-use crate::error::Result;
+use crate::bytes::arith::len_u64;
+use crate::error::{Error, Result};
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind, Timestamp};
 use crate::guest::linux::fstab::{self, Mount, SameVolume};
@@ -36,6 +37,9 @@ use key_files::KeyFile;
 use match_block::{Effective, Subject};
 use selinux::Labels;
 use sshd_config::SshdConfig;
+
+/// Bound on the Match blocks that are looked at to find out who has keys, over all users.
+const MATCHES_MAX: usize = 20_000_000;
 
 /// Everything about a guest that decides a login, read once.
 #[derive(Debug)]
@@ -114,6 +118,16 @@ impl<'a> Guest<'a> {
         Ok(UserLogin { files, is_strict, findings })
     }
 
+    /// The key files of a user as in [`Guest::user_login`], without a look at anything else.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn key_files(&self, user: &User) -> Result<Vec<KeyFile>> {
+        let settings = self.settings(user);
+        let Some(effective) = settings.first() else { return Ok(Vec::new()) };
+        Ok(key_files::of_user(self.fs, effective, user)?.0)
+    }
+
     /// What speaks against one key, whatever the files say.
     pub fn key_findings(&self, user: &User, key: &PublicKey) -> Vec<Finding> {
         let settings = self.settings(user);
@@ -170,15 +184,18 @@ impl<'a> Guest<'a> {
 
 impl Access for Guest<'_> {
     fn has_keys(&self, user: &User) -> Result<bool> {
-        for effective in self.settings(user).iter().take(1) {
-            for file in key_files::of_user(self.fs, effective, user)?.0 {
-                // What cannot be read holds no key for us.
-                let limit = crate::fs::FILE_BYTES_MAX;
-                let content = crate::fs::path::read_file(self.fs, &file.path, limit);
-                let content = content.ok().flatten().unwrap_or_default();
-                if !file.is_shared && authorized_keys::key_lines(&content).next().is_some() {
-                    return Ok(true);
-                }
+        let work = self.system.accounts.users.len().saturating_mul(self.config.blocks.len());
+        if work > MATCHES_MAX {
+            let what = "number of users times Match blocks, unless a user is named";
+            return Err(Error::limit(what, len_u64(MATCHES_MAX), len_u64(work)));
+        }
+        for file in self.key_files(user)? {
+            // What cannot be read holds no key for us.
+            let limit = crate::fs::FILE_BYTES_MAX;
+            let content = crate::fs::path::read_file(self.fs, &file.path, limit);
+            let content = content.ok().flatten().unwrap_or_default();
+            if !file.is_shared && authorized_keys::key_lines(&content).next().is_some() {
+                return Ok(true);
             }
         }
         Ok(false)

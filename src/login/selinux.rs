@@ -6,7 +6,8 @@
 //! text files
 //! say the same), the mode on the kernel command line, back-references in rules.
 
-use crate::error::Result;
+use crate::bytes::arith::len_u64;
+use crate::error::{Error, Result};
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeId, NodeKind, Xattr};
 use crate::guest::linux::text::{TEXT_BYTES_MAX, lines, required};
@@ -16,7 +17,10 @@ pub const LABEL_NAME: &[u8] = b"security.selinux";
 /// Bound on one file of rules, in bytes; Fedora's has about 400 kB.
 const RULES_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Bound on the size of one compiled rule, in bytes.
-const COMPILED_BYTES_MAX: usize = 256 * 1024;
+const COMPILED_BYTES_MAX: usize = 64 * 1024;
+/// Bound on the rules of one file that may match one path, each of which is compiled; a real policy
+/// has less than a hundred.
+const CANDIDATES_MAX: usize = 1024;
 
 /// Labels that sshd may not read (LOGIN-83).
 const UNREADABLE: [&[u8]; 3] = [b"unlabeled_t", b"home_root_t", b"default_t"];
@@ -66,10 +70,13 @@ impl Labels {
         let policy = value(b"SELINUXTYPE").and_then(|name| String::from_utf8(name).ok());
         let policy = policy.filter(|name| !name.contains('/') && !name.is_empty());
         let policy = policy.unwrap_or_else(|| "targeted".to_owned());
-        let is_labelled = ["/etc/passwd", "/etc"].iter().any(|path| {
-            let found = find(fs, &GuestPath::new(path)).ok().flatten();
-            found.is_some_and(|found| label_of(fs, found.node).is_ok_and(|label| label.is_some()))
-        });
+        let mut is_labelled = false;
+        for path in ["/etc/passwd", "/etc"] {
+            // An attribute that cannot be read must not count as none: the new file would be lost.
+            if let Some(found) = find(fs, &GuestPath::new(path))? {
+                is_labelled |= label_of(fs, found.node)?.is_some();
+            }
+        }
         let directory = format!("/etc/selinux/{policy}/contexts/files");
         Ok(Self { mode, is_labelled, directory })
     }
@@ -119,7 +126,14 @@ impl Labels {
                 let Some(spec) = Spec::parse(line, kind) else { continue };
                 match spec.literal() {
                     Some(literal) if literal == path.as_bytes() => best_literal = spec.rule(),
-                    None if spec.may_match(path.as_bytes()) => patterns.push(spec),
+                    None if spec.may_match(path.as_bytes()) => {
+                        if patterns.len() >= CANDIDATES_MAX {
+                            let limit = len_u64(CANDIDATES_MAX);
+                            let what = "number of SELinux rules for one path";
+                            return Err(Error::limit(what, limit, limit.saturating_add(1)));
+                        }
+                        patterns.push(spec);
+                    }
                     _ => {}
                 }
             }
@@ -219,10 +233,29 @@ impl<'a> Spec<'a> {
     fn may_match(&self, path: &[u8]) -> bool {
         let end = self.pattern.iter().position(|byte| META.contains(byte) || *byte == b'\\');
         let end = end.unwrap_or(self.pattern.len());
-        // The byte before a quantifier or an alternative may be missing.
-        let has_alternative = self.pattern.contains(&b'|');
-        let sure = if has_alternative { 0 } else { end.saturating_sub(1) };
+        // The byte before a quantifier may be missing, and with an alternative at the top level
+        // everything.
+        let sure = if self.has_top_alternative() { 0 } else { end.saturating_sub(1) };
         path.starts_with(self.pattern.get(..sure).unwrap_or_default())
+    }
+
+    /// True if a `|` stands outside of all parentheses, or may do so.
+    fn has_top_alternative(&self) -> bool {
+        let mut depth = 0i32;
+        let mut is_escaped = false;
+        for &byte in self.pattern {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                // Parentheses in a class do not count; so nothing is sure.
+                b'[' if self.pattern.contains(&b'|') => return true,
+                b'(' => depth = depth.saturating_add(1),
+                b')' => depth = depth.saturating_sub(1),
+                b'|' if depth <= 0 => return true,
+                _ => {}
+            }
+        }
+        false
     }
 
     fn matches(&self, path: &[u8]) -> bool {
@@ -252,7 +285,7 @@ fn attribute(mut context: Vec<u8>) -> Xattr {
 }
 
 /// The type of a context `user:role:type:range`.
-fn type_of(context: &[u8]) -> &[u8] {
+pub fn type_of(context: &[u8]) -> &[u8] {
     context.split(|&byte| byte == b':').nth(2).unwrap_or_default()
 }
 
