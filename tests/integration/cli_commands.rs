@@ -14,14 +14,14 @@ const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK6whEEwkmw5Zxp8Az0nT/TJaGMsr/e6aBKcXN76FKjh old-laptop\n";
 
 /// A directory with `root.img`, as the demo leaves it: exactly as before.
-struct Place {
-    scratch: Scratch,
-    regain: Regain,
-    digest: String,
+pub(crate) struct Place {
+    pub(crate) scratch: Scratch,
+    pub(crate) regain: Regain,
+    pub(crate) digest: String,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scratch = Scratch::new();
         let regain = Regain::new(scratch.path());
         let demo = regain.run(&["demo", "demo", "--json"]).success();
@@ -34,19 +34,19 @@ impl Place {
         Self { scratch, regain, digest }
     }
 
-    fn ok(&self, line: &str) -> Value {
+    pub(crate) fn ok(&self, line: &str) -> Value {
         self.regain.run(&words(line)).success()["result"].clone()
     }
 
-    fn failed(&self, line: &str, status: i32) -> Value {
+    pub(crate) fn failed(&self, line: &str, status: i32) -> Value {
         self.regain.run(&words(line)).failure(&[status])
     }
 
-    fn disk_digest(&self) -> String {
+    pub(crate) fn disk_digest(&self) -> String {
         digest::of_file(&self.scratch.join("root.img"))
     }
 
-    fn names(&self, start: &str) -> Vec<PathBuf> {
+    pub(crate) fn names(&self, start: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.scratch.path()).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         paths
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-fn words(line: &str) -> Vec<&str> {
+pub(crate) fn words(line: &str) -> Vec<&str> {
     line.split(' ').collect()
 }
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Address space that the program may use, in KiB: 64 MiB, the bound for bad input. A debug build maps a few
 /// of them for itself.
@@ -98,6 +99,22 @@ impl Regain {
     /// # Panics
     /// If it panics, aborts or hangs.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
+        self.run_with(arguments, b"", &[])
+    }
+
+    /// Runs the program with `input` on standard input and more environment.
+    ///
+    /// # Panics
+    /// If it panics, aborts or hangs.
+    pub(crate) fn run_with<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: &[u8],
+        environment: &[(&str, &str)],
+    ) -> Run {
+        // A file, so that the program may stop reading whenever it wants.
+        let mut stdin = tempfile::tempfile().unwrap();
+        stdin.write_all(input).and_then(|()| stdin.rewind()).unwrap();
         let memory_kib_max = self.memory_kib_max;
         let limits = format!("ulimit -v {memory_kib_max} && ulimit -c 0 && exec \"$@\"");
         let output = Command::new("timeout")
@@ -110,7 +127,8 @@ impl Regain {
             .env("LC_ALL", "C")
             .env("RUST_BACKTRACE", "0")
             .env("SOURCE_DATE_EPOCH", CLOCK_SECONDS.to_string())
-            .stdin(Stdio::null())
+            .envs(environment.iter().copied())
+            .stdin(stdin)
             .output()
             .unwrap();
         let run = Run {

@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("umount", "mount"),
     ("mkfs.xfs", "xfsprogs"),
     ("mmdebstrap", "mmdebstrap"),
+    ("mount", "mount"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("sfdisk", "fdisk"),
@@ -27,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("tar", "tar"),
+    ("umount", "mount"),
 ];
 
 /// A command for `tool` under a time limit, in the plain locale and in UTC.
