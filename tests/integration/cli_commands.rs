@@ -281,6 +281,17 @@ fn two_systems_are_listed_and_one_must_be_chosen() {
     assert_eq!(place.ok(&format!("{add} --volume 2"))["volume_id"], "2");
     let after = fs::read(&disk).unwrap();
     assert!(after[2048 * 512..][..root.len()] == root, "the other volume was touched");
+
+    // What cannot be read is not passed over in silence, but does not stand in the way of the other one.
+    let first = format!("{}?offset={}", disk.display(), 2048 * 512);
+    tools::succeed("debugfs", &["-w", "-R", "set_bg 0 checksum 0x1234", &first]);
+    let run = place.regain.run(&words("key list two.img --json"));
+    assert_eq!(run.success()["target"]["volume_id"], "2");
+    assert!(run.stderr.contains("not looked at for a system: volume 1"), "{}", run.stderr);
+    let error = place.failed("key list two.img --volume 1 --json", 5);
+    assert!(error["message"].as_str().unwrap().contains("group descriptor"), "{error}");
+    let found = place.ok("inspect two.img --json")["volumes"][0].clone();
+    assert_eq!((&found["health"], &found["writable"]), (&"errors".into(), &false.into()));
 }
 
 /// A home that its group may write to keeps sshd from reading the key file.
