@@ -319,6 +319,7 @@ mod tests {
         /mnt(/[^/]*)?\t-d\t<<none>>\n\
         /bad(((\tsystem_u:object_r:x_t:s0\n\
         # comment\n\
+        /zz|/root/either\tsystem_u:object_r:either_t:s0\n\
         /root/literal\t--\tsystem_u:object_r:lit_t:s0\n\
         /root/(literal|x)\tsystem_u:object_r:late_t:s0\n";
     const HOMES: &[u8] = b"/home/[^/]+\t-d\tunconfined_u:object_r:user_home_dir_t:s0\n\
@@ -369,6 +370,7 @@ mod tests {
             ("/root/.ssh", NodeKind::Directory, Some("system_u:object_r:ssh_home_t:s0\0")),
             ("/root/literal", NodeKind::File, Some("system_u:object_r:lit_t:s0\0")),
             ("/root/literal", NodeKind::Directory, Some("system_u:object_r:late_t:s0\0")),
+            ("/root/either", NodeKind::File, Some("system_u:object_r:either_t:s0\0")),
             ("/mnt/x", NodeKind::Directory, None),
             ("/etc/ssh/keys/a", NodeKind::File, Some("system_u:object_r:etc_t:s0\0")),
             ("/srv/x", NodeKind::File, Some("system_u:object_r:default_t:s0\0")),
@@ -396,6 +398,17 @@ mod tests {
         tree.file("/etc/passwd", 0, 0o644, b"");
         assert_eq!(new(&tree), 0);
         assert_eq!(new(&MemoryTree::new()), 0);
+    }
+
+    #[test]
+    fn a_policy_of_endless_expressions_is_a_limit() {
+        let mut tree = fedora();
+        let files = "/etc/selinux/targeted/contexts/files/file_contexts";
+        tree.file(files, 0, 0o644, "/.*x{9}\tx\n".repeat(CANDIDATES_MAX + 1).as_bytes());
+        let labels = Labels::read(&tree).unwrap();
+        let path = GuestPath::new("/home/a");
+        let error = labels.for_new(&tree, &path, NodeKind::File, None).unwrap_err();
+        assert_eq!(error.kind_name(), "limit");
     }
 
     #[test]
