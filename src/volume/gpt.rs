@@ -12,7 +12,7 @@ use super::mbr::BootRecord;
 use super::type_label;
 use super::{Layout, TableKind, Volume};
 use crate::bytes::arith::{self, len_u64};
-use crate::bytes::checksum::crc32;
+use crate::bytes::checksum::{agrees, crc32};
 use crate::bytes::field::{self, le_u16, le_u32, le_u64};
 use crate::bytes::guid::Uuid;
 use crate::disk::Disk;
@@ -262,7 +262,7 @@ fn read_copy(disk: &dyn Disk, sector_bytes: u32, lba: u64) -> Result<Copy> {
         return Ok(Copy::Damaged(GptDefect::ArrayOutside(header.array_lba)));
     };
     let (stored, computed) = (header.array_checksum, crc32(&entries));
-    if stored != computed {
+    if !agrees(stored, computed) {
         return Ok(Copy::Damaged(GptDefect::ArrayChecksum { stored, computed }));
     }
     Ok(Copy::Good(Table { header, entries }))
@@ -279,7 +279,7 @@ fn parse_header(block: &[u8], lba: u64) -> Result<Result<Header, GptDefect>> {
     let mut cleared = field::slice(block, 0, header_bytes)?.to_vec();
     field::put_le_u32(&mut cleared, 16, 0)?;
     let computed = crc32(&cleared);
-    if stored != computed {
+    if !agrees(stored, computed) {
         return Ok(Err(GptDefect::HeaderChecksum { stored, computed }));
     }
     let my_lba = le_u64(block, 24)?;

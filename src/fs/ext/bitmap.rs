@@ -9,7 +9,7 @@ use super::group::{Group, inode_table_blocks};
 use super::units::{FsBlock, GroupIndex};
 use super::volume::Volume;
 use crate::bytes::arith::{add, div, div_ceil, mul, sub, to};
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field;
 use crate::error::{Refusal, Result};
 
@@ -104,12 +104,10 @@ impl Volume {
         } else {
             let bytes = self.read_block(group.block_bitmap()?)?;
             let computed = self.bitmap_checksum(group, &bytes, superblock.clusters_per_group()?)?;
-            if computed.is_some_and(|sum| Ok(sum) != group.block_bitmap_checksum().map_err(|_| ()))
-            {
-                return Err(needs_check(format!(
-                    "checksum of the block bitmap of {}",
-                    group.index
-                )));
+            let stored = group.block_bitmap_checksum()?;
+            if computed.is_some_and(|computed| !agrees(stored, computed)) {
+                let detail = format!("checksum of the block bitmap of {}", group.index);
+                return Err(needs_check(detail));
             }
             Bitmap { bytes, bits }
         };
@@ -206,12 +204,10 @@ impl Volume {
         } else {
             let bytes = self.read_block(group.inode_bitmap()?)?;
             let computed = self.bitmap_checksum(group, &bytes, bits)?;
-            if computed.is_some_and(|sum| Ok(sum) != group.inode_bitmap_checksum().map_err(|_| ()))
-            {
-                return Err(needs_check(format!(
-                    "checksum of the inode bitmap of {}",
-                    group.index
-                )));
+            let stored = group.inode_bitmap_checksum()?;
+            if computed.is_some_and(|computed| !agrees(stored, computed)) {
+                let detail = format!("checksum of the inode bitmap of {}", group.index);
+                return Err(needs_check(detail));
             }
             Bitmap { bytes, bits }
         };

@@ -9,7 +9,7 @@ use super::inode::Inode;
 use super::units::{FileBlock, FsBlock};
 use super::volume::Volume;
 use crate::bytes::arith::{add, to};
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field::{
     self, high_u32, join_u32, le_u16, le_u32, low_u16, low_u32, put_le_u16, put_le_u32,
 };
@@ -267,7 +267,7 @@ impl Volume {
             let tail_at = tail_at(node.limit);
             let stored = le_u32(&bytes, tail_at)?;
             let computed = crc32c_raw(seed, field::slice(&bytes, 0, tail_at)?);
-            if stored != computed {
+            if !agrees(stored, computed) {
                 return Err(corrupt(ExtentDefect::Checksum { stored, computed }.into()).into());
             }
         }

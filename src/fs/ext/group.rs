@@ -10,6 +10,7 @@ use super::superblock::Superblock;
 use super::units::{FsBlock, GroupIndex};
 use super::volume::Volume;
 use crate::bytes::arith::{add, div_ceil, mul, to};
+use crate::bytes::checksum::agrees;
 use crate::bytes::field::{high_u16, join_u32, le_u16, le_u32, low_u16, put_le_u16};
 use crate::error::{Corrupt, Result};
 
@@ -184,7 +185,7 @@ impl Group {
     fn check(&self, superblock: &Superblock) -> Result<Option<GroupDefect>> {
         if let Some(computed) = self.checksum(superblock)? {
             let stored = le_u16(&self.bytes, DESCRIPTOR_CHECKSUM_AT)?;
-            if stored != computed {
+            if !agrees(stored, computed) {
                 return Ok(Some(GroupDefect::Checksum { stored, computed }));
             }
         }

@@ -10,6 +10,7 @@ use super::superblock::Superblock;
 use super::units::{FsBlock, InodeNumber};
 use super::volume::Volume;
 use crate::bytes::arith::{add, div, mul, sub, to};
+use crate::bytes::checksum::agrees;
 use crate::bytes::field::{
     self, high_u16, high_u32, join_u32, le_u16, le_u32, low_u16, low_u32, put_le_u16, put_le_u32,
 };
@@ -463,7 +464,7 @@ impl Inode {
         }
         if let Some(seed) = superblock.checksum_seed {
             let (stored, computed) = (self.stored_checksum(), self.checksum(seed)?);
-            if stored != computed {
+            if !agrees(stored, computed) {
                 return Err(self.corrupt(InodeDefect::Checksum { stored, computed }));
             }
         }

@@ -4,7 +4,7 @@
 //! Protection", table `mmp_struct`. Only looked at, never written: a mount would wait and look
 //! whether the sequence number changes; an edit of a detached disk refuses at once.
 
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field::{Short, le_u32, slice};
 use crate::bytes::text::escape;
 use crate::error::{Corrupt, Refusal, Result};
@@ -66,7 +66,7 @@ impl Mmp {
         if let Some(seed) = checksum_seed {
             let stored = le_u32(block, CHECKSUM_OFFSET)?;
             let computed = crc32c_raw(seed, slice(block, 0, CHECKSUM_OFFSET)?);
-            if stored != computed {
+            if !agrees(stored, computed) {
                 return Err(MmpDefect::Checksum { stored, computed });
             }
         }

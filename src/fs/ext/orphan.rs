@@ -6,7 +6,7 @@
 //! next mount: their blocks and inodes stay marked as used, so that nothing else gets them.
 
 use crate::bytes::arith::len_u64;
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field::{Short, le_u32, slice};
 use crate::error::{Corrupt, Error, Result};
 use std::collections::BTreeSet;
@@ -146,7 +146,7 @@ fn file_block(
     if let Some(seed) = inode_seed {
         let stored = le_u32(block, tail.saturating_add(4))?;
         let computed = crc32c_raw(crc32c_raw(seed, &fs_block.to_le_bytes()), entries);
-        if stored != computed {
+        if !agrees(stored, computed) {
             return Err(OrphanDefect::Checksum { stored, computed });
         }
     }

@@ -8,7 +8,7 @@ use super::checksum;
 use super::feature::{Features, compat, incompat, ro_compat};
 use super::units::{FsBlock, GroupIndex, InodeNumber};
 use crate::bytes::arith::{add, div, div_ceil, mul, pow2, rem, sub, to};
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field::{self, join_u32, le_u16, le_u32, u8_at};
 use crate::bytes::guid::Uuid;
 use crate::error::{Corrupt, Result};
@@ -308,7 +308,7 @@ impl Superblock {
         require(kind == 1, SuperblockDefect::ChecksumType(kind))?;
         let stored = le_u32(&self.bytes, checksum::SUPERBLOCK_CHECKSUM_AT)?;
         let computed = checksum::superblock(&self.bytes)?;
-        require(stored == computed, SuperblockDefect::Checksum { stored, computed })
+        require(agrees(stored, computed), SuperblockDefect::Checksum { stored, computed })
     }
 
     /// The 1024 bytes with a checksum that fits them.

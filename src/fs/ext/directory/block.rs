@@ -54,7 +54,7 @@ fn check<'a>(block: &'a [u8], format: &DirectoryFormat) -> Result<&'a [u8], Bloc
         }
         let stored = field::le_u32(block, expected.saturating_sub(4))?;
         let computed = checksum::crc32c_raw(seed, entries);
-        if stored != computed {
+        if !checksum::agrees(stored, computed) {
             return Err(BlockDefect::Checksum { stored, computed });
         }
     }

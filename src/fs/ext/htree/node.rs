@@ -349,7 +349,11 @@ impl Node {
     fn check_checksum(&self, format: &DirectoryFormat) -> Result<(), IndexDefect> {
         let Some((computed, at)) = self.checksum(&self.bytes, format)? else { return Ok(()) };
         let stored = field::le_u32(&self.bytes, at)?;
-        if stored == computed { Ok(()) } else { Err(IndexDefect::Checksum { stored, computed }) }
+        if checksum::agrees(stored, computed) {
+            Ok(())
+        } else {
+            Err(IndexDefect::Checksum { stored, computed })
+        }
     }
 
     /// Children inside the directory, none twice, hashes in order.

@@ -2,7 +2,7 @@
 
 use super::superblock::{JOURNAL_MAGIC, JournalChecksum, Superblock};
 use super::{JournalDefect, Sequence};
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field::{
     Short, be_u16, be_u32, be_u64, join_u32, low_u16, put_be_u32, slice, u8_at,
 };
@@ -143,8 +143,8 @@ pub(super) fn tag_matches(
     let seed = crc32c_raw(superblock.checksum_seed, &sequence.0.to_be_bytes());
     let computed = crc32c_raw(seed, data);
     match superblock.checksum {
-        JournalChecksum::V3 => tag.checksum == computed,
-        JournalChecksum::V2 => tag.checksum == u32::from(low_u16(computed)),
+        JournalChecksum::V3 => agrees(tag.checksum, computed),
+        JournalChecksum::V2 => agrees(tag.checksum, u32::from(low_u16(computed))),
         JournalChecksum::None | JournalChecksum::Commit => true,
     }
 }
@@ -203,7 +203,11 @@ fn check_block_checksum(
     let mut zeroed = block.to_vec();
     put_be_u32(&mut zeroed, offset, 0)?;
     let computed = crc32c_raw(superblock.checksum_seed, &zeroed);
-    if stored == computed { Ok(()) } else { Err(JournalDefect::Checksum { stored, computed }) }
+    if agrees(stored, computed) {
+        Ok(())
+    } else {
+        Err(JournalDefect::Checksum { stored, computed })
+    }
 }
 
 /// The blocks that a revocation block names.

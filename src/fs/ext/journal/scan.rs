@@ -9,7 +9,7 @@ use super::block::{self, Commit, Header, Kind};
 use super::superblock::{JournalChecksum, Superblock};
 use super::{JournalDefect, LogBlocks, ReplayLimits, Sequence};
 use crate::bytes::arith::len_u64;
-use crate::bytes::checksum::crc32_msb;
+use crate::bytes::checksum::{agrees, crc32_msb};
 use crate::error::{Corrupt, Error, Refusal, Result};
 use std::collections::BTreeMap;
 
@@ -192,7 +192,7 @@ impl Scanner<'_> {
                 return Ok(());
             }
         };
-        if let Some(stored) = commit.crc32.filter(|&stored| stored != self.open.crc32) {
+        if let Some(stored) = commit.crc32.filter(|&stored| !agrees(stored, self.open.crc32)) {
             let defect = JournalDefect::Checksum { stored, computed: self.open.crc32 };
             self.open.note("commit block", log_block, &defect);
             return Ok(());

@@ -1,7 +1,7 @@
 //! The journal superblock: geometry, features and state of the log.
 
 use super::{JournalDefect, Sequence};
-use crate::bytes::checksum::crc32c_raw;
+use crate::bytes::checksum::{agrees, crc32c_raw};
 use crate::bytes::field::{self, be_u32, put_be_u32};
 use crate::error::{Corrupt, Refusal, Result};
 
@@ -221,7 +221,7 @@ fn check_checksum(bytes: &[u8]) -> Result<()> {
         return Err(Corrupt::new(STRUCTURE, defect).into());
     }
     let (stored, computed) = (be_u32(bytes, 0xfc)?, superblock_checksum(bytes)?);
-    if stored != computed {
+    if !agrees(stored, computed) {
         return Err(Corrupt::new(STRUCTURE, JournalDefect::Checksum { stored, computed }).into());
     }
     Ok(())

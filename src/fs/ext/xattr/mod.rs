@@ -176,7 +176,7 @@ pub(crate) fn parse_block(
     if let Some(seed) = checksum_seed {
         let stored = field::le_u32(block, 0x10)?;
         let computed = block_checksum(block, block_number, seed);
-        if stored != computed {
+        if !checksum::agrees(stored, computed) {
             return Err(XattrDefect::Checksum { stored, computed });
         }
     }
