@@ -281,7 +281,7 @@ fn check_frame(bytes: &[u8]) -> Result<&[u8], FormatDefect> {
     let hashed_bytes = bytes.len().saturating_sub(DIGEST_BYTES);
     let hashed = field::slice(bytes, 0, hashed_bytes).map_err(cut_off)?;
     let digest = field::array(bytes, hashed_bytes).map_err(cut_off)?;
-    if checksum::sha256(hashed) != digest {
+    if !checksum::agrees(digest, checksum::sha256(hashed)) {
         return Err(FormatDefect::Digest);
     }
     hashed.get(HEADER_BYTES..).ok_or(FormatDefect::Length { expected, actual })

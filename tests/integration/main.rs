@@ -24,6 +24,7 @@ mod broken;
 mod cli_commands;
 mod cli_fields;
 mod cli_options;
+mod damage;
 mod dirty;
 mod dirty_edits;
 mod dirty_program;
