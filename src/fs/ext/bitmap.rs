@@ -51,6 +51,14 @@ impl Bitmap {
         zeros.saturating_add(u32::try_from(rest).unwrap_or(0))
     }
 
+    /// True if all bits behind the last one that means something are set, as they must be.
+    pub(crate) fn has_padding(&self) -> bool {
+        let whole = self.bits.saturating_add(7) & !7;
+        let behind = self.bytes.get(usize::try_from(whole >> 3).unwrap_or(usize::MAX)..);
+        (self.bits..whole).all(|index| self.is_set(index))
+            && behind.unwrap_or_default().iter().all(|&byte| byte == 0xff)
+    }
+
     /// The first clear bit from `from`.
     pub(crate) fn find_free(&self, from: u32) -> Option<u32> {
         (from..self.bits).find(|&index| !self.is_set(index))
@@ -111,6 +119,10 @@ impl Volume {
             }
             Bitmap { bytes, bits }
         };
+        if !bitmap.has_padding() {
+            let detail = format!("padding of the block bitmap of {}", group.index);
+            return Err(needs_check(detail));
+        }
         let (counted, stored) = (bitmap.count_free(), group.free_clusters()?);
         if counted != stored {
             let detail = format!("{}: {counted} blocks are free, not {stored}", group.index);
@@ -211,6 +223,10 @@ impl Volume {
             }
             Bitmap { bytes, bits }
         };
+        if !bitmap.has_padding() {
+            let detail = format!("padding of the inode bitmap of {}", group.index);
+            return Err(needs_check(detail));
+        }
         let (counted, stored) = (bitmap.count_free(), group.free_inodes()?);
         if counted != stored {
             let detail = format!("{}: {counted} inodes are free, not {stored}", group.index);
@@ -254,5 +270,8 @@ mod tests {
         assert_eq!(bitmap.find_run(0, 2), Some((3, 2)));
         assert_eq!(bitmap.find_run(0, 9), Some((1, 1)));
         assert_eq!(bitmap.find_run(12, 1), None);
+        assert!(!bitmap.has_padding());
+        assert!(!Bitmap { bytes: vec![0, 0xc0, 0xff, 0xfe], bits: 14 }.has_padding());
+        assert!(Bitmap { bytes: vec![0, 0xc0, 0xff, 0xff], bits: 14 }.has_padding());
     }
 }

@@ -48,6 +48,7 @@ impl Ext {
             kind => return Err(unsuitable(&inode, format!("is a {kind}, not a regular file"))),
         }
         self.check_owned(&inode)?;
+        self.volume.check_before_edit(&inode)?;
         Ok(inode)
     }
 

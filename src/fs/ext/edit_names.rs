@@ -85,6 +85,7 @@ impl Ext {
         let inode = self.directory(node)?;
         check_editable(&inode)?;
         self.check_owned(&inode)?;
+        self.volume.check_before_edit(&inode)?;
         Ok(inode)
     }
 
@@ -110,6 +111,9 @@ impl Ext {
             None => Vec::new(),
         };
         let is_directory = kind == NodeKind::Directory;
+        if is_directory {
+            self.volume.check_link_count(&parent)?;
+        }
         let parent_before = Charge::of(&parent)?;
         let number = self.volume.allocate_inode(parent.number, is_directory)?;
         let mut inode = self.new_inode(number, &parent, new, is_directory)?;

@@ -202,10 +202,11 @@ impl Group {
             }
         }
         let (clusters, inodes) = (superblock.clusters_in(self.index)?, superblock.inodes_per_group);
+        let used_inodes = inodes.saturating_sub(self.free_inodes()?);
         for (what, count, limit) in [
             ("free blocks", self.free_clusters()?, clusters),
             ("free inodes", self.free_inodes()?, inodes),
-            ("directories", self.directories()?, inodes),
+            ("directories", self.directories()?, used_inodes),
             ("unused inodes", self.unused_inodes()?, inodes),
         ] {
             if count > limit {

@@ -32,6 +32,7 @@ mod journal_blocks;
 pub mod mmp;
 pub mod orphan;
 mod pending;
+mod preflight;
 pub mod quota;
 mod quota_files;
 mod superblock;
