@@ -231,3 +231,34 @@ fn random_damage_is_refused_or_made_no_worse() {
     tally.print();
     assert!(tally.worse.is_empty(), "seed {seed}: {:#?}", tally.worse);
 }
+
+/// The volumes of `fixtures/broken`, and what is said about each.
+const BROKEN: [(&str, &str); 13] = [
+    ("ext-block-bitmap-padding", "padding of the block bitmap of group 0"),
+    ("ext-block-in-a-bitmap", "holds metadata and content at once"),
+    ("ext-block-twice", "is twice in inode 20"),
+    ("ext-blocks-counted-wrong", "inode 20 has 2 sectors, but counts 20"),
+    ("ext-directories-counted-wrong", "160 directories, but at most 142"),
+    ("ext-directory-links", "inode 12 has 3 links, but counts 9"),
+    ("ext-directory-too-short", "a directory of 7 blocks and 1024 bytes"),
+    ("ext-extent-in-free-space", "is in use and free at once"),
+    ("ext-extent-in-the-inode-table", "holds metadata and content at once"),
+    ("ext-inline-directory-size", "a directory of 0 blocks and 12 bytes"),
+    ("ext-inline-without-feature", "inode 20 has lost its inline content"),
+    ("ext-inode-bitmap-padding", "padding of the inode bitmap of group 0"),
+    ("ext-inode-free", "inode 20 has a name, but is free"),
+];
+
+/// Rule of the preflight: what an edit touches is checked, also where no checksum tells.
+#[test]
+fn broken_volumes_are_refused() {
+    for (name, reason) in BROKEN {
+        let bytes = unpack(&fixtures("broken").join(format!("{name}.zst")));
+        let disk: Arc<dyn DiskEdit> = Arc::new(Overlay::new(Arc::new(MemoryDisk::new(bytes))));
+        let error = Ext::open(disk, CLOCK).and_then(|mut fs| edit(&mut fs)).unwrap_err();
+        assert!(error.to_string().contains(reason), "{name}: {error}");
+    }
+    let files = std::fs::read_dir(fixtures("broken")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".zst")).count(), BROKEN.len());
+}

@@ -10,6 +10,7 @@ use super::directory_blocks::block_count;
 use super::inode::{I_BLOCK_BYTES, Inode, flag};
 use super::units::{FsBlock, GroupIndex, InodeNumber};
 use super::volume::Volume;
+use super::xattr::Attribute;
 use crate::bytes::arith::{add, div, len_u64, mul, sub, to};
 use crate::error::Result;
 use crate::fs::NodeKind;
@@ -30,6 +31,11 @@ impl Volume {
     /// `Refused` (`NeedsCheck`); `Corrupt` if the map of the blocks cannot be read.
     pub(super) fn check_before_edit(&self, inode: &Inode) -> Result<()> {
         self.check_inode_in_use(inode.number)?;
+        if inode.has_flag(flag::INLINE_DATA)
+            && !inode.attributes_inside()?.iter().any(Attribute::is_inline_data)
+        {
+            return Err(needs_check(format!("{} has lost its inline content", inode.number)));
+        }
         let blocks = self.blocks_of(inode)?;
         let content = blocks.content.iter().try_fold(0, |sum, (_, count)| add(sum, *count))?;
         if inode.kind()? == NodeKind::Directory {
