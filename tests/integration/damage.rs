@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 const IMAGES: [&str; 7] = ["ext4", "ext2", "inline", "journal", "dirty", "plain", "plain-inline"];
 /// Rounds without `REGAIN_DAMAGE_ROUNDS`.
-const ROUNDS: u64 = 1500;
+const ROUNDS: u64 = 600;
 const NODES_MAX: usize = 300;
 const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 0 };
 const LINE: &[u8] = b"ssh-ed25519 AAAA a line that is appended\n";
@@ -238,7 +238,7 @@ const BROKEN: [(&str, &str); 13] = [
     ("ext-block-in-a-bitmap", "holds metadata and content at once"),
     ("ext-block-twice", "is twice in inode 20"),
     ("ext-blocks-counted-wrong", "inode 20 has 2 sectors, but counts 20"),
-    ("ext-directories-counted-wrong", "160 directories, but at most 142"),
+    ("ext-directories-counted-wrong", "counts directories 160 of 142"),
     ("ext-directory-links", "inode 12 has 3 links, but counts 9"),
     ("ext-directory-too-short", "a directory of 7 blocks and 1024 bytes"),
     ("ext-extent-in-free-space", "is in use and free at once"),
@@ -258,7 +258,7 @@ fn broken_volumes_are_refused() {
         let error = Ext::open(disk, CLOCK).and_then(|mut fs| edit(&mut fs)).unwrap_err();
         assert!(error.to_string().contains(reason), "{name}: {error}");
     }
-    let files = std::fs::read_dir(fixtures("broken")).unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.ends_with(".zst")).count(), BROKEN.len());
+    let files = std::fs::read_dir(fixtures("broken")).unwrap().map(|file| file.unwrap().path());
+    let volumes = files.filter(|path| path.extension().is_some_and(|kind| kind == "zst"));
+    assert_eq!(volumes.count(), BROKEN.len());
 }
