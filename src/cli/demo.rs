@@ -6,8 +6,8 @@
 use super::args::{Cli, Demo as Args};
 use super::hints::shell_word;
 use super::host_file;
-use super::human::add;
-use super::output::{Outcome, Styles, Ui, styled};
+use super::human::{add, styled};
+use super::output::{Outcome, Styles, Ui};
 use crate::bytes::checksum::sha256;
 use crate::error::{Context as _, Corrupt, Error, Result};
 use crate::report::Target;

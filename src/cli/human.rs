@@ -1,6 +1,5 @@
 //! Small pieces of text for people: sizes, tables, counts.
 
-use super::output::styled;
 use clap::builder::styling::Style;
 use std::fmt::{self, Write as _};
 
@@ -29,6 +28,11 @@ pub(crate) fn size(bytes: u64) -> String {
 /// Appends to a text; writing to memory cannot fail.
 pub(crate) fn add(text: &mut String, piece: fmt::Arguments<'_>) {
     let _ = text.write_fmt(piece);
+}
+
+/// `text` in `style`.
+pub(crate) fn styled(style: Style, text: impl fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// "1 file", "2 files".

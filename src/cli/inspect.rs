@@ -2,8 +2,8 @@
 
 use super::args::Inspect;
 use super::hints::shell_word;
-use super::human::{self, Table, add};
-use super::output::{Outcome, Styles, Ui, styled};
+use super::human::{self, Table, add, styled};
+use super::output::{Outcome, Styles, Ui};
 use super::{key_list, target};
 use crate::action::key_add::{self, KeyAddRequest};
 use crate::disk::Disk as _;

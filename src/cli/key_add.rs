@@ -3,9 +3,9 @@
 use super::args::KeyAdd;
 use super::commit::{self, Committed, Way, commit};
 use super::host_file::Fresh;
-use super::human::{self, add, count};
+use super::human::{self, add, count, styled};
 use super::keys::{self, NewKey};
-use super::output::{Failure, Outcome, Ui, styled};
+use super::output::{Failure, Outcome, Ui};
 use super::{confirm, host_file, show, target};
 use crate::action::key_add::{self, KeyAddRequest};
 use crate::action::{FileChange, Plan, UserPlan};

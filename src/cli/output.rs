@@ -5,7 +5,7 @@
 
 use super::args::{Common, When};
 use super::hints;
-use super::human::add;
+use super::human::{add, styled};
 use crate::error::{Error, Result};
 use crate::report::{self, ErrorReport, Target};
 use clap::builder::styling::{AnsiColor, Style};
@@ -89,11 +89,6 @@ impl Styles {
             When::Auto | When::Never => Self::default(),
         }
     }
-}
-
-/// `text` in `style`.
-pub(crate) fn styled(style: Style, text: impl fmt::Display) -> String {
-    format!("{style}{text}{style:#}")
 }
 
 /// The two streams, and how to use them.

@@ -1,8 +1,8 @@
 //! `regain show`: what a patch changes, file by file and byte range by byte range.
 
 use super::args::Show;
-use super::human::{self, Table, add, count};
-use super::output::{Outcome, Styles, Ui, styled};
+use super::human::{self, Table, add, count, styled};
+use super::output::{Outcome, Styles, Ui};
 use crate::patch::{self, Patch};
 use crate::report::Target;
 use crate::report::change::FileChange;
