@@ -2,19 +2,23 @@
 //! as far as that can be seen without reading the whole volume. Checksums do not tell: many volumes have none,
 //! and a wrong structure can have a right one.
 //!
-//! Not seen: a block that another file claims too, and counts over all inodes of a group.
+//! Not seen: a block that another file claims too, counts over all inodes of a group, and blocks of a block map
+//! behind the end of the file.
 
 use super::bitmap::{Bitmap, needs_check};
-use super::content::FreedBlocks;
+use super::content::{FreedBlocks, Mapping};
 use super::directory_blocks::block_count;
 use super::inode::{I_BLOCK_BYTES, Inode, flag};
-use super::units::{FsBlock, GroupIndex, InodeNumber};
+use super::units::{FileBlock, FsBlock, GroupIndex, InodeNumber};
 use super::volume::Volume;
 use super::xattr::Attribute;
-use crate::bytes::arith::{add, div, len_u64, mul, sub, to};
+use crate::bytes::arith::{add, div, div_ceil, len_u64, mul, round_up, sub, to};
 use crate::error::Result;
 use crate::fs::NodeKind;
 use std::ops::ControlFlow;
+
+/// Bound on the holes and unwritten runs that are looked at behind the end of a file.
+const RUNS_BEHIND_END_MAX: u32 = 4096;
 
 /// A group whose blocks are looked up.
 struct Known {
@@ -38,8 +42,10 @@ impl Volume {
         }
         let blocks = self.blocks_of(inode)?;
         let content = blocks.content.iter().try_fold(0, |sum, (_, count)| add(sum, *count))?;
-        if inode.kind()? == NodeKind::Directory {
-            self.check_directory_size(inode, content)?;
+        match inode.kind()? {
+            NodeKind::Directory => self.check_directory_size(inode, content)?,
+            NodeKind::File => self.check_end(inode)?,
+            _ => {}
         }
         let clusters = self.check_clusters(inode, &blocks)?;
         let size =
@@ -111,6 +117,27 @@ impl Volume {
         }
         let detail = format!("{number} is a directory of {content_blocks} blocks and {size} bytes");
         Err(needs_check(detail))
+    }
+
+    /// Refuses a file with written extents behind its end. Unwritten ones may be there: `fallocate` keeps them.
+    fn check_end(&self, file: &Inode) -> Result<()> {
+        if file.has_flag(flag::INLINE_DATA) || !file.has_flag(flag::EXTENTS) {
+            return Ok(());
+        }
+        let superblock = self.superblock();
+        let blocks = div_ceil(file.size_bytes(), superblock.block_size())?;
+        let mut at = round_up(blocks, u64::from(superblock.cluster_blocks))?;
+        for _ in 0..RUNS_BEHIND_END_MAX {
+            // Block numbers of a file have 32 bits.
+            let Ok(block) = u32::try_from(at) else { return Ok(()) };
+            let run = self.find_block(file, FileBlock(block))?;
+            if let Mapping::Mapped(_) = run.mapping {
+                break;
+            }
+            at = add(at, run.length.max(1))?;
+        }
+        let (number, size) = (file.number, file.size_bytes());
+        Err(needs_check(format!("{number} has {size} bytes, but extents behind them")))
     }
 
     /// Checks every cluster of `blocks`, and counts them.
