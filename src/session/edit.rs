@@ -26,7 +26,8 @@ impl Session {
     /// The volume is closed then, because its changes are in the patch and nowhere else.
     ///
     /// # Errors
-    /// As [`FileEdit`]; `Refused` with [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
+    /// As [`FileEdit`](crate::fs::FileEdit); `Refused` with
+    /// [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
     /// The overlay is then as before.
     pub fn edit(
         &mut self,
