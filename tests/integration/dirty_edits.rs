@@ -11,13 +11,17 @@ use regain::disk::overlay::Overlay;
 use regain::error::Result;
 use regain::fs::ext::Ext;
 use regain::fs::path::{GuestPath, find};
-use regain::fs::{FileEdit, MetadataChange, NewNode, NodeId, Timestamp};
+use regain::fs::{
+    FILE_BYTES_MAX, FileEdit, FileSystem as _, MetadataChange, NewNode, NodeId, Timestamp,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Later than everything in the images.
 const CLOCK: Timestamp = Timestamp { seconds: 1_750_000_000, nanoseconds: 0 };
+/// Size of a file that was being cut, of whose blocks many lie behind.
+const CUT_BYTES: usize = 5000;
 /// Longer than a block, so that the append allocates.
 const APPENDED: usize = 5000;
 
@@ -89,7 +93,7 @@ fn a_dirty_volume_is_replayed_and_edited_in_one_go() {
     }
 }
 
-/// A volume with two orphans: `/etc/hostname` lost its name, `/etc/group` was being cut.
+/// A volume with two orphans: `/etc/hostname` lost its name, `/etc/large` was being cut.
 struct Orphans {
     scratch: Scratch,
     path: PathBuf,
@@ -99,21 +103,39 @@ fn number(image: &Path, path: &str) -> u32 {
     tree::read(image, 0).0[path]["inode"].parse().unwrap()
 }
 
+/// A root with a file of several blocks.
+fn with_large() -> Nodes {
+    let mut nodes = root::with_key();
+    nodes.file("/etc/large", vec![b'x'; 50_000], 0o644, 0);
+    nodes
+}
+
 impl Orphans {
-    /// As a list that starts in the superblock.
+    /// As a list that starts in the superblock, the file that was being cut first.
     fn in_list(features: &str) -> Self {
+        Self::listed(features, |gone, cut| [cut, gone])
+    }
+
+    /// As a list, the file that was being cut last.
+    fn in_reversed_list() -> Self {
+        Self::listed("metadata_csum", |gone, cut| [gone, cut])
+    }
+
+    fn listed(features: &str, order: fn(u32, u32) -> [u32; 2]) -> Self {
         let scratch = Scratch::new();
-        let builder = ImageBuilder::new("ext4", 16).features(features).nodes(root::with_key());
+        let builder = ImageBuilder::new("ext4", 16).features(features).nodes(with_large());
         let path = builder.build_in(&scratch, "disk.img");
-        let (gone, cut) = (number(&path, "/etc/hostname"), number(&path, "/etc/group"));
+        let (gone, cut) = (number(&path, "/etc/hostname"), number(&path, "/etc/large"));
+        let [first, second] = order(gone, cut);
         image::edit(
             &path,
             &[
                 "unlink /etc/hostname".to_owned(),
                 format!("sif <{gone}> links_count 0"),
-                format!("sif <{gone}> dtime 0"),
-                format!("sif <{cut}> dtime {gone}"),
-                format!("ssv last_orphan {cut}"),
+                format!("sif <{second}> dtime 0"),
+                format!("sif <{first}> dtime {second}"),
+                format!("ssv last_orphan {first}"),
+                format!("sif <{cut}> size {CUT_BYTES}"),
             ],
         );
         Self { scratch, path }
@@ -122,12 +144,16 @@ impl Orphans {
     /// In the orphan file.
     fn in_file() -> Self {
         let scratch = Scratch::new();
-        let builder = ImageBuilder::new("ext4", 16).features("orphan_file").nodes(root::with_key());
+        let builder = ImageBuilder::new("ext4", 16).features("orphan_file").nodes(with_large());
         let path = builder.build_in(&scratch, "disk.img");
-        let (gone, cut) = (number(&path, "/etc/hostname"), number(&path, "/etc/group"));
+        let (gone, cut) = (number(&path, "/etc/hostname"), number(&path, "/etc/large"));
         image::edit(
             &path,
-            &["unlink /etc/hostname".to_owned(), format!("sif <{gone}> links_count 0")],
+            &[
+                "unlink /etc/hostname".to_owned(),
+                format!("sif <{gone}> links_count 0"),
+                format!("sif <{cut}> size {CUT_BYTES}"),
+            ],
         );
         let header = tools::succeed("dumpe2fs", &["-h", path.to_str().unwrap()]);
         let line = header.lines().find_map(|line| line.strip_prefix("Orphan file inode:"));
@@ -143,13 +169,9 @@ impl Orphans {
     fn finished(&self, image: &Path) -> PathBuf {
         let path = self.scratch.join("finished.img");
         tools::copy_sparse(image, &path);
-        let output = tools::run("e2fsck", &["-fy", path.to_str().unwrap()]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{text}");
+        let text = e2fsck_finishes(&path);
         assert!(text.contains("Clearing orphaned inode"), "{text}");
         assert!(text.contains("Truncating orphaned inode"), "{text}");
-        assert!(!text.contains("wrong") && !text.contains("Fix"), "{text}");
-        oracle::assert_clean(&path, 0, "after e2fsck");
         path
     }
 }
@@ -191,26 +213,52 @@ fn orphans_are_left_to_the_kernel() {
     }
 }
 
+/// An edit of a file in a directory.
+type EditOf = fn(&mut Ext, NodeId, NodeId) -> Result<()>;
+
+/// A file whose cut was interrupted is cut when it is edited; the other orphan stays for the kernel.
 #[test]
-fn a_pending_file_is_not_edited() {
-    for orphans in [Orphans::in_list("metadata_csum"), Orphans::in_file()] {
-        let disk = overlay(&orphans.path);
-        let mut fs = Ext::open(disk.clone(), CLOCK).unwrap();
-        let (file, directory) = (node(&fs, "/etc/group"), node(&fs, "/etc"));
-        let mode = MetadataChange { mode: Some(0o600), ..MetadataChange::default() };
-        let refusals = [
-            fs.append(file, b"x"),
-            fs.replace(file, b"x"),
-            fs.remove(directory, b"group"),
-            fs.set_metadata(file, &mode),
-            fs.set_xattr(file, b"user.x", Some(b"x")),
-        ];
-        for refusal in refusals {
-            let text = refusal.unwrap_err().to_string();
-            assert!(text.contains("orphan"), "{text}");
+fn a_file_that_was_being_cut_is_cut_before_an_edit() {
+    let edits: [EditOf; 5] = [
+        |fs, file, _| fs.append(file, b"x"),
+        |fs, file, _| fs.replace(file, b"x"),
+        |fs, _, directory| fs.remove(directory, b"large"),
+        |fs, file, _| fs.set_metadata(file, &MetadataChange { uid: Some(7), ..Default::default() }),
+        |fs, file, _| fs.set_xattr(file, b"user.x", Some(b"x")),
+    ];
+    let kept = vec![b'x'; CUT_BYTES];
+    let appended = vec![b'x'; CUT_BYTES + 1];
+    let expected = [Some(appended), Some(b"x".to_vec()), None, Some(kept.clone()), Some(kept)];
+    for orphans in [
+        Orphans::in_list("metadata_csum"),
+        Orphans::in_list("^metadata_csum,^64bit,^extent"),
+        Orphans::in_reversed_list(),
+        Orphans::in_file(),
+    ] {
+        for (index, edit) in edits.iter().enumerate() {
+            let disk = overlay(&orphans.path);
+            let mut fs = Ext::open(disk.clone(), CLOCK).unwrap();
+            let (file, directory) = (node(&fs, "/etc/large"), node(&fs, "/etc"));
+            edit(&mut fs, file, directory).unwrap();
+            let ours = store(&orphans.scratch, "ours.img", &disk);
+            let text = e2fsck_finishes(&ours);
+            let content = find(&fs, &GuestPath::new("/etc/large")).unwrap();
+            let content = content.map(|found| fs.read(found.node, FILE_BYTES_MAX).unwrap());
+            assert_eq!(content, expected[index], "edit {index}");
+            assert!(text.contains("Clearing orphaned inode"), "edit {index}: {text}");
+            assert!(!text.contains("Truncating orphaned inode"), "edit {index}: {text}");
         }
-        assert_eq!(disk.changes().unwrap(), []);
     }
+}
+
+/// Repairs a volume, whose orphans must be all that there is to do. Gives what e2fsck said.
+fn e2fsck_finishes(path: &Path) -> String {
+    let output = tools::run("e2fsck", &["-fy", path.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{text}");
+    assert!(!text.contains("wrong") && !text.contains("Fix"), "{text}");
+    oracle::assert_clean(path, 0, "after e2fsck");
+    text
 }
 
 /// The orphan file is a file like any other to somebody who lies about it.

@@ -224,13 +224,8 @@ impl Volume {
         self.check_mapping(inode)?;
         let block_size = self.superblock().block_size();
         let from = div_ceil(size, block_size)?;
-        let inside = rem(size, block_size)?;
-        if inside > 0 && size < inode.size_bytes() {
-            let last: u32 = to(div(size, block_size)?)?;
-            if let Mapping::Mapped(block) = self.find_block(inode, FileBlock(last))?.mapping {
-                let zeros = vec![0; to(sub(block_size, inside)?)?];
-                self.write_block(block, inside, &zeros, what)?;
-            }
+        if size < inode.size_bytes() {
+            self.zero_behind(inode, size, what)?;
         }
         let mut freed = FreedBlocks::default();
         if inode.has_flag(flag::EXTENTS) {
@@ -239,6 +234,21 @@ impl Volume {
             self.cut_block_map(inode, from, &mut freed)?;
         }
         self.give_back(inode, from, freed)
+    }
+
+    /// Zeros the rest of the block that byte `size` lies in.
+    pub(crate) fn zero_behind(&self, inode: &Inode, size: u64, what: &str) -> Result<()> {
+        let block_size = self.superblock().block_size();
+        let inside = rem(size, block_size)?;
+        if inside == 0 {
+            return Ok(());
+        }
+        let last: u32 = to(div(size, block_size)?)?;
+        let Mapping::Mapped(block) = self.find_block(inode, FileBlock(last))?.mapping else {
+            return Ok(());
+        };
+        let zeros = vec![0; to(sub(block_size, inside)?)?];
+        self.write_block(block, inside, &zeros, what)
     }
 
     /// Frees the clusters of the blocks in `freed` that no block of the file below `from` uses.

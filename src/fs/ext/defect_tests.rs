@@ -207,7 +207,8 @@ fn group_descriptors() {
     let count = |what, count, limit| D::Count { what, count, limit };
     cases.push((0xc, 8193, count("free blocks", 8193, 8192)));
     cases.push((0xc, 2049 << 16, count("free inodes", 2049, INODES)));
-    cases.push((0x10, 2049, count("directories", 2049, INODES)));
+    // Only inodes in use can be directories.
+    cases.push((0x10, 2049, count("directories", 2049, 11)));
     cases.push((0x1c, 2049, count("unused inodes", 2049, INODES)));
     cases.push((0x2c, 1, count("free blocks", 0x1_0000 + 7676, 8192)));
     for (at, value, expected) in cases {

@@ -40,20 +40,21 @@ pub(super) fn check_editable(inode: &Inode) -> Result<()> {
 
 impl Ext {
     /// The inode of a regular file whose content may be edited.
-    fn editable_file(&self, node: NodeId) -> Result<Inode> {
+    fn editable_file(&mut self, node: NodeId) -> Result<Inode> {
         self.check_writable()?;
-        let inode = self.inode(node)?;
+        let mut inode = self.inode(node)?;
         match inode.kind()? {
             NodeKind::File => check_editable(&inode)?,
             kind => return Err(unsuitable(&inode, format!("is a {kind}, not a regular file"))),
         }
-        self.check_owned(&inode)?;
+        self.claim(&mut inode)?;
         self.volume.check_before_edit(&inode)?;
         Ok(inode)
     }
 
-    /// Refuses files that belong to the file system itself, or that the next mount deletes or cuts.
-    pub(super) fn check_owned(&self, inode: &Inode) -> Result<()> {
+    /// Refuses files that belong to the file system itself, or that the next mount deletes. What the next mount
+    /// would cut is cut now.
+    pub(super) fn claim(&mut self, inode: &mut Inode) -> Result<()> {
         let superblock = self.volume.superblock();
         let number = inode.number.0;
         let is_hidden = (number < superblock.first_inode && number != super::ROOT_INODE.0)
@@ -67,7 +68,7 @@ impl Ext {
             let detail = format!("{} is deleted, but a directory still names it", inode.number);
             return Err(Refusal::NeedsCheck { detail }.into());
         }
-        self.volume.check_not_orphan(&[inode.number])
+        self.volume.settle_orphan(inode)
     }
 
     /// Writes `content` over the whole file, reusing its blocks.
@@ -160,7 +161,7 @@ impl FileEdit for Ext {
         self.check_writable()?;
         let mut inode = self.inode(node)?;
         check_editable(&inode)?;
-        self.check_owned(&inode)?;
+        self.claim(&mut inode)?;
         let before = Charge::of(&inode)?;
         if let Some(mode) = change.mode {
             if mode > MODE_MAX {
@@ -191,7 +192,7 @@ impl FileEdit for Ext {
         self.check_writable()?;
         let mut inode = self.inode(node)?;
         check_editable(&inode)?;
-        self.check_owned(&inode)?;
+        self.claim(&mut inode)?;
         if let Some((_, block)) = self.volume.read_attribute_block(&inode)? {
             check_no_value_inodes(&inode, &block.attributes)?;
         }

@@ -80,11 +80,11 @@ impl DirectoryBlocks for EditBlocks<'_> {
 
 impl Ext {
     /// The inode of a directory whose names may be edited.
-    fn editable_directory(&self, node: NodeId) -> Result<Inode> {
+    fn editable_directory(&mut self, node: NodeId) -> Result<Inode> {
         self.check_writable()?;
-        let inode = self.directory(node)?;
+        let mut inode = self.directory(node)?;
         check_editable(&inode)?;
-        self.check_owned(&inode)?;
+        self.claim(&mut inode)?;
         self.volume.check_before_edit(&inode)?;
         Ok(inode)
     }
@@ -178,7 +178,7 @@ impl Ext {
     }
 
     /// Counts one more subdirectory. A directory with too many counts 1 from then on, by `dir_nlink`.
-    fn add_subdirectory(&self, parent: &mut Inode) -> Result<()> {
+    pub(super) fn add_subdirectory(&self, parent: &mut Inode) -> Result<()> {
         let links = parent.link_count();
         let features = self.volume.superblock().features;
         let may_overflow =
@@ -251,7 +251,7 @@ impl Ext {
             NodeKind::File | NodeKind::Symlink => check_editable(&inode)?,
             kind => return Err(unsuitable(&inode, format!("is a {kind}, and cannot be removed"))),
         }
-        self.check_owned(&inode)?;
+        self.claim(&mut inode)?;
         let parent_before = Charge::of(&parent)?;
         self.take_name(&mut parent, name)?;
         self.finish_directory(parent, parent_before)?;

@@ -1,18 +1,18 @@
 //! Orphans: inodes that were deleted or being truncated when the machine stopped.
 //!
 //! Format: kernel documentation, "ext4 Data Structures and Algorithms", section "Orphan file", and
-//! the fields `s_last_orphan` of the superblock and `i_dtime` of the inode. The orphans are found,
-//! so that an edit of one can be refused. They are left to the kernel, which finishes them at the
-//! next mount: their blocks and inodes stay marked as used, so that nothing else gets them.
+//! the fields `s_last_orphan` of the superblock and `i_dtime` of the inode. They are left to the kernel, which
+//! finishes them at the next mount: their blocks and inodes stay marked as used, so that nothing else gets
+//! them. Only one that is edited is finished before, or the edit refused (see `pending`).
 
 use crate::bytes::arith::len_u64;
 use crate::bytes::checksum::{agrees, crc32c_raw};
-use crate::bytes::field::{Short, le_u32, slice};
+use crate::bytes::field::{Short, le_u32, put_le_u32, slice, slice_mut};
 use crate::error::{Corrupt, Error, Result};
 use std::collections::BTreeSet;
 
 /// Bound on the orphans of one file system.
-const ORPHANS_MAX: usize = 65_536;
+pub(super) const ORPHANS_MAX: usize = 65_536;
 /// Magic number in the tail of a block of the orphan file.
 const ORPHAN_BLOCK_MAGIC: u32 = 0x0b10_ca04;
 /// Length of that tail in bytes.
@@ -125,10 +125,32 @@ impl Orphans {
         self.0.is_empty()
     }
 
-    /// The first of `inodes` that is an orphan: an edit of it must be refused.
+    /// The first of `inodes` that is an orphan: it must be settled before it is edited.
     pub fn touches(&self, inodes: &[u32]) -> Option<u32> {
         inodes.iter().copied().find(|inode| self.0.contains(inode))
     }
+}
+
+/// Clears the entry of `inode` in `block` of the orphan file, and seals the block again. False if there is none.
+///
+/// # Errors
+/// `Corrupt` if the block is too short.
+pub(super) fn clear_entry(
+    block: &mut [u8],
+    fs_block: u64,
+    inode_seed: Option<u32>,
+    inode: u32,
+) -> Result<bool> {
+    let tail = block.len().saturating_sub(TAIL_BYTES);
+    let entries = slice_mut(block, 0, tail)?;
+    let mut entry = entries.chunks_exact_mut(4).filter(|entry| **entry == inode.to_le_bytes());
+    let Some(entry) = entry.next() else { return Ok(false) };
+    entry.fill(0);
+    if let Some(seed) = inode_seed {
+        let sum = crc32c_raw(crc32c_raw(seed, &fs_block.to_le_bytes()), slice(block, 0, tail)?);
+        put_le_u32(block, tail.saturating_add(4), sum)?;
+    }
+    Ok(true)
 }
 
 fn file_block(

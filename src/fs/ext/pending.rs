@@ -1,14 +1,18 @@
-//! Which inodes wait for the kernel to finish them, read from the volume.
+//! Which inodes wait for the kernel to finish them, and finishing the one that is edited.
 
+use super::bitmap::needs_check;
 use super::content::Mapping;
 use super::feature::ro_compat;
-use super::inode::{Inode, InodeDefect};
-use super::orphan::Orphans;
-use super::units::{FileBlock, InodeNumber};
+use super::inode::{Inode, InodeDefect, flag};
+use super::orphan::{ORPHANS_MAX, Orphans, clear_entry};
+use super::quota_files::Charge;
+use super::superblock::Superblock;
+use super::units::{FileBlock, FsBlock, InodeNumber};
 use super::volume::Volume;
 use crate::bytes::arith::{div_ceil, to};
-use crate::bytes::field::le_u32;
+use crate::bytes::field::{le_u32, put_le_u32};
 use crate::error::{Refusal, Result};
+use crate::fs::NodeKind;
 
 /// Offset of `i_dtime` in an inode: for an orphan, the next one in the list.
 const NEXT_ORPHAN_AT: usize = 0x14;
@@ -44,35 +48,88 @@ impl Volume {
     }
 
     fn add_orphan_file(&self, file: &Inode, orphans: &mut Orphans) -> Result<()> {
-        let (size, seed) = (file.size_bytes(), self.inode_seed(file));
-        let block_count: u32 = to(div_ceil(size, self.superblock().block_size())?)?;
-        if block_count > ORPHAN_FILE_BLOCKS_MAX {
-            return Err(file.corrupt(InodeDefect::Size(size)));
-        }
-        for index in 0..block_count {
-            let Mapping::Mapped(block) = self.find_block(file, FileBlock(index))?.mapping else {
-                return Err(file.corrupt(InodeDefect::Size(size)));
-            };
+        let (seed, inodes_count) = (self.inode_seed(file), self.superblock().inodes_count);
+        for block in self.orphan_blocks(file)? {
             let bytes = self.read_block(block)?;
-            orphans.add_file_block(&bytes, block.0, seed, self.superblock().inodes_count)?;
+            orphans.add_file_block(&bytes, block.0, seed, inodes_count)?;
         }
         Ok(())
     }
 
-    /// Refuses if one of `inodes` is an orphan: the kernel will truncate or delete it at the next
-    /// mount.
+    /// The blocks of the orphan file, which has no holes.
+    fn orphan_blocks(&self, file: &Inode) -> Result<Vec<FsBlock>> {
+        let size = file.size_bytes();
+        let block_count: u32 = to(div_ceil(size, self.superblock().block_size())?)?;
+        if block_count > ORPHAN_FILE_BLOCKS_MAX {
+            return Err(file.corrupt(InodeDefect::Size(size)));
+        }
+        let place = |index| match self.find_block(file, FileBlock(index))?.mapping {
+            Mapping::Mapped(block) => Ok(block),
+            _ => Err(file.corrupt(InodeDefect::Size(size))),
+        };
+        (0..block_count).map(place).collect()
+    }
+
+    /// Makes `inode`, which is about to be edited, no orphan. A file whose cut was interrupted is cut to its
+    /// size, as the next mount would do; what else is pending stays.
     ///
     /// # Errors
-    /// `Refused` ([`Refusal::NeedsCheck`]); as [`Volume::orphans`].
-    pub(crate) fn check_not_orphan(&self, inodes: &[InodeNumber]) -> Result<()> {
-        let numbers: Vec<u32> = inodes.iter().map(|inode| inode.0).collect();
-        match self.orphans()?.touches(&numbers) {
-            None => Ok(()),
-            Some(inode) => {
-                let detail = format!("inode {inode} is an orphan that the next mount will remove");
-                Err(Refusal::NeedsCheck { detail }.into())
+    /// `Refused` ([`Refusal::NeedsCheck`]) if the next mount would remove it; as [`Volume::orphans`].
+    pub(crate) fn settle_orphan(&mut self, inode: &mut Inode) -> Result<()> {
+        if self.orphans()?.touches(&[inode.number.0]).is_none() {
+            return Ok(());
+        }
+        let is_cut = inode.kind()? == NodeKind::File && inode.link_count() > 0;
+        if !is_cut || inode.has_flag(flag::INLINE_DATA) {
+            let detail = format!("{} is an orphan that the next mount will remove", inode.number);
+            return Err(Refusal::NeedsCheck { detail }.into());
+        }
+        let (before, what) = (Charge::of(inode)?, format!("data of {}", inode.number));
+        let size = inode.size_bytes();
+        self.zero_behind(inode, size, &what)?;
+        self.cut_content(inode, size, &what)?;
+        if self.orphans_in_file()?.touches(&[inode.number.0]).is_some() {
+            self.leave_orphan_file(inode.number)?;
+        } else {
+            self.leave_orphan_list(inode)?;
+        }
+        self.store_inode(inode)?;
+        self.recharge(Some(before), Some(Charge::of(inode)?))
+    }
+
+    /// Takes `inode` out of the list, whose links and end were checked by [`Volume::orphans`].
+    fn leave_orphan_list(&mut self, inode: &mut Inode) -> Result<()> {
+        let next = le_u32(inode.bytes(), NEXT_ORPHAN_AT)?;
+        put_le_u32(inode.bytes_mut(), NEXT_ORPHAN_AT, 0)?;
+        let mut at = self.superblock().last_orphan;
+        if at == inode.number.0 {
+            return self.update_superblock(|superblock| superblock.set_last_orphan(next));
+        }
+        for _ in 0..ORPHANS_MAX {
+            let mut before = self.read_raw_inode(InodeNumber(at))?;
+            at = le_u32(before.bytes(), NEXT_ORPHAN_AT)?;
+            if at == inode.number.0 {
+                put_le_u32(before.bytes_mut(), NEXT_ORPHAN_AT, next)?;
+                return self.store_inode(&mut before);
             }
         }
+        Err(needs_check(format!("{} is not in the orphan list", inode.number)))
+    }
+
+    /// Clears the entry of `number` in the orphan file, and the mark of the file after the last one.
+    fn leave_orphan_file(&mut self, number: InodeNumber) -> Result<()> {
+        let file = self.read_inode(InodeNumber(self.superblock().orphan_file_inode))?;
+        let seed = self.inode_seed(&file);
+        for block in self.orphan_blocks(&file)? {
+            let mut bytes = self.read_block(block)?;
+            if clear_entry(&mut bytes, block.0, seed, number.0)? {
+                self.write_block(block, 0, &bytes, "orphan file")?;
+            }
+        }
+        if self.orphans_in_file()?.is_empty() {
+            self.update_superblock(Superblock::clear_orphan_present)?;
+        }
+        Ok(())
     }
 }
 
@@ -98,10 +155,14 @@ mod tests {
                 "mkdir a\nmkdir b\nsif <12> dtime 0\nsif <13> dtime 12\nssv last_orphan 13\n",
             );
             assert_eq!(pending(&image), [12, 13], "{features}");
-            let volume = Volume::open(image.overlay()).unwrap();
-            volume.check_not_orphan(&[InodeNumber(2), InodeNumber(11)]).unwrap();
-            let error = volume.check_not_orphan(&[InodeNumber(2), InodeNumber(13)]).unwrap_err();
-            assert_eq!(error.kind_name(), "refused");
+            let mut volume = Volume::open(image.overlay()).unwrap();
+            let mut settle = |number| {
+                let mut inode = volume.read_inode(InodeNumber(number)).unwrap();
+                volume.settle_orphan(&mut inode)
+            };
+            settle(11).unwrap();
+            // A directory that is being removed.
+            assert_eq!(settle(13).unwrap_err().kind_name(), "refused");
         }
     }
 

@@ -34,6 +34,7 @@ impl Volume {
     /// # Errors
     /// `Refused` (`NeedsCheck`); `Corrupt` if the map of the blocks cannot be read.
     pub(super) fn check_before_edit(&self, inode: &Inode) -> Result<()> {
+        self.check_mapping(inode)?;
         self.check_inode_in_use(inode.number)?;
         if inode.has_flag(flag::INLINE_DATA)
             && !inode.attributes_inside()?.iter().any(Attribute::is_inline_data)

@@ -39,6 +39,7 @@ const FLAG_UNSIGNED_HASH: u32 = 2;
 
 const FREE_BLOCKS_LOW_AT: usize = 0xc;
 const FREE_INODES_AT: usize = 0x10;
+const LAST_ORPHAN_AT: usize = 0xe8;
 const FREE_BLOCKS_HIGH_AT: usize = 0x158;
 const COMPAT_AT: usize = 0x5c;
 const INCOMPAT_AT: usize = 0x60;
@@ -225,7 +226,7 @@ impl Superblock {
             reserved_gdt_blocks: le_u16(bytes, 0xce)?,
             journal_inode: le_u32(bytes, 0xe0)?,
             journal_device: le_u32(bytes, 0xe4)?,
-            last_orphan: le_u32(bytes, 0xe8)?,
+            last_orphan: le_u32(bytes, LAST_ORPHAN_AT)?,
             hash_seed,
             default_hash_version: u8_at(bytes, 0xfc)?,
             hash_is_unsigned: le_u32(bytes, 0x160)? & FLAG_UNSIGNED_HASH != 0,
@@ -382,6 +383,11 @@ impl Superblock {
     /// `s_free_inodes_count`.
     pub(crate) fn free_inodes(&self) -> Result<u32> {
         Ok(le_u32(&self.bytes, FREE_INODES_AT)?)
+    }
+
+    pub(crate) fn set_last_orphan(&mut self, inode: u32) -> Result<()> {
+        self.last_orphan = inode;
+        Ok(field::put_le_u32(&mut self.bytes, LAST_ORPHAN_AT, inode)?)
     }
 
     pub(crate) fn set_free_inodes(&mut self, count: u32) -> Result<()> {
