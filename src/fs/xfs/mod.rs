@@ -1,0 +1,14 @@
+//! XFS: reading and editing.
+//!
+//! Format: "XFS Algorithms & Data Structures", 3rd edition, which the module docs cite by chapter. Edits are made
+//! in place, without the log; a log that is not clean is replayed first, unless the edit touches nothing that it
+//! names.
+//!
+//! Not handled: version 4 for writing, the realtime device, metadata directories (all refused by name).
+
+mod checksum;
+mod feature;
+mod inode;
+mod superblock;
+mod units;
+mod volume;
