@@ -128,8 +128,8 @@ fn name_of(system: &linux::System) -> Vec<u8> {
 /// The user whom `key add` takes without `--user`, or why there is none.
 fn default_user(volume: &SessionVolume, system: &linux::System) -> Result<Vec<u8>> {
     volume.read(|open| {
-        let guest = Guest::open(&open.fs, system, clock::now())?;
-        let users = select::users(&open.fs, system, &UserChoice::Default, &guest)?;
+        let guest = Guest::open(open.file_system(), system, clock::now())?;
+        let users = select::users(open.file_system(), system, &UserChoice::Default, &guest)?;
         let user = users.first().ok_or_else(|| Error::not_found("no user who could log in"))?;
         Ok(user.name.clone())
     })
@@ -160,7 +160,7 @@ fn users(system: &linux::System, keys: &[Key], default_name: Option<&[u8]>) -> V
 
 /// What `key add` would say without `--user`, and whether `--fix` is what it takes.
 fn key_add_refusal(volume: &SessionVolume) -> Result<Option<(String, bool)>> {
-    let plan = |fix| volume.read(|open| key_add::plan(&open.fs, &trial_request(fix)?));
+    let plan = |fix| volume.read(|open| key_add::plan(open.file_system(), &trial_request(fix)?));
     let Some(error) = plan(false)?.refusal() else { return Ok(None) };
     let is_repaired = plan(true).is_ok_and(|plan| plan.refusal().is_none());
     Ok(Some((error.to_string(), is_repaired)))

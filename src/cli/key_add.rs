@@ -89,7 +89,7 @@ impl Job<'_> {
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         let plan = volume
-            .read(|open| key_add::plan(&open.fs, request))
+            .read(|open| key_add::plan(open.file_system(), request))
             .context(|| session.target_name())?;
         if let Some(error) = plan.refusal()
             && !plan.changes_something()
@@ -399,7 +399,7 @@ fn partly_refused(error: Error, plan: &Plan, result: &Change) -> Box<Failure> {
 /// What helps against a refusal: `--fix` only if it really repairs everything.
 fn way_out(volume: &SessionVolume, request: &KeyAddRequest) -> &'static str {
     let with_fix = KeyAddRequest { fix: true, ..request.clone() };
-    let fixed = volume.read(|open| key_add::plan(&open.fs, &with_fix));
+    let fixed = volume.read(|open| key_add::plan(open.file_system(), &with_fix));
     if fixed.is_ok_and(|plan| plan.refusal().is_none()) {
         return "add --fix: it repairs what is in the way, and says what it changes";
     }

@@ -39,7 +39,7 @@ fn list_target(ui: &Ui, args: &Args, session: &mut Session, report_target: &mut 
 
 /// The keys of the users called `names`, or of all, on an open volume.
 pub(super) fn list(volume: &SessionVolume, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
-    let listed = volume.read(|open| key_list::list(&open.fs, names, clock::now()))?;
+    let listed = volume.read(|open| key_list::list(open.file_system(), names, clock::now()))?;
     Ok(KeyList {
         keys: listed.keys.into_iter().map(key).collect(),
         warnings: listed.findings.iter().map(ToString::to_string).collect(),

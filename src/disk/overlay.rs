@@ -10,6 +10,7 @@ use crate::bytes::field;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bound on the memory of one overlay, in sectors: 512 MiB, far above any journal that has to be replayed.
@@ -117,6 +118,36 @@ impl Overlay {
         }
         changes.reverse();
         Ok(changes)
+    }
+
+    /// The ranges that were written and may differ from the disk below, ascending, whole sectors.
+    pub fn written(&self) -> Vec<Range<u64>> {
+        let sector_bytes = len_u64(SECTOR_BYTES);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for &index in self.lock().keys() {
+            // The index came from an offset on the disk.
+            let start = index.saturating_mul(sector_bytes);
+            let end = start.saturating_add(sector_bytes);
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        ranges
+    }
+
+    /// Writes everything that differs from the disk below to `target`, which must be as that disk.
+    ///
+    /// # Errors
+    /// As [`Overlay::changes`] and [`DiskEdit::write_at`].
+    pub fn write_to(&self, target: &dyn DiskEdit) -> Result<()> {
+        let sectors = self.lock().clone();
+        for (index, changed) in sectors {
+            let offset_bytes = arith::mul(index, len_u64(SECTOR_BYTES))?;
+            let after = field::slice(&changed.after, 0, self.sector_len(offset_bytes)?)?;
+            target.write_at(offset_bytes, after, &changed.labels.join(", "))?;
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Sectors> {
@@ -286,6 +317,19 @@ mod tests {
         assert_eq!(changes[0].labels, ["inode 12", "inode 9", "inode 7"]);
         assert_eq!(changes[0].after[510..514], [1; 4]);
         assert_eq!(overlay.changes().unwrap(), []);
+    }
+
+    #[test]
+    fn an_overlay_can_be_brought_down_to_the_next() {
+        let below = Arc::new(overlay(vec![0; 4096]));
+        let above = Overlay::new(below.clone());
+        above.write_at(510, &[1; 4], "inode 12").unwrap();
+        above.write_at(514, &[2], "inode 13").unwrap();
+        above.write_at(3000, &[3], "superblock").unwrap();
+        assert_eq!(above.written(), [0..1024, 2560..3072]);
+        above.write_to(below.as_ref()).unwrap();
+        assert_eq!(below.read_vec(0, 4096).unwrap(), above.read_vec(0, 4096).unwrap());
+        assert_eq!(below.changes().unwrap()[0].labels, ["inode 12", "inode 12, inode 13"]);
     }
 
     #[test]

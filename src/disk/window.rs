@@ -3,6 +3,7 @@
 use super::{Disk, DiskEdit, check_range};
 use crate::bytes::arith;
 use crate::error::Result;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// `len_bytes` of another disk from `start_bytes`.
@@ -27,6 +28,13 @@ impl Window {
     /// Where the window starts on the disk below, in bytes.
     pub fn start_bytes(&self) -> u64 {
         self.start_bytes
+    }
+
+    /// The parts of `ranges` of the disk below that lie in the window, as it counts.
+    pub fn inside(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let shifted = |at: u64| at.saturating_sub(self.start_bytes).min(self.len_bytes);
+        let cut = ranges.iter().map(|range| shifted(range.start)..shifted(range.end));
+        cut.filter(|range| !range.is_empty()).collect()
     }
 }
 
@@ -66,6 +74,11 @@ mod tests {
         assert_eq!(overlay.read_vec(1027, 3).unwrap(), b"abc");
         assert!(window.read_vec(1023, 2).is_err());
         assert!(window.write_at(1022, b"abc", "test").is_err());
+        assert_eq!(window.inside(&overlay.written()).first(), Some(&(0..512)));
+        assert_eq!(
+            window.inside(&[0..1024, 512..1100, 1500..3000, 2048..2100]),
+            [0..76, 476..1024]
+        );
         assert!(Window::new(overlay, 4000, 97).is_err());
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod acl;
 pub mod ext;
+pub mod known;
 pub mod memory;
 pub mod path;
 pub mod probe;
@@ -324,4 +325,13 @@ pub trait FileEdit: FileSystem {
     /// # Errors
     /// See [`FileEdit`].
     fn set_xattr(&mut self, node: NodeId, name: &[u8], value: Option<&[u8]>) -> Result<()>;
+
+    /// Brings everything that was edited onto the disk below; the last call after the last edit. Some file
+    /// systems decide only then what of a dirty log has to be replayed.
+    ///
+    /// # Errors
+    /// See [`FileEdit`].
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
 }

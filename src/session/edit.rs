@@ -2,15 +2,12 @@
 
 use super::{OpenVolume, Session, clock, expect};
 use crate::action::{self, FileChange, Plan};
-use crate::disk::cache::Cache;
-use crate::disk::{Disk, DiskEdit};
+use crate::disk::Disk as _;
 use crate::error::{Context as _, Error, Result};
-use crate::fs::ext::Ext;
-use crate::fs::ext::verify::verify;
+use crate::fs::Timestamp;
+use crate::fs::known::{self, Verification};
 use crate::fs::verify::Verdict;
-use crate::fs::{FileSystem, Timestamp};
 use crate::patch::{Description, FileNote, Patch, TargetIdentity, VolumeIdentity};
-use std::sync::Arc;
 
 /// A finished edit.
 #[derive(Debug)]
@@ -99,16 +96,19 @@ impl Session {
 
 fn run_and_verify(open: &mut OpenVolume, plan: &Plan, time: Timestamp) -> Result<Verdict> {
     open.fs.check_writable()?;
-    let promised = action::edit::expectations(plan, &open.fs)?;
-    let questions = expect::questions(&promised, &open.fs)?;
-    action::edit::run(plan, &mut open.fs)?;
+    let promised = action::edit::expectations(plan, open.file_system())?;
+    let questions = expect::questions(&promised, open.file_system())?;
+    action::edit::run(plan, open.fs.as_mut())?;
+    open.fs.finish()?;
     // A fresh look: nothing that the editor remembers can hide what it wrote.
-    let window = open.window.clone();
-    let open_own = move || -> Result<Box<dyn FileSystem>> {
-        let disk: Arc<dyn DiskEdit> = window.clone();
-        Ok(Box::new(Ext::open(disk, time)?))
+    let fresh = known::open(open.kind, open.window.clone(), time)?;
+    expect::check_xattrs(&promised, fresh.as_file_system())?;
+    let written = open.window.inside(&open.overlay.written());
+    let edit = Verification {
+        disk: open.window.clone(),
+        clock: time,
+        written: &written,
+        expectations: &questions,
     };
-    expect::check_xattrs(&promised, open_own()?.as_ref())?;
-    let disk: Arc<dyn Disk> = Arc::new(Cache::new(open.window.clone()));
-    verify(disk, &open_own, &questions)
+    known::verify(open.kind, &edit)
 }

@@ -15,9 +15,9 @@ use crate::disk::overlay::Overlay;
 use crate::disk::window::Window;
 use crate::disk::{Disk, DiskEdit};
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
-use crate::fs::ext::Ext;
+use crate::fs::known;
 use crate::fs::probe::{Probe, ProbeKind, probe};
-use crate::fs::{FileSystem as _, Health, Timestamp};
+use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
 use crate::guest::linux::{self, System};
 use crate::image::{self, Image, format::Format};
 use crate::volume::{self, Layout, TableKind, Volume};
@@ -77,7 +77,9 @@ pub struct OpenVolume {
     /// The volume inside the overlay.
     pub window: Arc<Window>,
     /// The file system.
-    pub fs: Ext,
+    pub fs: Box<dyn FileEdit>,
+    /// Its kind.
+    pub kind: ProbeKind,
     /// The operating system, if its root is here; or why it could not be looked at.
     pub system: Result<Option<System>>,
 }
@@ -120,6 +122,11 @@ impl Session {
 }
 
 impl OpenVolume {
+    /// The file system for reading.
+    pub fn file_system(&self) -> &dyn FileSystem {
+        self.fs.as_file_system()
+    }
+
     /// True if damage keeps the system on it from being read.
     fn is_damaged(&self) -> bool {
         self.system.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Corrupt(_)))
@@ -252,57 +259,7 @@ fn open_file_system(
     window: Arc<Window>,
     clock: Timestamp,
 ) -> Result<OpenVolume> {
-    check_editable(kind)?;
-    let disk: Arc<dyn DiskEdit> = window.clone();
-    let fs = Ext::open(disk, clock)?;
-    let system = linux::detect(&fs);
-    Ok(OpenVolume { overlay, window, fs, system })
-}
-
-/// Refuses what we do not read, by name.
-fn check_editable(kind: ProbeKind) -> Result<()> {
-    let what = match kind {
-        ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => return Ok(()),
-        ProbeKind::Luks { .. } => return Err(encrypted("the LUKS volume")),
-        ProbeKind::Bitlocker => return Err(encrypted("the BitLocker volume")),
-        ProbeKind::Xfs => "XFS",
-        ProbeKind::Btrfs => "Btrfs",
-        ProbeKind::Ntfs => "NTFS",
-        ProbeKind::Vfat => "FAT",
-        ProbeKind::Exfat => "exFAT",
-        ProbeKind::Lvm2 => "LVM",
-        ProbeKind::MdRaid => "Linux software RAID",
-        ProbeKind::Zfs => "ZFS",
-        ProbeKind::Ufs { .. } => "UFS",
-        ProbeKind::F2fs => "F2FS",
-        ProbeKind::ExtJournal => "an external ext journal",
-        ProbeKind::Swap { .. } => "swap space",
-        ProbeKind::Iso9660 | ProbeKind::Squashfs | ProbeKind::Erofs => {
-            let feature = kind.type_name().to_owned();
-            return Err(Refusal::NotWritable { feature }.into());
-        }
-    };
-    Err(Error::unsupported(format!("{what}: editing not supported yet")))
-}
-
-fn encrypted(what: &str) -> Error {
-    Refusal::Encrypted { what: what.to_owned() }.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_we_do_not_edit_is_named() {
-        for (kind, name, text) in [
-            (ProbeKind::Xfs, "unsupported", "XFS: editing not supported yet"),
-            (ProbeKind::Luks { version: 2 }, "refused", "the LUKS volume is encrypted"),
-            (ProbeKind::Erofs, "refused", "editing with erofs is not supported"),
-        ] {
-            let error = check_editable(kind).unwrap_err();
-            assert_eq!((error.kind_name(), error.to_string().as_str()), (name, text));
-        }
-        assert!(check_editable(ProbeKind::Ext2).is_ok());
-    }
+    let fs = known::open(kind, window.clone(), clock)?;
+    let system = linux::detect(fs.as_ref());
+    Ok(OpenVolume { overlay, window, fs, kind, system })
 }

@@ -1,0 +1,103 @@
+//! The file systems that regain edits, by kind: how one is opened, and who verifies an edit of it.
+
+use super::ext::{self, Ext};
+use super::probe::ProbeKind;
+use super::verify::{Expectation, Verdict};
+use super::{FileEdit, FileSystem, Timestamp};
+use crate::disk::cache::Cache;
+use crate::disk::{Disk, DiskEdit};
+use crate::error::{Error, Refusal, Result};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Opens the file system of `kind` that fills `disk`; `clock` is the time that edits are made at.
+///
+/// # Errors
+/// * `Unsupported` - regain does not edit this kind yet.
+/// * `Refused` - it must not be edited, or holds no files at all.
+/// * `Corrupt` - it makes no sense.
+pub fn open(
+    kind: ProbeKind,
+    disk: Arc<dyn DiskEdit>,
+    clock: Timestamp,
+) -> Result<Box<dyn FileEdit>> {
+    match kind {
+        ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => {
+            Ok(Box::new(Ext::open(disk, clock)?))
+        }
+        _ => Err(reason_against(kind)),
+    }
+}
+
+/// An edit that is to be verified.
+#[derive(Debug)]
+pub struct Verification<'a> {
+    /// The volume with the edit.
+    pub disk: Arc<dyn DiskEdit>,
+    /// The time of the edit.
+    pub clock: Timestamp,
+    /// Bytes of the volume that were written.
+    pub written: &'a [Range<u64>],
+    /// What must be true.
+    pub expectations: &'a [Expectation],
+}
+
+/// Checks an edit of a file system of `kind` with readers that remember nothing of it.
+///
+/// # Errors
+/// `Refused` ([`Refusal::NotVerified`]) if anything differs; the errors of [`open`].
+pub fn verify(kind: ProbeKind, edit: &Verification<'_>) -> Result<Verdict> {
+    let open_own = || -> Result<Box<dyn FileSystem>> {
+        let fs: Box<dyn FileSystem> = open(kind, edit.disk.clone(), edit.clock)?;
+        Ok(fs)
+    };
+    let below: Arc<dyn Disk> = edit.disk.clone();
+    ext::verify::verify(Arc::new(Cache::new(below)), &open_own, edit.expectations)
+}
+
+/// Why there is no editor for `kind`.
+fn reason_against(kind: ProbeKind) -> Error {
+    let what = match kind {
+        ProbeKind::Luks { .. } => return encrypted("the LUKS volume"),
+        ProbeKind::Bitlocker => return encrypted("the BitLocker volume"),
+        ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => "ext",
+        ProbeKind::Xfs => "XFS",
+        ProbeKind::Btrfs => "Btrfs",
+        ProbeKind::Ntfs => "NTFS",
+        ProbeKind::Vfat => "FAT",
+        ProbeKind::Exfat => "exFAT",
+        ProbeKind::Lvm2 => "LVM",
+        ProbeKind::MdRaid => "Linux software RAID",
+        ProbeKind::Zfs => "ZFS",
+        ProbeKind::Ufs { .. } => "UFS",
+        ProbeKind::F2fs => "F2FS",
+        ProbeKind::ExtJournal => "an external ext journal",
+        ProbeKind::Swap { .. } => "swap space",
+        ProbeKind::Iso9660 | ProbeKind::Squashfs | ProbeKind::Erofs => {
+            let feature = kind.type_name().to_owned();
+            return Refusal::NotWritable { feature }.into();
+        }
+    };
+    Error::unsupported(format!("{what}: editing not supported yet"))
+}
+
+fn encrypted(what: &str) -> Error {
+    Refusal::Encrypted { what: what.to_owned() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_do_not_edit_is_named() {
+        for (kind, name, text) in [
+            (ProbeKind::Xfs, "unsupported", "XFS: editing not supported yet"),
+            (ProbeKind::Luks { version: 2 }, "refused", "the LUKS volume is encrypted"),
+            (ProbeKind::Erofs, "refused", "editing with erofs is not supported"),
+        ] {
+            let error = reason_against(kind);
+            assert_eq!((error.kind_name(), error.to_string().as_str()), (name, text));
+        }
+    }
+}
