@@ -6,6 +6,7 @@
 //!
 //! Not handled: version 4 for writing, the realtime device, metadata directories (all refused by name).
 
+mod ag;
 mod checksum;
 mod feature;
 mod inode;
