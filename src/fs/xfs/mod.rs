@@ -8,6 +8,7 @@
 
 mod ag;
 mod checksum;
+mod da;
 mod feature;
 mod inode;
 mod superblock;
