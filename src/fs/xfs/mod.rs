@@ -7,6 +7,7 @@
 //! Not handled: version 4 for writing, the realtime device, metadata directories (all refused by name).
 
 mod ag;
+mod btree;
 mod checksum;
 mod da;
 mod feature;
