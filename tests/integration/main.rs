@@ -41,3 +41,4 @@ mod random;
 mod reader;
 mod root_only;
 mod support;
+mod xfs_fixtures;

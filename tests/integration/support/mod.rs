@@ -15,3 +15,6 @@ pub(crate) mod shapes;
 pub(crate) mod structures;
 pub(crate) mod tools;
 pub(crate) mod tree;
+pub(crate) mod xfs_image;
+#[allow(dead_code, reason = "the unit tests of XFS use it too")]
+pub(crate) mod xfs_tools;

@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("tar", "tar"),
     ("umount", "mount"),
+    ("zstd", "zstd"),
 ];
 
 /// A command for `tool` under a time limit, in the plain locale and in UTC.
