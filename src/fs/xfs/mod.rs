@@ -13,5 +13,7 @@ mod da;
 mod feature;
 mod inode;
 mod superblock;
+#[cfg(test)]
+pub(crate) mod testing;
 mod units;
 mod volume;

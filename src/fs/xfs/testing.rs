@@ -60,8 +60,7 @@ impl Copy {
     pub(crate) fn of(disk: &dyn Disk) -> Self {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory =
-            tempfile::Builder::new().prefix("regain-unit-").tempdir_in(parent).unwrap();
+        let directory = tempfile::Builder::new().prefix("regain-unit-").tempdir_in(parent).unwrap();
         let path = directory.path().join("disk.img");
         let file = File::create(&path).unwrap();
         file.set_len(disk.len_bytes()).unwrap();

@@ -139,12 +139,21 @@ fn judge(status: Option<i32>, text: &str) -> RepairVerdict {
 }
 
 fn is_routine(line: &str) -> bool {
-    let is_group = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let is_external_log = line.starts_with("Phase 2 - using external log on ");
     line.is_empty()
         || ROUTINE.contains(&line)
-        || line.strip_prefix("- agno = ").is_some_and(is_group)
+        || line.strip_prefix("- agno = ").is_some_and(is_number)
         || is_external_log
+        || is_progress(line)
+}
+
+/// "- 03:03:14: zeroing log - 1872 of 1872 blocks done", which comes with stripes.
+fn is_progress(line: &str) -> bool {
+    let is_time = |text: &str| text.len() == 8 && text.bytes().filter(|b| *b == b':').count() == 2;
+    let rest = line.strip_prefix("- ").and_then(|line| line.split_once(": "));
+    let is_step = rest.is_some_and(|(time, step)| is_time(time) && step.ends_with(" done"));
+    is_step || line == "- reporting progress in intervals of 15 minutes"
 }
 
 #[cfg(test)]
