@@ -11,6 +11,7 @@ mod btree;
 mod checksum;
 mod da;
 mod feature;
+mod fork;
 mod inode;
 mod superblock;
 #[cfg(test)]

@@ -1,0 +1,58 @@
+//! Forks: what maps the content of an inode (the data fork) and its attributes (the attribute fork) to blocks
+//! of the volume.
+//!
+//! Format: "XFS Algorithms & Data Structures", chapters "On-disk Inode", "Data Extents" and "Symbolic Links".
+//! A fork is local (its bytes lie in the inode), a list of extents in the inode, or a B+tree of extents with
+//! its root in the inode. A fork is a list as long as the list fits.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `extent` | the extent record |
+//! | `list` | the list of extents in the inode |
+//! | `tree` | the block-map B+tree |
+//! | `find` | looking extents up and checking a whole fork |
+//! | `content` | the content of regular files |
+//! | `link` | targets of symbolic links |
+//!
+//! Not handled: the content of realtime files, whose extents count blocks of another device.
+
+#![allow(unused_imports, reason = "its users land one by one")]
+
+mod content;
+mod extent;
+mod find;
+mod link;
+mod list;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use super::btree::Extent;
+pub(crate) use extent::ExtentDefect;
+
+use super::inode::{ForkKind, Inode};
+use crate::error::{Corrupt, Error, Result};
+use crate::fs::NodeKind;
+
+/// The name of a fork in messages.
+fn name(kind: ForkKind) -> &'static str {
+    match kind {
+        ForkKind::Data => "data fork",
+        ForkKind::Attribute => "attribute fork",
+    }
+}
+
+/// Describes damage to a fork.
+fn corrupt(
+    inode: &Inode,
+    kind: ForkKind,
+    defect: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Corrupt::new(name(kind), defect).of(inode.number.to_string()).into()
+}
+
+/// True if extents of the fork may be unwritten: only content of regular files can be allocated in advance.
+fn may_be_unwritten(inode: &Inode, kind: ForkKind) -> Result<bool> {
+    Ok(kind == ForkKind::Data && inode.kind()? == NodeKind::File)
+}
