@@ -20,6 +20,8 @@
 
 #![allow(unused_imports, reason = "its users land one by one")]
 
+mod check;
+mod edit;
 mod file_map;
 mod free_space;
 mod inode_chunk;
@@ -29,8 +31,13 @@ mod node;
 mod reference_count;
 mod reverse_map;
 mod store;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod tree;
 
+pub(crate) use check::Summary;
 pub(crate) use file_map::{Bmbt, EXTENT_BLOCKS_MAX, EXTENT_BYTES, Extent};
 pub(crate) use free_space::{Bnobt, Cntbt, FreeExtent};
 pub(crate) use inode_chunk::{Finobt, INODES_PER_HOLE, Inobt, InodeChunk};

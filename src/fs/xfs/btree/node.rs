@@ -339,7 +339,7 @@ impl<K: TreeKind> Node<K> {
     }
 
     /// Checks order, place in the tree, and every record.
-    fn check(&self, expected: &Expected<K>, shape: &Shape) -> Result<(), TreeDefect> {
+    pub(super) fn check(&self, expected: &Expected<K>, shape: &Shape) -> Result<(), TreeDefect> {
         if !expected.left.suits(self.left) {
             return Err(TreeDefect::LeftSibling { actual: self.left });
         }

@@ -62,8 +62,6 @@ pub(crate) struct ReverseMap {
     pub(crate) is_bmbt: bool,
     /// The extent is unwritten.
     pub(crate) is_unwritten: bool,
-    /// Bits without meaning; never set in a valid record.
-    unused: u64,
 }
 
 /// The key of a [`ReverseMap`]; compares field by field.
@@ -105,7 +103,6 @@ impl ReverseMap {
             is_attribute_fork: false,
             is_bmbt: false,
             is_unwritten: false,
-            unused: 0,
         }
     }
 
@@ -119,8 +116,11 @@ impl ReverseMap {
         u64::from(self.start.0).saturating_add(u64::from(self.count))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, Short> {
+    fn parse(bytes: &[u8]) -> Result<Self, RecordDefect> {
         let packed = be_u64(bytes, 0x10)?;
+        if packed & UNUSED_MASK != 0 {
+            return Err(RecordDefect::OwnerFlags(packed));
+        }
         Ok(Self {
             start: AgBlock(be_u32(bytes, 0x0)?),
             count: be_u32(bytes, 0x4)?,
@@ -129,14 +129,12 @@ impl ReverseMap {
             is_attribute_fork: packed & IS_ATTRIBUTE != 0,
             is_bmbt: packed & IS_BMBT != 0,
             is_unwritten: packed & IS_UNWRITTEN != 0,
-            unused: packed & UNUSED_MASK,
         })
     }
 
     fn packed_offset(&self) -> u64 {
         let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
         self.offset
-            | self.unused
             | flag(self.is_attribute_fork, IS_ATTRIBUTE)
             | flag(self.is_bmbt, IS_BMBT)
             | flag(self.is_unwritten, IS_UNWRITTEN)
@@ -155,7 +153,7 @@ impl ReverseMap {
         } else {
             self.offset == 0 && !self.is_unwritten && (is_inode || packed == 0)
         };
-        if suits && self.unused == 0 { Ok(()) } else { Err(RecordDefect::OwnerFlags(packed)) }
+        if suits { Ok(()) } else { Err(RecordDefect::OwnerFlags(packed)) }
     }
 }
 
@@ -176,7 +174,7 @@ impl TreeKind for Rmapbt {
     const HAS_HIGH_KEYS: bool = true;
 
     fn parse(bytes: &[u8], _: &Bounds) -> Result<ReverseMap, RecordDefect> {
-        Ok(ReverseMap::parse(bytes)?)
+        ReverseMap::parse(bytes)
     }
     fn encode(record: &ReverseMap, bytes: &mut [u8], _: &Bounds) -> Result<(), Short> {
         put_be_u32(bytes, 0x0, record.start.0)?;
