@@ -7,13 +7,13 @@
 //! Not handled: version 4 for writing, the realtime device, metadata directories (all refused by name).
 
 mod ag;
+mod attribute;
 mod btree;
 mod checksum;
 mod da;
 mod feature;
 mod fork;
 mod inode;
-mod inodes;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod testing;
