@@ -69,9 +69,9 @@ pub(crate) mod flag {
     pub(crate) const EXTSIZE: u16 = 0x800;
     pub(crate) const EXTSZINHERIT: u16 = 0x1000;
     pub(crate) const RTINHERIT: u16 = 0x100;
-    /// What a new inode takes over from its directory: SYNC, NOATIME, NODUMP, PROJINHERIT, NOSYMLINKS,
-    /// NODEFRAG, FILESTREAM.
-    pub(crate) const INHERITED: u16 = 0x20 | 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000;
+    /// What a new file or directory takes over from its directory: SYNC, NOATIME, NODUMP, PROJINHERIT, NODEFRAG,
+    /// FILESTREAM. The kernel passes on NOSYMLINKS only if it is told to.
+    pub(crate) const INHERITED: u16 = 0x20 | 0x40 | 0x80 | 0x200 | 0x2000 | 0x4000;
 }
 
 /// `di_flags2`.

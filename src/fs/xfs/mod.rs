@@ -14,6 +14,7 @@ mod da;
 mod feature;
 mod fork;
 mod inode;
+mod inodes;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod testing;
