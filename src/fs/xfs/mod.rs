@@ -15,6 +15,7 @@ mod feature;
 mod fork;
 mod inode;
 mod inodes;
+mod space;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -16,9 +16,7 @@ mod agi;
 mod tests;
 
 pub(crate) use agf::{Agf, FreeList};
-#[allow(unused_imports, reason = "its users land one by one")]
 pub(crate) use agfl::Agfl;
-#[allow(unused_imports, reason = "its users land one by one")]
 pub(crate) use agi::{Agi, UNLINKED_BUCKETS};
 
 use super::checksum::{self, ChecksumDefect};
