@@ -21,11 +21,16 @@
 #![allow(unused_imports, reason = "its users land one by one")]
 
 mod check;
+#[cfg(test)]
+mod damage_tests;
 mod edit;
 mod file_map;
 mod free_space;
+mod group;
 mod inode_chunk;
 mod inode_root;
+#[cfg(test)]
+mod kernel_tests;
 mod kind;
 mod node;
 mod reference_count;
@@ -40,6 +45,7 @@ mod tree;
 pub(crate) use check::Summary;
 pub(crate) use file_map::{Bmbt, EXTENT_BLOCKS_MAX, EXTENT_BYTES, Extent};
 pub(crate) use free_space::{Bnobt, Cntbt, FreeExtent};
+pub(crate) use group::GroupSource;
 pub(crate) use inode_chunk::{Finobt, INODES_PER_HOLE, Inobt, InodeChunk};
 pub(crate) use kind::{Form, RecordDefect, TreeKind};
 pub(crate) use node::{LEVELS_MAX, TreeDefect};
