@@ -11,6 +11,7 @@ mod attribute;
 mod btree;
 mod checksum;
 mod da;
+mod directory;
 mod feature;
 mod fork;
 mod inode;
