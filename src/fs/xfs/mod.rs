@@ -16,6 +16,7 @@ mod feature;
 mod fork;
 mod inode;
 mod inodes;
+pub mod log;
 mod space;
 mod superblock;
 #[cfg(test)]

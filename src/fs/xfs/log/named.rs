@@ -1,0 +1,184 @@
+//! What the transactions of a log name, and which of its intents are open.
+//!
+//! An edit that touches no inode and no sector of the [`ConflictSet`] commutes with a replay: the
+//! replay writes only parts of structures that are named, and reads nothing else.
+
+use super::item::{self, IntentKind, IntentTargets, Item, buffer_flag};
+use super::operation::Transaction;
+use crate::bytes::arith::{add, div_ceil, len_u64, mul};
+use crate::error::{Error, Result};
+use crate::fs::xfs::superblock::Superblock;
+use crate::fs::xfs::units::{AgBlock, AgNumber, FsBlock, InodeNumber};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bound on what one log can name: as many items as the largest log has blocks.
+const NAMED_MAX: usize = 4 * 1024 * 1024;
+
+/// An intent without its done item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Intent {
+    pub(crate) kind: IntentKind,
+    /// Ties it to its done item.
+    pub(crate) id: u64,
+}
+
+/// Everything that the committed transactions of a log name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConflictSet {
+    /// By inode items and intents.
+    inodes: BTreeSet<InodeNumber>,
+    /// By buffers, also canceled ones, and quota records: start in units of 512 bytes to length.
+    sectors: BTreeMap<u64, u64>,
+    /// Where the inodes lie that inode items name.
+    clusters: BTreeMap<u64, u64>,
+    /// By inode creations: group, block, blocks.
+    created: BTreeSet<(u32, u32, u32)>,
+    /// By intents: packed block, blocks.
+    extents: BTreeSet<(u64, u64)>,
+}
+
+impl ConflictSet {
+    /// True if the log names `inode`: by itself, in an intent, or as a part of a buffer.
+    ///
+    /// # Errors
+    /// `Corrupt` if there can be no such inode.
+    pub(crate) fn names_inode(&self, superblock: &Superblock, inode: InodeNumber) -> Result<bool> {
+        if self.inodes.contains(&inode) {
+            return Ok(true);
+        }
+        let (block, from) = superblock.inode_place(inode)?;
+        let start_bytes = add(superblock.block_offset(block)?, from)?;
+        let end_bytes = add(start_bytes, u64::from(superblock.inode_size_bytes))?;
+        let (start, end) = (start_bytes >> 9, div_ceil(end_bytes, 512)?);
+        Ok(overlaps(&self.sectors, start, end) || self.names_block(superblock, block)?)
+    }
+
+    /// True if the log names anything in `count` blocks from `start`, among them the inodes there.
+    ///
+    /// # Errors
+    /// `Corrupt` if there are no such blocks.
+    pub(crate) fn names_blocks(
+        &self,
+        superblock: &Superblock,
+        start: FsBlock,
+        count: u32,
+    ) -> Result<bool> {
+        superblock.check_run(start, count)?;
+        let first = superblock.daddr(start)?;
+        let len = mul(u64::from(count), superblock.block_size())? >> 9;
+        let end = add(first, len)?;
+        if overlaps(&self.sectors, first, end) || overlaps(&self.clusters, first, end) {
+            return Ok(true);
+        }
+        for step in 0..count {
+            if self.names_block(superblock, start.plus(step.into())?)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The inodes that items and intents name.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = InodeNumber> {
+        self.inodes.iter().copied()
+    }
+
+    /// Number of inodes and places that are named, for messages.
+    pub(crate) fn len(&self) -> usize {
+        [self.inodes.len(), self.sectors.len(), self.created.len(), self.extents.len()].iter().sum()
+    }
+
+    /// True if an inode creation or an intent names `block`.
+    fn names_block(&self, superblock: &Superblock, block: FsBlock) -> Result<bool> {
+        let (AgNumber(ag), AgBlock(ag_block)) = superblock.split(block)?;
+        let is_created = self.created.iter().any(|&(other, start, count)| {
+            other == ag && (start..start.saturating_add(count)).contains(&ag_block)
+        });
+        let is_in_extent = self
+            .extents
+            .iter()
+            .any(|&(start, count)| (start..start.saturating_add(count)).contains(&block.0));
+        Ok(is_created || is_in_extent)
+    }
+
+    fn add_sectors(map: &mut BTreeMap<u64, u64>, daddr: u64, sectors: u64) {
+        let known = map.entry(daddr).or_default();
+        *known = (*known).max(sectors);
+    }
+}
+
+/// Longest entry that [`overlaps`] has to look back for, in sectors: a buffer of 64 KiB.
+const LONGEST: u64 = 128;
+
+fn overlaps(map: &BTreeMap<u64, u64>, start: u64, end: u64) -> bool {
+    let mut near = map.range(start.saturating_sub(LONGEST)..end);
+    near.any(|(&at, &len)| at.saturating_add(len) > start)
+}
+
+/// What one walk over a log finds out.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) transactions: u32,
+    pub(super) named: ConflictSet,
+    /// The last transaction that cancels a buffer, by start and length in sectors.
+    pub(super) canceled: BTreeMap<(u64, u64), u32>,
+    /// True if quota was switched off.
+    pub(super) has_quota_off: bool,
+    open: BTreeSet<(IntentKind, u64)>,
+}
+
+impl Summary {
+    /// Adds what `transaction` says.
+    pub(super) fn add(&mut self, transaction: &Transaction) -> Result<()> {
+        for raw in &transaction.items {
+            self.add_item(item::parse(raw)?);
+        }
+        self.transactions = self.transactions.saturating_add(1);
+        let count = self.named.len().max(self.open.len());
+        if count > NAMED_MAX {
+            let what = "number of structures named in the log";
+            return Err(Error::limit(what, len_u64(NAMED_MAX), len_u64(count)));
+        }
+        Ok(())
+    }
+
+    fn add_item(&mut self, item: Item) {
+        let named = &mut self.named;
+        match item {
+            Item::Buffer(buffer) => {
+                let sectors = u64::from(buffer.sectors);
+                ConflictSet::add_sectors(&mut named.sectors, buffer.daddr, sectors);
+                if buffer.flags & buffer_flag::CANCEL != 0 {
+                    self.canceled.insert((buffer.daddr, sectors), self.transactions);
+                }
+            }
+            Item::Inode(inode) => {
+                named.inodes.insert(inode.number);
+                let sectors = u64::from(inode.sectors).min(LONGEST);
+                ConflictSet::add_sectors(&mut named.clusters, inode.daddr, sectors);
+            }
+            Item::Quota(quota) => {
+                let sectors = u64::from(quota.sectors).min(LONGEST);
+                ConflictSet::add_sectors(&mut named.sectors, quota.daddr, sectors);
+            }
+            Item::QuotaOff => self.has_quota_off = true,
+            Item::InodeCreate(new) => {
+                named.created.insert((new.ag, new.ag_block, new.blocks));
+            }
+            Item::Intent(kind, id, targets) => self.add_intent(kind, id, targets),
+            Item::Done(kind, id) => {
+                self.open.remove(&(kind, id));
+            }
+        }
+    }
+
+    fn add_intent(&mut self, kind: IntentKind, id: u64, targets: IntentTargets) {
+        self.named.inodes.extend(targets.inodes);
+        self.named.extents.extend(targets.extents);
+        self.open.insert((kind, id));
+    }
+
+    pub(super) fn open_intents(&self) -> Vec<Intent> {
+        self.open.iter().map(|&(kind, id)| Intent { kind, id }).collect()
+    }
+}

@@ -1,0 +1,261 @@
+//! Logs in memory, and those of real volumes.
+
+use super::operation::UNMOUNT;
+use super::record::NewRecord;
+use super::*;
+use crate::bytes::field::join_u32;
+use crate::fs::Timestamp;
+use crate::fs::xfs::testing::fixture;
+use crate::fs::xfs::units::{InodeNumber, Lsn};
+
+const UUID: [u8; 16] = *b"sixteen bytes id";
+const BLOCKS: u32 = 8192;
+
+/// A log that is written record by record, as the kernel does it.
+struct Writer {
+    bytes: Vec<u8>,
+    head: Lsn,
+    last: u32,
+}
+
+fn lsn(cycle: u32, block: u32) -> Lsn {
+    Lsn(join_u32(cycle, block))
+}
+
+fn operation(id: u32, flags: u8, data: &[u8]) -> Vec<u8> {
+    let mut bytes = id.to_be_bytes().to_vec();
+    bytes.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
+    bytes.extend([if flags & UNMOUNT == 0 { 0x69 } else { 0xaa }, flags, 0, 0]);
+    bytes.extend(data);
+    bytes
+}
+
+/// A transaction that logs one inode core of 176 bytes, as its operations.
+fn transaction(id: u32, inode: u64) -> Vec<Vec<u8>> {
+    let mut header = 0x5452_414e_u32.to_le_bytes().to_vec();
+    header.resize(16, 0);
+    let mut format = vec![0x3b, 0x12, 2, 0, 1, 0, 0, 0];
+    format.resize(16, 0);
+    format.extend(inode.to_le_bytes());
+    format.resize(40, 0);
+    format.extend(1000_u64.to_le_bytes());
+    format.extend([32, 0, 0, 0, 0, 2, 0, 0]);
+    vec![
+        operation(id, 1, &[]),
+        operation(id, 0, &header),
+        operation(id, 0, &format),
+        operation(id, 0, &[7; 176]),
+        operation(id, 2, &[]),
+    ]
+}
+
+impl Writer {
+    /// An empty log whose first record goes to `head`; the blocks carry the cycle of a log that was
+    /// gone through.
+    fn new(head: Lsn) -> Self {
+        let mut bytes = vec![0; BLOCKS as usize * 512];
+        for (index, block) in bytes.chunks_mut(512).enumerate() {
+            let is_before = index < head.block() as usize;
+            let cycle = if is_before { head.cycle() } else { head.cycle() - 1 };
+            block[..4].copy_from_slice(&cycle.to_be_bytes());
+        }
+        Self { bytes, head, last: 0 }
+    }
+
+    fn write(&mut self, tail: Lsn, operations: &[Vec<u8>]) -> Lsn {
+        let position = self.head;
+        let record = NewRecord {
+            position,
+            tail,
+            previous: self.last,
+            uuid: &UUID,
+            unit_bytes: 512,
+            data: &operations.concat(),
+            operations: operations.len() as u32,
+        };
+        let log = SliceLog::new(&self.bytes).unwrap();
+        let bytes = record.encode(&log).unwrap();
+        self.head = ends::position_behind(&log, position, bytes.len() as u32 / 512);
+        for (index, block) in bytes.chunks(512).enumerate() {
+            let at = (position.block() as usize + index) % BLOCKS as usize * 512;
+            self.bytes[at..at + 512].copy_from_slice(block);
+        }
+        self.last = position.block();
+        position
+    }
+
+    fn scan(&self) -> Result<LogState> {
+        scan_blocks(&SliceLog::new(&self.bytes)?, &[UUID; 2]).map(|(state, _)| state)
+    }
+
+    fn dirty(&self) -> Dirty {
+        match self.scan().unwrap() {
+            LogState::Dirty(dirty) => dirty,
+            LogState::Clean(ends) => panic!("clean: {ends:?}"),
+        }
+    }
+}
+
+#[test]
+fn transactions_between_tail_and_head_count() {
+    for start in [lsn(1, 2), lsn(5, 2), lsn(5, 3000), lsn(5, BLOCKS - 3), lsn(5, 0)] {
+        let mut log = Writer::new(start);
+        log.write(start, &transaction(1, 131));
+        let tail = log.write(start, &transaction(2, 132));
+        log.write(tail, &transaction(3, 133));
+        let dirty = log.dirty();
+        assert_eq!((dirty.ends.head, dirty.ends.tail), (log.head, tail), "{start}");
+        assert_eq!(dirty.transactions, 2);
+        assert!(dirty.named.inodes().eq([InodeNumber(132), InodeNumber(133)]), "{:?}", dirty.named);
+    }
+}
+
+#[test]
+fn an_unmount_record_makes_a_log_clean() {
+    let mut log = Writer::new(lsn(3, 100));
+    log.write(lsn(3, 100), &transaction(1, 131));
+    let last = log.write(lsn(3, 100), &[operation(9, UNMOUNT, &[0x6e, 0x55, 0, 0, 0, 0, 0, 0])]);
+    let LogState::Clean(ends) = log.scan().unwrap() else { panic!() };
+    assert_eq!((ends.head, ends.tail, ends.last), (log.head, log.head, Some(last)));
+    log.write(log.head, &transaction(2, 132));
+    assert_eq!(log.dirty().transactions, 1);
+    assert_eq!(scan_bytes(&log.bytes, UUID).unwrap(), 1);
+}
+
+#[test]
+fn a_log_of_zeros_is_clean() {
+    assert_eq!(scan_bytes(&vec![0; BLOCKS as usize * 512], UUID).unwrap(), 0);
+}
+
+#[test]
+fn regions_continue_in_the_next_record() {
+    let start = lsn(2, 10);
+    let mut log = Writer::new(start);
+    let operations = transaction(1, 131);
+    let (core, mut first) = (&operations[3][12..], operations[..3].to_vec());
+    first.push(operation(1, 4, &core[..100]));
+    log.write(start, &first);
+    log.write(start, &[operation(1, 8 | 4, &core[100..150])]);
+    log.write(start, &[operation(1, 8 | 0x10, &core[150..]), operation(1, 2, &[])]);
+    assert_eq!(log.dirty().transactions, 1);
+    // Without its commit, it does not count; nor do operations of one that was started before.
+    let mut log = Writer::new(start);
+    log.write(start, &first);
+    log.write(start, &[operation(7, 0, &[1; 40]), operation(7, 2, &[])]);
+    assert_eq!(log.dirty().transactions, 0);
+}
+
+#[test]
+fn a_torn_last_record_ends_the_log_before_it() {
+    let start = lsn(4, BLOCKS - 2);
+    for torn in 1..=8 {
+        let mut log = Writer::new(start);
+        for id in 0..10 {
+            log.write(start, &transaction(id, 100 + u64::from(id)));
+        }
+        // Two blocks each; the first one reaches the end of the log exactly.
+        let block = (10 - torn - 1) * 2 + 1;
+        log.bytes[block * 512 + 300] ^= 1;
+        assert_eq!(log.dirty().transactions, 10 - torn as u32, "{torn}");
+    }
+}
+
+#[test]
+fn a_record_that_never_arrived_ends_the_log_before_it() {
+    let start = lsn(4, 500);
+    let mut log = Writer::new(start);
+    for id in 0..6 {
+        log.write(start, &transaction(id, 100 + u64::from(id)));
+    }
+    for block in 504..506 {
+        log.bytes[block * 512..block * 512 + 512].fill(0);
+        log.bytes[block * 512 + 3] = 3;
+    }
+    let dirty = log.dirty();
+    assert_eq!((dirty.transactions, dirty.ends.head), (2, lsn(4, 504)));
+}
+
+fn message(log: &Writer) -> String {
+    log.scan().unwrap_err().to_string()
+}
+
+#[test]
+fn damage_is_named() {
+    let start = lsn(4, 500);
+    let new = || {
+        let mut log = Writer::new(start);
+        for id in 0..20 {
+            log.write(start, &transaction(id, 100));
+        }
+        log
+    };
+    let mut middle = new();
+    middle.bytes[505 * 512 + 40] ^= 1;
+    assert!(message(&middle).contains("at 0x3f000: checksum 0x"), "{}", message(&middle));
+    let other = scan_bytes(&new().bytes, [1; 16]).unwrap_err().to_string();
+    assert!(other.contains("record of another file system"), "{other}");
+    let mut cycles = new();
+    cycles.bytes[3] = 9;
+    assert!(
+        message(&cycles).contains("cycle 9 at the start, 3 at the end"),
+        "{}",
+        message(&cycles)
+    );
+    let mut tail = new();
+    tail.write(lsn(5, 0), &transaction(99, 100));
+    assert!(message(&tail).contains("tail 0x500000000 of the record"), "{}", message(&tail));
+    let mut none = new();
+    none.write(lsn(4, 501), &transaction(99, 100));
+    assert!(message(&none).contains("no record (magic 0x4)"), "{}", message(&none));
+    let mut client = Writer::new(start);
+    client.write(start, &[[0; 8].to_vec(), [1, 0, 0, 0].to_vec()]);
+    assert!(message(&client).contains("operation of client"), "{}", message(&client));
+    let short = scan_bytes(&[0; 1024], UUID).unwrap_err().to_string();
+    assert!(short.contains("2 blocks of 512 bytes"), "{short}");
+}
+
+#[test]
+fn logs_of_the_other_byte_order_are_refused() {
+    let start = lsn(4, 500);
+    let mut log = Writer::new(start);
+    log.write(start, &transaction(1, 100));
+    let header = &mut log.bytes[500 * 512..501 * 512];
+    header[303] = 2;
+    header[32..36].fill(0);
+    assert!(message(&log).contains("it was written by a big-endian host"), "{}", message(&log));
+}
+
+#[test]
+fn unknown_items_are_refused() {
+    let start = lsn(4, 500);
+    let mut log = Writer::new(start);
+    let mut operations = transaction(1, 100);
+    operations[2][12..14].copy_from_slice(&[0x60, 0x12]);
+    log.write(start, &operations);
+    assert!(message(&log).contains("items of the unknown type 0x1260"), "{}", message(&log));
+}
+
+#[test]
+fn any_damaged_byte_gives_an_answer() {
+    let start = lsn(4, BLOCKS - 6);
+    let mut log = Writer::new(start);
+    for id in 0..8 {
+        log.write(start, &transaction(id, 100));
+    }
+    let clean = log.bytes.clone();
+    let records = (BLOCKS as usize - 6) * 512..BLOCKS as usize * 512;
+    for at in records.chain(0..10 * 512).step_by(7) {
+        log.bytes[at] ^= 0xff;
+        let _ = log.scan();
+        log.bytes[at] = clean[at];
+    }
+}
+
+#[test]
+fn mkfs_leaves_clean_logs() {
+    for name in ["default", "rhel7", "block-1k", "parent", "sector-4k-parent"] {
+        let volume = Volume::open(fixture(name), Timestamp::default()).unwrap();
+        let LogState::Clean(ends) = scan(&volume).unwrap() else { panic!("{name} is dirty") };
+        assert!(ends.last.is_some(), "{name}");
+    }
+}
