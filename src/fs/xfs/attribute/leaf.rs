@@ -20,7 +20,7 @@
 //! |    0x0 |    2 | valuelen   | value     |                                                    |
 //! |    0x2 |    1 | namelen    | name      | 1..=255                                            |
 //! |    0x3 |    n | nameval    | name      | name, then value                                   |
-//! | nameidx|      | remote     |           | without LOCAL                                      |
+//! | nameidx|      | remote     |           | without LOCAL; two bytes longer than its fields    |
 //! |    0x0 |    4 | valueblk   | value     | not 0, unless INCOMPLETE                           |
 //! |    0x4 |    4 | valuelen   | value     | 1..=65536, unless INCOMPLETE                       |
 //! |    0x8 |    1 | namelen    | name      | 1..=255                                            |
@@ -47,6 +47,9 @@ const ENTRY_BYTES: usize = 8;
 const LOCAL_HEADER_BYTES: usize = 3;
 /// Bytes before the name, with the value elsewhere.
 const REMOTE_HEADER_BYTES: usize = 9;
+/// Bytes besides the name that count for the length of an entry with the value elsewhere (observed:
+/// two bytes behind the name are counted, too).
+const REMOTE_FIXED_BYTES: usize = 11;
 /// Names start at multiples of this.
 const ALIGNMENT: usize = 4;
 const KNOWN_FLAGS: u8 = FLAG_LOCAL | FLAG_ROOT | FLAG_SECURE | FLAG_PARENT | FLAG_INCOMPLETE;
@@ -274,7 +277,7 @@ fn local_len(name_len: usize, value_len: usize) -> usize {
 }
 
 fn remote_len(name_len: usize) -> usize {
-    REMOTE_HEADER_BYTES.saturating_add(name_len).next_multiple_of(ALIGNMENT)
+    REMOTE_FIXED_BYTES.saturating_add(name_len).next_multiple_of(ALIGNMENT)
 }
 
 /// True if a value of this length goes into blocks of its own: name and value may take less than
@@ -355,6 +358,7 @@ fn encode_body(attribute: &Attribute) -> Option<Vec<u8>> {
             body.extend(size_bytes.to_be_bytes());
             body.push(name_len);
             body.extend(&attribute.name);
+            body.resize(remote_len(attribute.name.len()), 0);
         }
     }
     body.resize(body.len().next_multiple_of(ALIGNMENT), 0);

@@ -13,6 +13,7 @@
 
 mod acl;
 pub(crate) mod edit;
+mod fork;
 mod leaf;
 mod name;
 pub(crate) mod parent;
@@ -224,5 +225,7 @@ impl Attribute {
     }
 }
 
+#[cfg(test)]
+mod oracle_tests;
 #[cfg(test)]
 mod tests;

@@ -121,7 +121,7 @@ impl Checker<'_> {
         } else {
             let (block, len) = (be_u32(bytes, at).unwrap(), be_u32(bytes, at + 4).unwrap());
             let end = at + 9 + usize::from(bytes[at + 8]);
-            (&bytes[at + 9..end], self.remote(block.into(), len as usize), end)
+            (&bytes[at + 9..end], self.remote(block.into(), len as usize), end + 2)
         };
         assert!(self.found.insert((namespace, name.to_vec()), value).is_none());
         end
