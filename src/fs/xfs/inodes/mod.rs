@@ -13,8 +13,13 @@
 //!
 //! Not handled: volumes without checksums (version 4), which are not written.
 
+mod allocate;
 mod check;
 mod chunk;
+mod content;
+mod free;
+mod grow;
+mod placement;
 mod trees;
 mod unlinked;
 
@@ -31,12 +36,24 @@ fn needs_check(detail: impl Into<String>) -> Error {
     Refusal::NeedsCheck { detail: detail.into() }.into()
 }
 
+fn trees_differ(ag: AgNumber, chunk: &InodeChunk) -> Error {
+    needs_check(format!("the inode trees of {ag} differ about the chunk at {}", chunk.start))
+}
+
 impl Volume {
     fn inode_tree(&self, ag: AgNumber) -> Tree<Inobt, InodeTree<&Volume>> {
         Tree::new(InodeTree { volume: self, ag, which: Which::All })
     }
 
     fn free_inode_tree(&self, ag: AgNumber) -> Tree<Finobt, InodeTree<&Volume>> {
+        Tree::new(InodeTree { volume: self, ag, which: Which::Free })
+    }
+
+    fn inode_tree_mut(&mut self, ag: AgNumber) -> Tree<Inobt, InodeTree<&mut Volume>> {
+        Tree::new(InodeTree { volume: self, ag, which: Which::All })
+    }
+
+    fn free_inode_tree_mut(&mut self, ag: AgNumber) -> Tree<Finobt, InodeTree<&mut Volume>> {
         Tree::new(InodeTree { volume: self, ag, which: Which::Free })
     }
 
@@ -59,16 +76,19 @@ impl Volume {
         Ok(self.chunk_of(ag, inode)?.is_some_and(|chunk| chunk.is_in_use(inode)))
     }
 
+    /// Refuses unless the tree of all chunks has this one.
+    fn check_recorded(&self, ag: AgNumber, chunk: &InodeChunk) -> Result<()> {
+        let is_recorded = self.inode_tree(ag).get(&chunk.start)? == Some(*chunk);
+        if is_recorded { Ok(()) } else { Err(trees_differ(ag, chunk)) }
+    }
+
     /// Refuses unless the copy of a chunk in the tree of free inodes agrees with it.
     fn check_free_copy(&self, ag: AgNumber, chunk: &InodeChunk) -> Result<()> {
         if !self.has_free_inode_tree() {
             return Ok(());
         }
         let copy = self.free_inode_tree(ag).get(&chunk.start)?;
-        if copy == Some(*chunk).filter(|chunk| chunk.free_count > 0) {
-            return Ok(());
-        }
-        let start = chunk.start;
-        Err(needs_check(format!("the inode trees of {ag} differ about the chunk at {start}")))
+        let agrees = copy == Some(*chunk).filter(|chunk| chunk.free_count > 0);
+        if agrees { Ok(()) } else { Err(trees_differ(ag, chunk)) }
     }
 }

@@ -5,9 +5,10 @@
 
 use crate::bytes::arith::{OutOfRange, to};
 use crate::error::Result;
-use crate::fs::xfs::ag::Agi;
-use crate::fs::xfs::btree::{Bounds, NodeSource, Pointer, Root, Shape};
+use crate::fs::xfs::ag::{Agi, TreeRoot};
+use crate::fs::xfs::btree::{Bounds, NodeSource, NodeStore, Pointer, Root, Shape};
 use crate::fs::xfs::feature::incompat;
+use crate::fs::xfs::space::{Near, Owner, Request, Run};
 use crate::fs::xfs::units::{AgBlock, AgNumber, FsBlock};
 use crate::fs::xfs::volume::Volume;
 use std::borrow::Borrow;
@@ -70,5 +71,60 @@ impl<V: Borrow<Volume>> NodeSource for InodeTree<V> {
 
     fn read(&self, at: Pointer) -> Result<Vec<u8>> {
         self.volume.borrow().read_blocks(self.block(at)?, 1)
+    }
+}
+
+impl NodeStore for InodeTree<&mut Volume> {
+    fn set_root(&mut self, root: Root) -> Result<()> {
+        let Root::Block { pointer, levels } = root else { return Err(OutOfRange.into()) };
+        let root = TreeRoot { block: AgBlock(to(pointer.0)?), levels };
+        let mut agi = self.agi()?;
+        match self.which {
+            Which::All => agi.inodes = root,
+            Which::Free => agi.free_inodes = Some(root),
+        }
+        agi.store(self.volume)
+    }
+
+    fn write(&mut self, at: Pointer, bytes: &[u8]) -> Result<()> {
+        let what = match self.which {
+            Which::All => format!("inode tree of {}", self.ag),
+            Which::Free => format!("free inode tree of {}", self.ag),
+        };
+        self.volume.write_blocks(self.block(at)?, bytes, &what)
+    }
+
+    fn allocate(&mut self, near: Pointer) -> Result<Pointer> {
+        let request = Request {
+            near: Near::Block(self.block(near)?),
+            min_blocks: 1,
+            max_blocks: 1,
+            alignment: 1,
+            owner: Owner::InodeBtree,
+        };
+        let run = self.volume.allocate_blocks(&request)?;
+        self.count_block(|count| count.checked_add(1))?;
+        let (_, block) = self.volume.superblock().split(run.start)?;
+        Ok(Pointer(u64::from(block.0)))
+    }
+
+    fn free(&mut self, at: Pointer) -> Result<()> {
+        let start = self.block(at)?;
+        self.volume.free_blocks(Run { start, count: 1 }, &Owner::InodeBtree)?;
+        self.count_block(|count| count.checked_sub(1))
+    }
+}
+
+impl InodeTree<&mut Volume> {
+    /// Counts a block of the tree in or out, with `inobtcount`.
+    fn count_block(&mut self, change: impl FnOnce(u32) -> Option<u32>) -> Result<()> {
+        let mut agi = self.agi()?;
+        let blocks = match self.which {
+            Which::All => &mut agi.inode_tree_blocks,
+            Which::Free => &mut agi.free_inode_tree_blocks,
+        };
+        let Some(count) = blocks else { return Ok(()) };
+        *count = change(*count).ok_or(OutOfRange)?;
+        agi.store(self.volume)
     }
 }
