@@ -10,6 +10,7 @@ mod ag;
 mod attribute;
 mod btree;
 mod checksum;
+mod cross_check;
 mod da;
 mod directory;
 mod feature;
