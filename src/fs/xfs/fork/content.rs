@@ -12,6 +12,8 @@ use crate::error::Result;
 pub(crate) enum ContentDefect {
     #[error("the content of a regular file is in the inode, which the format does not allow")]
     LocalFile,
+    #[error("{0} bytes are more than a file can have")]
+    Size(u64),
 }
 
 impl Volume {

@@ -10,7 +10,7 @@ use crate::bytes::field;
 use crate::error::Result;
 
 /// Blocks of the longest file: 54 bits.
-const FILE_BLOCKS_MAX: u64 = 1 << 54;
+pub(super) const FILE_BLOCKS_MAX: u64 = 1 << 54;
 /// Sectors at the start of every allocation group: superblock, AGF, AGI, AGFL.
 const HEADER_SECTORS: u64 = 4;
 

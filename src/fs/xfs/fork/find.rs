@@ -116,7 +116,7 @@ impl Volume {
 }
 
 /// The format of a fork whose extents count blocks of this volume.
-fn mapped_format(inode: &Inode, kind: ForkKind) -> Result<ForkFormat> {
+pub(super) fn mapped_format(inode: &Inode, kind: ForkKind) -> Result<ForkFormat> {
     if kind == ForkKind::Data && inode.has_flag(flag::REALTIME) {
         let what = format!("content on a realtime device ({})", inode.number);
         return Err(Error::unsupported(what));

@@ -87,6 +87,9 @@ impl<'a> Checker<'a> {
         } else {
             self.end = extent.end();
             self.found = self.found.saturating_add(1);
+            if self.found > self.inode.extent_count(self.kind) {
+                return self.finish();
+            }
             return Ok(());
         };
         Err(corrupt(self.inode, self.kind, wrong))

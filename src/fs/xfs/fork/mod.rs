@@ -11,7 +11,10 @@
 //! | `list` | the list of extents in the inode |
 //! | `tree` | the block-map B+tree |
 //! | `find` | looking extents up and checking a whole fork |
-//! | `content` | the content of regular files |
+//! | `records` | changing extents, and the form of the fork |
+//! | `map` | giving blocks to a fork and taking them away |
+//! | `resize` | moving the border between the two forks |
+//! | `content`, `content_edit` | the content of regular files |
 //! | `link` | targets of symbolic links |
 //!
 //! Not handled: the content of realtime files, whose extents count blocks of another device.
@@ -19,21 +22,37 @@
 #![allow(unused_imports, reason = "its users land one by one")]
 
 mod content;
+mod content_edit;
 mod extent;
 mod find;
 mod link;
 mod list;
+mod map;
+mod records;
+mod resize;
 mod tree;
+mod tree_edit;
 
+#[cfg(test)]
+mod defect_tests;
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use super::btree::Extent;
 pub(crate) use extent::ExtentDefect;
+pub(crate) use resize::fork_bytes_needed;
 
 use super::inode::{ForkKind, Inode};
+use super::units::FileBlock;
 use crate::error::{Corrupt, Error, Result};
 use crate::fs::NodeKind;
+use extent::FILE_BLOCKS_MAX;
+use find::mapped_format;
+
+/// Behind every block that a fork can have.
+pub(crate) const FILE_END: FileBlock = FileBlock(FILE_BLOCKS_MAX);
 
 /// The name of a fork in messages.
 fn name(kind: ForkKind) -> &'static str {

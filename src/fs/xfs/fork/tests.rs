@@ -24,12 +24,12 @@ const VOLUMES: &[&str] = &[
     "v4-512",
 ];
 
-fn open(disk: &Arc<Overlay>) -> Volume {
+pub(super) fn open(disk: &Arc<Overlay>) -> Volume {
     Volume::open(disk.clone(), Timestamp { seconds: 1_800_000_000, nanoseconds: 5 }).unwrap()
 }
 
 /// The inodes of these paths, as `xfs_db` finds them.
-fn inodes(volume: &Volume, disk: &Overlay, paths: &[&str]) -> Vec<Inode> {
+pub(super) fn inodes(volume: &Volume, disk: &Overlay, paths: &[&str]) -> Vec<Inode> {
     let commands: Vec<_> =
         paths.iter().flat_map(|path| [format!("path {path}"), "inode".into()]).collect();
     let text = db(disk, &commands.iter().map(String::as_str).collect::<Vec<_>>());
@@ -39,11 +39,11 @@ fn inodes(volume: &Volume, disk: &Overlay, paths: &[&str]) -> Vec<Inode> {
     numbers.into_iter().map(|n| volume.load_inode(InodeNumber(n)).unwrap()).collect()
 }
 
-fn content(volume: &Volume, inode: &Inode) -> Vec<u8> {
+pub(super) fn content(volume: &Volume, inode: &Inode) -> Vec<u8> {
     volume.read_content(inode, 0, usize::try_from(inode.size_bytes()).unwrap()).unwrap()
 }
 
-fn extents(volume: &Volume, inode: &Inode, kind: ForkKind) -> Vec<Extent> {
+pub(super) fn extents(volume: &Volume, inode: &Inode, kind: ForkKind) -> Vec<Extent> {
     let mut found = Vec::new();
     let mut visit = |extent| {
         found.push(extent);

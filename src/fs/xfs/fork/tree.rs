@@ -2,10 +2,9 @@
 //!
 //! Format: "XFS Algorithms & Data Structures", chapter "Data Extents", section "B+tree Extent List".
 
-use super::super::btree::{Bmbt, Bounds, Extent, NodeSource, Pointer, Root, Shape, Tree};
+use super::super::btree::{Bmbt, Extent, NodeSource, Pointer, Root, Shape, Tree};
 use super::super::inode::{ForkKind, Inode};
-use super::super::superblock::Superblock;
-use super::super::units::{AgNumber, FileBlock, FsBlock};
+use super::super::units::{FileBlock, FsBlock};
 use super::super::volume::Volume;
 use super::list::Checker;
 use crate::error::Result;
@@ -38,25 +37,9 @@ impl NodeSource for Source<'_> {
     }
 }
 
-/// What the engine has to know about the trees of an inode.
-pub(super) fn shape(superblock: &Superblock, inode: &Inode) -> Result<Shape> {
-    let last = AgNumber(superblock.ag_count.saturating_sub(1));
-    Ok(Shape {
-        block_size_bytes: superblock.block_size_bytes,
-        owner: inode.number.0,
-        uuid: superblock.has_crc().then_some(superblock.meta_uuid.0),
-        bounds: Bounds::Volume {
-            group_count: superblock.ag_count,
-            group_blocks: superblock.ag_blocks,
-            last_group_blocks: superblock.ag_length(last)?,
-            group_block_bits: u32::from(superblock.ag_block_log),
-        },
-    })
-}
-
 impl Volume {
-    fn tree<'a>(&'a self, inode: &'a Inode, kind: ForkKind) -> Result<Tree<Bmbt, Source<'a>>> {
-        let shape = shape(self.superblock(), inode)?;
+    fn fork_tree<'a>(&'a self, inode: &'a Inode, kind: ForkKind) -> Result<Tree<Bmbt, Source<'a>>> {
+        let shape = Shape::of_fork(self.superblock(), inode.number, false)?;
         Ok(Tree::new(Source { volume: self, inode, kind, shape }))
     }
 
@@ -67,10 +50,10 @@ impl Volume {
         kind: ForkKind,
         at: FileBlock,
     ) -> Result<Option<Extent>> {
-        let tree = self.tree(inode, kind)?;
+        let tree = self.fork_tree(inode, kind)?;
         let before = tree.at_or_before(&at)?.filter(|extent| extent.covers(at));
         let found = if before.is_some() { before } else { tree.at_or_after(&at)? };
-        self.checked(inode, kind, found)
+        self.checked_extent(inode, kind, found)
     }
 
     /// As `extent_before`, for a fork that is a tree.
@@ -81,8 +64,8 @@ impl Volume {
         at: FileBlock,
     ) -> Result<Option<Extent>> {
         let Some(last) = at.0.checked_sub(1) else { return Ok(None) };
-        let found = self.tree(inode, kind)?.at_or_before(&FileBlock(last))?;
-        self.checked(inode, kind, found)
+        let found = self.fork_tree(inode, kind)?.at_or_before(&FileBlock(last))?;
+        self.checked_extent(inode, kind, found)
     }
 
     /// Passes every extent of a fork that is a tree to `visit` until it breaks.
@@ -92,11 +75,11 @@ impl Volume {
         kind: ForkKind,
         visit: &mut dyn FnMut(Extent) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        self.tree(inode, kind)?.visit_from(&FileBlock(0), visit)
+        self.fork_tree(inode, kind)?.visit_from(&FileBlock(0), visit)
     }
 
     /// An extent of a tree, checked by itself.
-    fn checked(
+    fn checked_extent(
         &self,
         inode: &Inode,
         kind: ForkKind,
