@@ -7,6 +7,9 @@ use crate::fs::xfs::ag::Agf;
 use crate::fs::xfs::testing;
 use std::sync::Arc;
 
+mod damage;
+mod files;
+
 const BLOCKS_MAX: u64 = 1 << 16;
 
 /// A small generator whose seed a failing test prints.
