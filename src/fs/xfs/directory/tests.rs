@@ -91,7 +91,7 @@ impl Tested {
         found
     }
 
-    fn form(&self) -> Option<Form> {
+    pub(super) fn form(&self) -> Option<Form> {
         self.short.is_none().then(|| form(&self.blocks).unwrap())
     }
 
@@ -164,7 +164,7 @@ fn any_format() -> impl Strategy<Value = DaFormat> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn directories_are_what_was_put_in(
@@ -216,12 +216,12 @@ fn deep_trees_grow_and_shrink() {
         for number in 0..count {
             steps.push((number * 7919 % count, true));
         }
-        run(&mut tested, &steps, 12, 500);
+        run(&mut tested, &steps, 12, 1000);
         assert_eq!(tested.levels(), levels);
         for number in 0..count {
             let name = name_of(number * 3331 % count, 12);
             tested.remove(&name).unwrap();
-            if number % 400 == 0 {
+            if number % 500 == 0 {
                 tested.check();
             }
             if forms.last() != Some(&tested.levels()) {
