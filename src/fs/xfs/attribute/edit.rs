@@ -2,14 +2,13 @@
 //!
 //! Attributes stay in the inode as long as they fit; then they go into blocks and do not come back
 //! before the last one is gone. The caller owns inode and blocks: a short form is changed by
-//! [`change_short_form`] and stored by [`ForkChange::store`], blocks by [`change_blocks`].
+//! [`change_short_form`], blocks by [`change_blocks`].
 
-use super::room::{Room, resize_root};
+use super::room::Room;
 use super::tree::{self, BlocksChange};
 use super::{Attribute, VALUE_BYTES_MAX, name, short_form};
 use crate::error::{Error, Refusal, Result};
 use crate::fs::xfs::da::DaBlocks;
-use crate::fs::xfs::inode::{ForkFormat, ForkKind, Inode};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,8 +93,7 @@ pub(crate) fn change_short_form(
     if changed == 0 {
         return Ok(ForkChange::Same);
     }
-    // A kernel keeps the empty fork beside an extent tree, whose root it would have to move.
-    if new.is_empty() && room.data_format != ForkFormat::Btree {
+    if new.is_empty() {
         return Ok(ForkChange::Gone);
     }
     let bytes = short_form::encode(&new);
@@ -126,47 +124,4 @@ pub(crate) fn change_blocks(blocks: &mut dyn DaBlocks, changes: &[Change]) -> Re
         }
     }
     Ok(result)
-}
-
-impl ForkChange {
-    /// Puts the new fork into `inode`, which had a local attribute fork, one without blocks, or
-    /// none. Gives what must then go into blocks.
-    ///
-    /// # Errors
-    /// `Corrupt` if the inode has no room for it.
-    pub(crate) fn store(self, inode: &mut Inode) -> Result<Vec<Attribute>> {
-        let (offset_bytes, format, bytes, attributes) = match self {
-            Self::Same => return Ok(Vec::new()),
-            Self::Gone => (0, ForkFormat::Extents, Vec::new(), Vec::new()),
-            Self::Local { offset_bytes, bytes } => {
-                (offset_bytes, ForkFormat::Local, bytes, Vec::new())
-            }
-            Self::Blocks { offset_bytes, attributes } => {
-                (offset_bytes, ForkFormat::Extents, Vec::new(), attributes)
-            }
-        };
-        move_fork(inode, offset_bytes)?;
-        inode.set_format(ForkKind::Attribute, format)?;
-        inode.set_extent_count(ForkKind::Attribute, 0)?;
-        inode.put_fork(ForkKind::Attribute, &bytes)?;
-        Ok(attributes)
-    }
-}
-
-/// Moves the start of the attribute fork; its content is undefined then. The data fork keeps its.
-fn move_fork(inode: &mut Inode, offset_bytes: usize) -> Result<()> {
-    if inode.fork_offset_bytes() == offset_bytes {
-        return Ok(());
-    }
-    let used_bytes = Room::of(inode)?.data_bytes;
-    let old = inode.fork(ForkKind::Data).to_vec();
-    inode.set_fork_offset_bytes(offset_bytes)?;
-    let new_len = inode.fork(ForkKind::Data).len();
-    let data = if inode.format(ForkKind::Data)? == ForkFormat::Btree {
-        resize_root(&old, new_len)
-    } else {
-        old.get(..used_bytes).map(<[u8]>::to_vec)
-    };
-    let no_room = super::AttributeDefect::DataFork { used_bytes, new_len };
-    inode.put_fork(ForkKind::Data, &data.ok_or(no_room)?)
 }

@@ -164,14 +164,6 @@ pub(crate) enum AttributeDefect {
         /// Of the second one.
         index: usize,
     },
-    /// The data fork does not fit what is left of the inode.
-    #[error("{used_bytes} bytes of the data fork do not fit {new_len}")]
-    DataFork {
-        /// Bytes that it uses.
-        used_bytes: usize,
-        /// Bytes that it would have.
-        new_len: usize,
-    },
     /// A parent pointer whose value is none.
     #[error("entry {index}: a parent pointer has {size} bytes, not 12")]
     ParentValue {

@@ -1,5 +1,6 @@
 //! What a kernel stored (`fixtures/xfs`), and what xfs_repair says of what we store.
 
+use super::edit::Change;
 use super::parent::ParentPointer;
 use crate::disk::DiskEdit;
 use crate::disk::overlay::Overlay;
@@ -129,5 +130,182 @@ fn parent_pointers_are_the_names_of_a_file() {
             assert!(pointers.contains(&expected), "{entry}");
         }
         assert_eq!(bench.volume.xattrs(&file).unwrap(), []);
+    }
+}
+
+/// Files of all kinds, with and without attributes before.
+const KINDS: [&str; 9] = [
+    "/etc/hostname",
+    "/home/admin",
+    "/bin",
+    "/data/forms/character",
+    "/data/forms/fragments",
+    "/data/forms/long-link",
+    "/data/attributes/short",
+    "/data/attributes/leaf",
+    "/data/attributes/list",
+];
+
+impl Bench {
+    /// Makes a change and has it judged.
+    fn change(&mut self, inode: &mut Inode, name: &[u8], value: Option<&[u8]>) {
+        let change = Change::xattr(name, value).unwrap();
+        self.volume.change_attributes(inode, &[change]).unwrap();
+        self.volume.store_inode(inode).unwrap();
+    }
+
+    /// Compares what an inode, read again, has.
+    fn assert_has(&self, inode: &Inode, expected: &BTreeMap<Vec<u8>, Vec<u8>>) {
+        let again = self.volume.load_inode(inode.number).unwrap();
+        let found = by_name(self.volume.xattrs(&again).unwrap());
+        assert!(&found == expected, "{} {}: {found:?}", self.name, inode.number);
+    }
+
+    fn assert_silent(&self, what: &str) {
+        testing::assert_silent(&*self.disk, &format!("{} {what}", self.name));
+    }
+}
+
+/// From nothing over short form and leaf to a tree with remote values, and back.
+fn grow_and_shrink(name: &'static str) {
+    let mut bench = Bench::new(name);
+    let mut inodes = bench.find(KINDS);
+    let mut expected: Vec<_> =
+        inodes.iter().map(|inode| by_name(bench.volume.xattrs(inode).unwrap())).collect();
+    let label = b"system_u:object_r:ssh_home_t:s0\0".as_slice();
+    let steps: [(&str, usize, usize, Option<u8>); 10] = [
+        ("security.selinux", 1, label.len(), Some(1)),
+        ("security.selinux", 1, label.len() + 40, Some(2)),
+        ("user.small", 3, 20, Some(3)),
+        ("trusted.middle", 8, 200, Some(4)),
+        ("user.large", 2, 10_000, Some(5)),
+        ("user.many", 90, 100, Some(6)),
+        ("user.large", 1, 3, Some(7)),
+        ("user.large", 2, 0, None),
+        ("user.many", 90, 0, None),
+        ("trusted.middle", 8, 0, None),
+    ];
+    for (step, (prefix, count, len, fill)) in steps.into_iter().enumerate() {
+        for (inode, expected) in inodes.iter_mut().zip(&mut expected) {
+            for index in 0..count {
+                let full = if count == 1 { prefix.to_owned() } else { format!("{prefix}{index}") };
+                let value = fill.map(|fill| vec![fill; len]);
+                bench.change(inode, full.as_bytes(), value.as_deref());
+                match value {
+                    Some(value) => drop(expected.insert(full.into_bytes(), value)),
+                    None => drop(expected.remove(full.as_bytes())),
+                }
+            }
+            bench.assert_has(inode, expected);
+        }
+        if step % 2 == 1 {
+            bench.assert_silent(&format!("{prefix} {len}"));
+        }
+    }
+    for (inode, expected) in inodes.iter_mut().zip(&mut expected) {
+        for name in expected.keys() {
+            bench.change(inode, name, None);
+        }
+        bench.assert_has(inode, &BTreeMap::new());
+        let is_kept = inode.format(ForkKind::Data).unwrap() == ForkFormat::Btree;
+        let has_parents = !bench.volume.parent_pointers(inode).unwrap().is_empty();
+        assert_eq!(inode.has_attribute_fork(), is_kept || has_parents, "{}", inode.number);
+    }
+    bench.assert_silent("without attributes");
+}
+
+#[test]
+fn attributes_grow_and_shrink() {
+    grow_and_shrink("default");
+}
+
+#[test]
+fn attributes_grow_and_shrink_in_small_blocks() {
+    grow_and_shrink("block-1k-rmap");
+}
+
+#[test]
+fn attributes_grow_and_shrink_in_large_inodes() {
+    grow_and_shrink("inode-1k");
+}
+
+#[test]
+fn attributes_grow_and_shrink_beside_parent_pointers() {
+    grow_and_shrink("parent");
+    grow_and_shrink("parent-1k");
+}
+
+#[test]
+fn attributes_grow_and_shrink_with_large_extent_counters() {
+    grow_and_shrink("nrext64");
+}
+
+/// Numbers that only depend on where they start.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % end) as usize
+    }
+}
+
+/// Many changes in no order to a few files, against a map.
+fn change_at_random(name: &'static str, seed: u64) {
+    let mut bench = Bench::new(name);
+    let mut numbers = Numbers(seed);
+    let mut inodes = bench.find(KINDS);
+    let mut expected: Vec<_> =
+        inodes.iter().map(|inode| by_name(bench.volume.xattrs(inode).unwrap())).collect();
+    for round in 0..6 {
+        for _ in 0..60 {
+            let which = numbers.below(inodes.len() as u64);
+            let (inode, expected) = (&mut inodes[which], &mut expected[which]);
+            let prefix = ["user", "trusted", "security"][numbers.below(3)];
+            let full = format!("{prefix}.name{}", numbers.below(12)).into_bytes();
+            let len = [10, 60, 300, 3000, 9000][numbers.below(5)];
+            let value = vec![numbers.below(256) as u8; numbers.below(len)];
+            let value = (numbers.below(10) < 6).then_some(value);
+            bench.change(inode, &full, value.as_deref());
+            match value {
+                Some(value) => drop(expected.insert(full, value)),
+                None => drop(expected.remove(&full)),
+            }
+        }
+        for (inode, expected) in inodes.iter().zip(&expected) {
+            bench.assert_has(inode, expected);
+        }
+        bench.assert_silent(&format!("seed {seed}, round {round}"));
+    }
+}
+
+#[test]
+fn random_changes_leave_the_volume_whole() {
+    for (seed, name) in ["block-1k-rmap", "parent-1k", "rhel10", "rhel7"].into_iter().enumerate() {
+        change_at_random(name, seed as u64);
+    }
+}
+
+/// xfs_repair compares parent pointers with directories: one that is away is missed, one that is
+/// back is not, in the inode and in blocks.
+#[test]
+fn parent_pointers_can_be_taken_away_and_given_back() {
+    let mut bench = Bench::new("parent-1k");
+    let mut inodes = bench.find(["/etc/hostname", "/data/many-names", "/home/admin"]);
+    for inode in &mut inodes {
+        let pointers = bench.volume.parent_pointers(inode).unwrap();
+        let pointer = pointers.last().unwrap().to_attribute();
+        let removal = Change::Remove(pointer.clone());
+        assert!(bench.volume.change_attributes(inode, &[removal]).unwrap());
+        bench.volume.store_inode(inode).unwrap();
+        let label = Change::xattr(b"security.selinux", Some(b"label\0")).unwrap();
+        let verdict = testing::repair(&*bench.disk);
+        assert!(matches!(verdict, testing::RepairVerdict::Findings(_)), "{}", inode.number);
+        let addition = Change::Set(pointer);
+        assert!(bench.volume.change_attributes(inode, &[label, addition]).unwrap());
+        bench.volume.store_inode(inode).unwrap();
+        bench.assert_silent("with all parent pointers");
+        assert_eq!(bench.volume.parent_pointers(inode).unwrap().len(), pointers.len());
     }
 }

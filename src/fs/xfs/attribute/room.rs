@@ -6,7 +6,7 @@
 //! new fork starts at 192 if the data fork has no more, an attribute fork has at least 40 bytes, a
 //! data fork at least 56 (the root of an extent tree with 2 and 3 records), a device number 8.
 
-use crate::bytes::field::{self, be_u16, put_be_u16};
+use crate::bytes::field::be_u16;
 use crate::error::Result;
 use crate::fs::xfs::inode::{ForkFormat, ForkKind, Inode};
 
@@ -22,8 +22,6 @@ const DEVICE_BYTES: usize = 8;
 const RECORD_BYTES: usize = 16;
 /// Level and count before the records of such a root.
 const ROOT_HEADER_BYTES: usize = 4;
-/// A key, or a pointer, of such a root.
-const KEY_BYTES: usize = 8;
 
 /// The literal area, and what the data fork needs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,31 +98,6 @@ impl Room {
     }
 }
 
-/// The root of an extent tree, laid out for a data fork of `new_len` bytes instead of its own
-/// length: its pointers lie behind the room for all keys. `None` if the records do not fit.
-pub(crate) fn resize_root(root: &[u8], new_len: usize) -> Option<Vec<u8>> {
-    let records = usize::from(be_u16(root, 2).ok()?);
-    let (old_room, new_room) = (root_capacity(root.len()), root_capacity(new_len));
-    if records > old_room || records > new_room {
-        return None;
-    }
-    let len = records.checked_mul(KEY_BYTES)?;
-    let pointers_at = |room: usize| room.checked_mul(KEY_BYTES)?.checked_add(ROOT_HEADER_BYTES);
-    let mut resized = vec![0; new_len];
-    put_be_u16(&mut resized, 0, be_u16(root, 0).ok()?).ok()?;
-    put_be_u16(&mut resized, 2, be_u16(root, 2).ok()?).ok()?;
-    let keys = field::slice(root, ROOT_HEADER_BYTES, len).ok()?;
-    field::put(&mut resized, ROOT_HEADER_BYTES, keys).ok()?;
-    let pointers = field::slice(root, pointers_at(old_room)?, len).ok()?;
-    field::put(&mut resized, pointers_at(new_room)?, pointers).ok()?;
-    Some(resized)
-}
-
-/// Records that the root of an extent tree has room for in a fork of `len` bytes.
-fn root_capacity(len: usize) -> usize {
-    len.saturating_sub(ROOT_HEADER_BYTES) / RECORD_BYTES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,20 +137,5 @@ mod tests {
         assert_eq!(room(296, ForkFormat::Local, 250).place_blocks(), Some(296));
         assert_eq!(room(0, ForkFormat::Local, 250).place_blocks(), Some(296));
         assert_eq!(room(320, ForkFormat::Local, 250).place_blocks(), Some(296));
-    }
-
-    #[test]
-    fn a_root_keeps_its_records_when_it_is_resized() {
-        let mut root = vec![0; 100];
-        root[1] = 1;
-        root[3] = 2;
-        root[4..20].copy_from_slice(&[1; 16]);
-        root[52..68].copy_from_slice(&[2; 16]);
-        let small = resize_root(&root, 56).unwrap();
-        assert_eq!((&small[4..20], &small[28..44]), ([1; 16].as_slice(), [2; 16].as_slice()));
-        assert_eq!(resize_root(&small, 100).unwrap(), root);
-        assert_eq!(resize_root(&root, 35), None);
-        root[2] = 1;
-        assert_eq!(resize_root(&root, 100), None);
     }
 }
