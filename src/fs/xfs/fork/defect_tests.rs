@@ -146,3 +146,62 @@ fn link_blocks_that_lie_are_named() {
         assert!(said.contains("should be 1 to 1024"), "{said}");
     }
 }
+
+/// Whatever is wrong with a fork, reading and editing it end, and without a panic.
+#[test]
+fn random_damage_is_survived() {
+    let paths = ["/data/forms/fragments", "/data/forms/unwritten", "/data/shared/second"];
+    let name = "parent-1k";
+    let whole = fixture(name);
+    let first = open(&whole);
+    let files = inodes(&first, &whole, &paths);
+    let mut numbers = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |limit: usize| {
+        numbers ^= numbers << 13;
+        numbers ^= numbers >> 7;
+        numbers ^= numbers << 17;
+        (numbers % limit as u64) as usize
+    };
+    for round in 0..45 {
+        let disk = fixture(name);
+        let mut volume = open(&disk);
+        let mut inode = files[round % files.len()].clone();
+        for _ in 0..=below(3) {
+            let mut fork = inode.fork(ForkKind::Data).to_vec();
+            // Most of the bytes that mean something are at the start.
+            let limit = if below(2) == 0 { 40 } else { fork.len() };
+            let at = below(limit);
+            fork[at] ^= 1 << below(8);
+            inode.put_fork(ForkKind::Data, &fork).unwrap();
+        }
+        if below(4) == 0 {
+            inode.set_extent_count(ForkKind::Data, below(2000) as u64).unwrap();
+        }
+        damage_tree(&volume, &files[0], &mut below);
+        let mut visit = |_| Ok(ControlFlow::Continue(()));
+        let _ = volume.visit_extents(&inode, ForkKind::Data, &mut visit);
+        let _ = volume.read_content(&inode, 0, 100_000);
+        let _ = volume.write_content(&mut inode, below(200_000) as u64, &[1; 5000], "content");
+        let (from, end) = (FileBlock(below(500) as u64), FileBlock(500 + below(500) as u64));
+        let _ = volume.unmap_blocks(&mut inode, ForkKind::Data, from, end);
+        let _ = volume.set_fork_offset(&mut inode, 8 * below(40));
+        let _ = volume.cut_content(&mut inode, below(100_000) as u64, "content");
+    }
+}
+
+/// Flips bits in a block of the tree of `file`, and gives it the right checksum.
+fn damage_tree(volume: &Volume, file: &Inode, below: &mut impl FnMut(usize) -> usize) {
+    const HEADER_BYTES: usize = 72;
+    const CRC_AT: usize = 64;
+    let fork = file.fork(ForkKind::Data);
+    let room = (fork.len() - 4) / 16;
+    let pointer = fork[4 + 8 * room..].first_chunk().unwrap();
+    let start = FsBlock(u64::from_be_bytes(*pointer));
+    let mut block = volume.read_blocks(start, 1).unwrap();
+    for _ in 0..below(3) {
+        let at = if below(3) == 0 { below(HEADER_BYTES) } else { below(block.len()) };
+        block[at] ^= 1 << below(8);
+    }
+    checksum::seal(&mut block, CRC_AT).unwrap();
+    volume.write_blocks(start, &block, "tree").unwrap();
+}

@@ -112,7 +112,7 @@ fn edit_at_random(name: &str, paths: &[&str], seed: u64, edits: usize) -> (Arc<O
         let limit = (file.bytes.len() as u64 + 20_000).min(3_000_000);
         file.edit(&mut volume, &mut numbers, limit);
         let what = format!("{name}, seed {seed}, round {round}, {}", paths[index]);
-        if round % 8 == 0 {
+        if round % 16 == 0 {
             file.compare(&volume, &what);
         }
         if round % 60 == 59 || round + 1 == edits {
@@ -139,7 +139,7 @@ fn random_edits_of_plain_files() {
     for (name, seed) in
         [("block-1k-rmap", 1), ("parent-1k", 2), ("rhel7", 3), ("rhel10", 4), ("parent", 5)]
     {
-        edit_at_random(name, PLAIN, 0x9e37_79b9_7f4a_7c15 ^ seed, 120);
+        edit_at_random(name, PLAIN, 0x9e37_79b9_7f4a_7c15 ^ seed, 60);
     }
 }
 
@@ -153,6 +153,26 @@ fn random_edits_of_shared_files_leave_the_others_alone() {
         let (disk, volume) = edit_at_random(name, &paths, 0x1234_5678_9abc_def1 ^ seed, 60);
         let found = content(&volume, &inodes(&volume, &disk, &["/data/shared/third"])[0]);
         assert!(found == third, "{name}: the third sibling changed");
+    }
+}
+
+/// Every second file block is unwritten or has to be taken from a piece of free space below 32 KiB.
+#[test]
+fn random_edits_where_space_is_scattered() {
+    for (name, seed) in [("scattered", 1), ("scattered-1k", 2)] {
+        let paths = ["/scattered/1-1", "/scattered/2-1", "/scattered/d2/1"];
+        edit_at_random(name, &paths, 0x0fed_cba9_8765_4321 ^ seed, 60);
+        let disk = fixture(name);
+        let mut volume = open(&disk);
+        let inode = inodes(&volume, &disk, &paths[2..]).remove(0);
+        let mut file = File::new(&volume, inode);
+        let bytes: Vec<_> = (0..500_000u32).map(|at| at.to_le_bytes()[1]).collect();
+        file.write(&mut volume, 0, &bytes);
+        file.compare(&volume, name);
+        file.store(&volume);
+        assert_silent(&*disk, name);
+        let found = extents(&volume, &file.inode, ForkKind::Data);
+        assert!(found.len() >= 500_000 / 32_768, "{name}: {found:?}");
     }
 }
 
@@ -171,7 +191,7 @@ fn fragmented(volume: &mut Volume, inode: Inode, count: u64) -> File {
 
 #[test]
 fn a_list_becomes_a_tree_and_a_tree_a_list() {
-    for name in ["rhel7", "parent-1k", "rhel10", "block-64k"] {
+    for name in ["rhel7", "parent-1k"] {
         let disk = fixture(name);
         let mut volume = open(&disk);
         let inode = inodes(&volume, &disk, &["/data/forms/empty"]).remove(0);
@@ -212,32 +232,31 @@ fn holes_that_are_filled_join_their_neighbours() {
 
 #[test]
 fn a_deep_tree_grows_and_goes_away_without_a_trace() {
-    for name in ["parent-1k", "block-1k-rmap"] {
-        let disk = fixture(name);
-        let mut volume = open(&disk);
-        let free = volume.superblock().free_blocks;
-        let inode = inodes(&volume, &disk, &["/data/forms/empty"]).remove(0);
-        let mut file = fragmented(&mut volume, inode, 1300);
-        let level = file.inode.fork(ForkKind::Data)[1];
-        assert!(level >= 2, "{name}: {level}");
-        file.compare(&volume, name);
-        file.store(&volume);
-        assert_silent(&*disk, name);
-        volume.free_fork(&mut file.inode, ForkKind::Data).unwrap();
-        file.inode.set_size_bytes(0).unwrap();
-        assert_eq!(file.inode.block_count(), 0, "{name}");
-        assert_eq!(file.inode.format(ForkKind::Data).unwrap(), ForkFormat::Extents, "{name}");
-        file.store(&volume);
-        assert_silent(&*disk, name);
-        // The trees of the allocation group may keep a block that they grew by.
-        let lost = free - volume.superblock().free_blocks;
-        assert!(lost <= 2, "{name}: {lost} blocks lost");
-    }
+    let name = "parent-1k";
+    let disk = fixture(name);
+    let mut volume = open(&disk);
+    let free = volume.superblock().free_blocks;
+    let inode = inodes(&volume, &disk, &["/data/forms/empty"]).remove(0);
+    let mut file = fragmented(&mut volume, inode, 1300);
+    let level = file.inode.fork(ForkKind::Data)[1];
+    assert!(level >= 2, "{name}: {level}");
+    file.compare(&volume, name);
+    file.store(&volume);
+    assert_silent(&*disk, name);
+    volume.free_fork(&mut file.inode, ForkKind::Data).unwrap();
+    file.inode.set_size_bytes(0).unwrap();
+    assert_eq!(file.inode.block_count(), 0, "{name}");
+    assert_eq!(file.inode.format(ForkKind::Data).unwrap(), ForkFormat::Extents, "{name}");
+    file.store(&volume);
+    assert_silent(&*disk, name);
+    // The trees of the allocation group may keep a block that they grew by.
+    let lost = free - volume.superblock().free_blocks;
+    assert!(lost <= 2, "{name}: {lost} blocks lost");
 }
 
 #[test]
 fn the_border_between_the_forks_moves() {
-    for name in ["rhel7", "parent-1k", "block-1k-rmap"] {
+    for name in ["rhel7", "block-1k-rmap"] {
         let disk = fixture(name);
         let mut volume = open(&disk);
         let inode = inodes(&volume, &disk, &["/data/forms/empty"]).remove(0);

@@ -108,7 +108,7 @@ fn a_far_end_is_reached_over_a_hole() {
         let disk = fixture(name);
         let volume = open(&disk);
         let found = &inodes(&volume, &disk, &["/data/forms/sparse"])[0];
-        let end = volume.read_content(found, (1 << 33) - 3, 100).unwrap();
+        let end = volume.read_content(found, found.size_bytes() - 12, 100).unwrap();
         assert_eq!(end, b"\0\0\0far away\n", "{name}");
     }
 }
