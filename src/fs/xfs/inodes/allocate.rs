@@ -77,8 +77,9 @@ impl Volume {
     /// fork, and is not stored yet. Permissions, owner, group and content are the caller's.
     ///
     /// # Errors
-    /// `Refused` (`NoSpace`, `NeedsCheck`); `Corrupt`.
+    /// `Refused` (`NoSpace`, `NeedsCheck`, or what forbids an edit); `Corrupt`.
     pub(crate) fn allocate_inode(&mut self, parent: InodeNumber, kind: NodeKind) -> Result<Inode> {
+        self.superblock().features.check_writable()?;
         let directory = self.load_inode(parent)?;
         let (home, near) = self.superblock().split_inode(parent)?;
         let (ag, chunk) = match self.choose_free(home, near)? {

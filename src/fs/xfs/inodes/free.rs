@@ -14,6 +14,7 @@ impl Volume {
     /// # Errors
     /// `Refused` (`NeedsCheck`) if it is not in use, still has blocks, or is on an unlinked list; `Corrupt`.
     pub(crate) fn free_inode(&mut self, inode: &mut Inode) -> Result<()> {
+        self.superblock().features.check_writable()?;
         let number = inode.number;
         let (ag, ag_inode) = self.superblock().split_inode(number)?;
         let chunk = self.chunk_of(ag, ag_inode)?.filter(|chunk| chunk.is_in_use(ag_inode));

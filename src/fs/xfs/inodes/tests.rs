@@ -495,3 +495,20 @@ fn an_inode_that_cannot_be_free_is_not_freed() {
     volume.free_inode(&mut file).unwrap();
     refused(&mut volume, &file, "in use and free at once");
 }
+
+#[test]
+fn volumes_without_checksums_are_not_written() {
+    for name in ["v4", "v4-finobt-inode-1k"] {
+        let disk = fixture(name);
+        let mut volume = open(disk.clone());
+        let root = volume.superblock().root;
+        let mut inode = volume.load_inode(root).unwrap();
+        let taken = volume.allocate_inode(root, NodeKind::File).unwrap_err();
+        let freed = volume.free_inode(&mut inode).unwrap_err();
+        let removed = volume.remove_unlinked(&mut inode).unwrap_err();
+        for error in [taken, freed, removed] {
+            assert_eq!(error.kind_name(), "refused", "{name}: {error}");
+        }
+        assert_eq!(disk.changes().unwrap(), []);
+    }
+}

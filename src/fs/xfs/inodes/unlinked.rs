@@ -101,6 +101,7 @@ impl Volume {
     /// # Errors
     /// `Corrupt` if it is not on the list, or the list is damaged on the way to it.
     pub(crate) fn remove_unlinked(&mut self, inode: &mut Inode) -> Result<()> {
+        self.superblock().features.check_writable()?;
         let number = inode.number;
         let (ag, wanted) = self.superblock().split_inode(number)?;
         let list = list_of(wanted)?;
