@@ -6,11 +6,12 @@ use super::super::checksum;
 use super::super::inode::{ForkFormat, ForkKind, Inode, Time, flag2};
 use super::super::testing::{RepairVerdict, assert_silent, base, db, fixture, repair};
 use super::super::units::{AgInode, AgNumber, InodeNumber};
-use super::super::volume::Volume;
+use super::super::volume::{AgSector, Volume};
 use super::unlinked::UnlinkedDefect;
 use crate::disk::overlay::Overlay;
 use crate::disk::{Disk as _, DiskEdit as _};
 use crate::fs::{NodeKind, Timestamp};
+use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -234,17 +235,21 @@ fn inodes_are_taken_and_given_back_in_every_layout() {
     }
 }
 
+/// The records of a group.
+fn chunks_of(volume: &Volume, ag: AgNumber) -> Vec<InodeChunk> {
+    let mut all = Vec::new();
+    let visit = |chunk| {
+        all.push(chunk);
+        Ok(ControlFlow::Continue(()))
+    };
+    volume.inode_tree(ag).visit_all(visit).unwrap();
+    all
+}
+
 /// The records of all groups.
 fn chunks(volume: &Volume) -> Vec<InodeChunk> {
-    let mut all = Vec::new();
-    for ag in (0..volume.superblock().ag_count).map(AgNumber) {
-        let visit = |chunk| {
-            all.push(chunk);
-            Ok(ControlFlow::Continue(()))
-        };
-        volume.inode_tree(ag).visit_all(visit).unwrap();
-    }
-    all
+    let groups = (0..volume.superblock().ag_count).map(AgNumber);
+    groups.flat_map(|ag| chunks_of(volume, ag)).collect()
 }
 
 #[test]
@@ -510,5 +515,103 @@ fn volumes_without_checksums_are_not_written() {
             assert_eq!(error.kind_name(), "refused", "{name}: {error}");
         }
         assert_eq!(disk.changes().unwrap(), []);
+    }
+}
+
+fn put_all(bytes: &mut [u8], damage: &[(usize, u8)]) {
+    for &(at, value) in damage {
+        bytes[at] = value;
+    }
+}
+
+/// Directories all over a volume: where new inodes may be wanted.
+fn directories(volume: &Volume) -> Vec<InodeNumber> {
+    let in_use = |ag: AgNumber, chunk: InodeChunk| {
+        let inodes = (0..64).map(move |index| chunk.inode(index));
+        let used = inodes.filter(move |&inode| chunk.is_in_use(inode));
+        used.map(move |inode| volume.superblock().join_inode(ag, inode).unwrap())
+    };
+    let groups = (0..volume.superblock().ag_count).map(AgNumber);
+    let all = groups.flat_map(|ag| chunks_of(volume, ag).into_iter().map(move |chunk| (ag, chunk)));
+    let all = all.flat_map(|(ag, chunk)| in_use(ag, chunk));
+    all.filter(|&number| {
+        matches!(volume.load_inode(number).unwrap().kind(), Ok(NodeKind::Directory))
+    })
+    .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_taking_and_giving_back_leaves_a_sound_volume(
+        layout in prop::sample::select(vec!["many-groups", "rhel7", "scattered", "inode-2k"]),
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 0..10u8), 100..250),
+    ) {
+        let disk = fixture(layout);
+        let mut volume = open(disk.clone());
+        let directories = directories(&volume);
+        let mut taken: Vec<Inode> = Vec::new();
+        for (index, choice) in steps {
+            if choice < 4 && !taken.is_empty() {
+                let mut inode = taken.swap_remove(index.index(taken.len()));
+                volume.free_inode(&mut inode).unwrap();
+            } else {
+                let parent = directories[index.index(directories.len())];
+                let mut inode = volume.allocate_inode(parent, NodeKind::File).unwrap();
+                volume.store_inode(&mut inode).unwrap();
+                taken.push(inode);
+            }
+        }
+        check_all_trees(&volume);
+        if !taken.is_empty() {
+            assert_only_unnamed(&disk, layout);
+        }
+        for inode in &mut taken {
+            volume.free_inode(inode).unwrap();
+        }
+        assert_silent(&*disk, layout);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damage_never_ends_in_a_panic(
+        layout in prop::sample::select(vec!["default", "rhel7", "scattered", "block-1k"]),
+        structure in 0..4usize,
+        damage in prop::collection::vec((0..512usize, any::<u8>()), 1..4),
+    ) {
+        let mut volume = open(fixture(layout));
+        let agi = Agi::load(&volume, AgNumber(0)).unwrap();
+        let block = match structure {
+            0 | 1 => None,
+            2 => Some(agi.inodes.block),
+            _ => agi.free_inodes.map(|root| root.block),
+        };
+        if let Some(block) = block {
+            let block = volume.superblock().join(AgNumber(0), block).unwrap();
+            let mut bytes = volume.read_blocks(block, 1).unwrap();
+            put_all(&mut bytes, &damage);
+            checksum::seal(&mut bytes, 52).unwrap();
+            volume.write_blocks(block, &bytes, "damage").unwrap();
+        } else {
+            let mut bytes = volume.read_sector(AgNumber(0), AgSector::Agi).unwrap();
+            put_all(&mut bytes, &damage);
+            checksum::seal(&mut bytes, 312).unwrap();
+            volume.write_sector(AgNumber(0), AgSector::Agi, &bytes, "damage").unwrap();
+        }
+        let root = volume.superblock().root;
+        let _ = volume.unlinked();
+        let _ = volume.check_inode_trees(AgNumber(0));
+        for _ in 0..70 {
+            let Ok(mut inode) = volume.allocate_inode(root, NodeKind::File) else { break };
+            volume.store_inode(&mut inode).unwrap();
+            let _ = volume.remove_unlinked(&mut inode.clone());
+            if inode.number.0 % 3 == 0 {
+                let _ = volume.free_inode(&mut inode);
+            }
+        }
     }
 }
