@@ -20,6 +20,8 @@
 pub(crate) mod block;
 pub(crate) mod check;
 pub(crate) mod data;
+#[cfg(test)]
+mod defect_tests;
 mod edit;
 mod find;
 pub(crate) mod free_index;

@@ -9,6 +9,7 @@ use super::check::{check, check_short};
 use super::short::Short;
 use super::tests::{Tested, name_of};
 use super::*;
+use crate::disk::Disk as _;
 use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
 use crate::fs::Timestamp;
@@ -214,9 +215,6 @@ struct Placed {
 }
 
 const POOL_BYTES: usize = 8 << 20;
-/// Directory blocks of the pool for leaves and nodes, and for the free index.
-const LEAF_BLOCKS: u64 = 100;
-const FREE_BLOCKS: u64 = 8;
 
 fn extents_of(inode: &Inode) -> Vec<Extent> {
     let count = inode.extent_count(ForkKind::Data) as usize;
@@ -270,9 +268,12 @@ impl Placed {
         placed
     }
 
-    fn data_blocks(&self) -> u64 {
+    /// Directory blocks of the pool for data, for leaves and nodes, and for the free index.
+    fn shares(&self) -> [u64; 3] {
         let step = self.tested.format.blocks_per_da_block();
-        u64::from(self.pool_extent.count) / step - LEAF_BLOCKS - FREE_BLOCKS
+        let all = u64::from(self.pool_extent.count) / step;
+        let (leaf, free) = (all / 4, all / 16);
+        [all - leaf - free, leaf, free]
     }
 
     /// Which block of the pool is block `at` of the directory.
@@ -280,12 +281,13 @@ impl Placed {
         let format = &self.tested.format;
         let step = format.blocks_per_da_block();
         let leaf = leaf_extent(format);
+        let [data, leaves, _] = self.shares();
         let (base, start) = if at < leaf.root.0 {
             (0, 0)
         } else if at < leaf.end.0 {
-            (self.data_blocks() * step, leaf.root.0)
+            (data * step, leaf.root.0)
         } else {
-            ((self.data_blocks() + LEAF_BLOCKS) * step, leaf.end.0)
+            ((data + leaves) * step, leaf.end.0)
         };
         base + at - start
     }
@@ -295,8 +297,8 @@ impl Placed {
         let format = self.tested.format;
         let step = format.blocks_per_da_block();
         let leaf = leaf_extent(&format);
-        let areas =
-            [(0, self.data_blocks()), (leaf.root.0, LEAF_BLOCKS), (leaf.end.0, FREE_BLOCKS)];
+        let [data, leaves, free] = self.shares();
+        let areas = [(0, data), (leaf.root.0, leaves), (leaf.end.0, free)];
         for (start, count) in areas {
             for at in (start..start + count * step).step_by(step as usize) {
                 let block = FsBlock(self.pool_extent.start.0 + self.pool_block(at));
@@ -364,8 +366,10 @@ impl Placed {
     fn assert_silent(&mut self, what: &str) {
         assert!(self.store(), "{what}: too many extents");
         let file = std::fs::OpenOptions::new().write(true).open(&self.copy.path).unwrap();
-        for change in self.overlay.changes().unwrap() {
-            file.write_all_at(&change.after, change.offset_bytes).unwrap();
+        for range in self.overlay.written() {
+            let len = (range.end - range.start) as usize;
+            let bytes = self.overlay.read_vec(range.start, len).unwrap();
+            file.write_all_at(&bytes, range.start).unwrap();
         }
         assert_eq!(tools::repair(&self.copy.path, None), RepairVerdict::Silent, "{what}");
     }
@@ -430,13 +434,49 @@ fn xfs_repair_accepts_directories_of_usual_blocks() {
 fn xfs_repair_accepts_directory_blocks_of_several_blocks() {
     grow_and_shrink(&with(&["-b", "size=1024", "-n", "size=4096"]), 600, 100);
     grow_and_shrink(&with(&["-n", "size=8192"]), 600, 100);
+    grow_and_shrink(&with(&["-n", "size=65536"]), 900, 250);
 }
 
 #[test]
 #[ignore = "campaign: nodes of two levels, two blocks of the free index"]
 fn xfs_repair_accepts_directories_of_many_names() {
-    grow_and_shrink(&with(&["-b", "size=1024", "-i", "size=512"]), 9000, 100);
+    grow_and_shrink(&with(&["-b", "size=1024", "-i", "size=512"]), 12000, 100);
     grow_and_shrink(&["-m", "crc=0", "-b", "size=512", "-i", "size=256"], 6000, 60);
+}
+
+/// The kernel lists what we made, and works on with it.
+#[test]
+#[ignore = "needs root and loop devices"]
+fn the_kernel_works_on_with_directories() {
+    let options: [&[&str]; 3] = [
+        &["-b", "size=1024", "-i", "size=512"],
+        &["-i", "size=2048"],
+        &["-n", "size=8192", "-i", "size=2048"],
+    ];
+    for options in options {
+        let mut placed = Placed::new(&with(options));
+        for count in [3, 20, 100, 700, 3000] {
+            for number in placed.tested.check().names as u32..count {
+                placed.insert(format!("{number:040}").as_bytes());
+            }
+            placed.assert_silent("grown");
+            let mount = tempfile::tempdir().unwrap();
+            let (image, at) = (placed.copy.path.to_str().unwrap(), mount.path().to_str().unwrap());
+            let scratch = format!("{image}.mounted");
+            // Names go and come in the kernel's way, so that every block of ours is read and changed.
+            let script = format!(
+                "set -e; cp {image} {scratch}; mount -o loop {scratch} {at}; trap 'umount {at}' EXIT; \
+                 cd {at}/d; ls -f | wc -l; ls -f | tail -n +4 | sed -n 'p;n;n' | xargs -r rm; \
+                 for i in $(seq 300); do ln ../file k$i; done; ls -f | wc -l; \
+                 ls -f | tail -n +4 | xargs -r rm; cd /"
+            );
+            let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert!(output.status.success(), "{options:?} {count}: {output:?}");
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(said.lines().next().unwrap(), (count + 2).to_string());
+            tools::assert_silent(Path::new(&scratch), &format!("{options:?} {count}"));
+        }
+    }
 }
 
 /// The judge sees what is wrong in the places where directories are put, and so do we.
