@@ -2,13 +2,12 @@
 //!
 //! Sources: `acl(5)`, sections "VALID ACLs", "CORRESPONDENCE BETWEEN ACL ENTRIES AND FILE PERMISSION BITS" and
 //! "OBJECT CREATION AND DEFAULT ACLs"; kernel documentation, "ext4 Data Structures and Algorithms", section
-//! "Extended Attributes", part "POSIX ACLs", for the bytes: version 1, ids only where they mean something. Byte
-//! order: little-endian.
+//! "Extended Attributes", part "POSIX ACLs", for the bytes of version 1, as ext stores them: ids only where they
+//! mean something. Version 2 is what `getxattr(2)` gives, and what our XFS hands out: an id with every entry.
+//! A list that is changed keeps its version. Byte order: little-endian.
 //!
 //! A mode is always the caller's decision here: a new file gets the list that creating it with that mode and
 //! then setting the mode would leave, so that a default list never takes permissions away from a key file.
-//!
-//! Not handled: the form of other file systems and of `getxattr(2)`, which is version 2.
 
 use super::{NodeKind, Xattr};
 use crate::bytes::field::{self, le_u16, le_u32};
@@ -19,7 +18,12 @@ pub const ACCESS_NAME: &[u8] = b"system.posix_acl_access";
 /// The attribute with the list that a directory gives to what is made in it.
 pub const DEFAULT_NAME: &[u8] = b"system.posix_acl_default";
 
-const VERSION: u32 = 1;
+/// As ext stores a list.
+const VERSION_SHORT: u32 = 1;
+/// As `getxattr(2)` gives a list.
+const VERSION_LONG: u32 = 2;
+/// The id of an entry that is about nobody by name, in the long form.
+const ID_NONE: u32 = u32::MAX;
 const HEADER_BYTES: usize = 4;
 const PERMISSIONS_MAX: u16 = 7;
 
@@ -37,7 +41,7 @@ enum Tag {
 /// What can be wrong with a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum AclDefect {
-    #[error("version is {0}, not 1")]
+    #[error("version is {0}, not 1 or 2")]
     Version(u32),
     #[error("entry {index} has tag {tag:#x}")]
     Tag { index: usize, tag: u16 },
@@ -66,12 +70,15 @@ struct Entry {
 
 /// The entries in order: owner, users, owning group, groups, mask, others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Acl(Vec<Entry>);
+struct Acl {
+    version: u32,
+    entries: Vec<Entry>,
+}
 
 impl Acl {
     fn parse(bytes: &[u8]) -> Result<Self, AclDefect> {
         let version = le_u32(bytes, 0)?;
-        if version != VERSION {
+        if !matches!(version, VERSION_SHORT | VERSION_LONG) {
             return Err(AclDefect::Version(version));
         }
         let mut entries: Vec<Entry> = Vec::new();
@@ -79,15 +86,18 @@ impl Acl {
         while !rest.is_empty() {
             let index = entries.len();
             let (raw, permissions) = (le_u16(rest, 0)?, le_u16(rest, 2)?);
-            let (tag, len) = match raw {
-                0x1 => (Tag::Owner, 4),
-                0x2 => (Tag::User(le_u32(rest, 4)?), 8),
-                0x4 => (Tag::OwningGroup, 4),
-                0x8 => (Tag::Group(le_u32(rest, 4)?), 8),
-                0x10 => (Tag::Mask, 4),
-                0x20 => (Tag::Other, 4),
+            let tag = match raw {
+                0x1 => Tag::Owner,
+                0x2 => Tag::User(le_u32(rest, 4)?),
+                0x4 => Tag::OwningGroup,
+                0x8 => Tag::Group(le_u32(rest, 4)?),
+                0x10 => Tag::Mask,
+                0x20 => Tag::Other,
                 tag => return Err(AclDefect::Tag { index, tag }),
             };
+            let has_id = version == VERSION_LONG || matches!(tag, Tag::User(_) | Tag::Group(_));
+            let len = if has_id { 8 } else { 4 };
+            field::slice(rest, 0, len)?;
             if permissions > PERMISSIONS_MAX {
                 return Err(AclDefect::Permissions { index, permissions });
             }
@@ -97,9 +107,10 @@ impl Acl {
             entries.push(Entry { tag, permissions });
             rest = rest.get(len..).unwrap_or_default();
         }
-        let acl = Self(entries);
+        let acl = Self { version, entries };
         let is_whole = [Tag::Owner, Tag::OwningGroup, Tag::Other].iter().all(|tag| acl.has(*tag));
-        let names_somebody = acl.0.iter().any(|e| matches!(e.tag, Tag::User(_) | Tag::Group(_)));
+        let names_somebody =
+            acl.entries.iter().any(|e| matches!(e.tag, Tag::User(_) | Tag::Group(_)));
         if is_whole && (acl.has(Tag::Mask) || !names_somebody) {
             Ok(acl)
         } else {
@@ -108,14 +119,14 @@ impl Acl {
     }
 
     fn has(&self, tag: Tag) -> bool {
-        self.0.iter().any(|entry| entry.tag == tag)
+        self.entries.iter().any(|entry| entry.tag == tag)
     }
 
     /// Sets the entries that stand for the permission bits: the mask, where there is one, is the group's.
     fn set_mode(&mut self, mode: u32) {
         let bits = |shift: u32| field::low_u16(mode.wrapping_shr(shift)) & PERMISSIONS_MAX;
         let group = if self.has(Tag::Mask) { Tag::Mask } else { Tag::OwningGroup };
-        for entry in &mut self.0 {
+        for entry in &mut self.entries {
             match entry.tag {
                 Tag::Owner => entry.permissions = bits(6),
                 Tag::Other => entry.permissions = bits(0),
@@ -130,8 +141,8 @@ impl Acl {
         if !self.has(Tag::Mask) {
             return None;
         }
-        let mut bytes = VERSION.to_le_bytes().to_vec();
-        for entry in &self.0 {
+        let mut bytes = self.version.to_le_bytes().to_vec();
+        for entry in &self.entries {
             let (tag, id): (u16, Option<u32>) = match entry.tag {
                 Tag::Owner => (0x1, None),
                 Tag::User(id) => (0x2, Some(id)),
@@ -142,6 +153,7 @@ impl Acl {
             };
             bytes.extend(tag.to_le_bytes());
             bytes.extend(entry.permissions.to_le_bytes());
+            let id = id.or((self.version == VERSION_LONG).then_some(ID_NONE));
             bytes.extend(id.into_iter().flat_map(u32::to_le_bytes));
         }
         Some(bytes)
@@ -219,6 +231,27 @@ mod tests {
         assert_eq!(inherited(&MINIMAL, NodeKind::Directory, 0o700).unwrap()[0].value, MINIMAL);
     }
 
+    /// user::rwx user:1000:rwx group::r-x mask::rwx other::r-x, as `getxattr(2)` gives it.
+    #[test]
+    fn the_long_form_stays_long() {
+        let mut list = vec![2, 0, 0, 0];
+        for (tag, permissions, id) in
+            [(1u16, 7u16, ID_NONE), (2, 7, 1000), (4, 5, ID_NONE), (0x10, 7, ID_NONE)]
+        {
+            list.extend(tag.to_le_bytes());
+            list.extend(permissions.to_le_bytes());
+            list.extend(id.to_le_bytes());
+        }
+        list.extend([0x20, 0, 5, 0, 255, 255, 255, 255]);
+        let mut expected = list.clone();
+        for (at, value) in [(6, 6), (30, 4), (38, 0)] {
+            expected[at] = value;
+        }
+        assert_eq!(with_mode(&list, 0o640).unwrap(), Some(expected));
+        let cut = Acl::parse(&list[..list.len() - 1]).unwrap_err();
+        assert_eq!(cut, AclDefect::Short(field::Short { needed: 8, available: 7 }));
+    }
+
     #[test]
     fn what_a_caller_sets_wins() {
         let own = Xattr { name: ACCESS_NAME.to_vec(), value: vec![1] };
@@ -230,7 +263,7 @@ mod tests {
     #[test]
     fn every_defect_is_named() {
         let cases: [(Vec<u8>, AclDefect); 9] = [
-            (changed(&[(0, 2)]), AclDefect::Version(2)),
+            (changed(&[(0, 3)]), AclDefect::Version(3)),
             (changed(&[(4, 3)]), AclDefect::Tag { index: 0, tag: 3 }),
             (changed(&[(6, 8)]), AclDefect::Permissions { index: 0, permissions: 8 }),
             (changed(&[(8, 1)]), AclDefect::Order(1)),
