@@ -7,7 +7,7 @@ use super::feature::{compat, incompat};
 use super::inode::{Inode, InodeDefect, flag};
 use super::units::{FileBlock, FsBlock};
 use super::volume::Volume;
-use crate::bytes::arith::div_ceil;
+use crate::bytes::arith::{add, div_ceil, mul};
 use crate::error::{Corrupt, Refusal, Result};
 use std::ops::ControlFlow;
 
@@ -42,7 +42,7 @@ pub(super) fn block_count(volume: &Volume, directory: &Inode) -> Result<u32> {
 }
 
 /// Where block `file_block` of `directory` lies; a directory has no holes.
-pub(super) fn place(volume: &Volume, directory: &Inode, file_block: u32) -> Result<FsBlock> {
+fn place(volume: &Volume, directory: &Inode, file_block: u32) -> Result<FsBlock> {
     match volume.find_block(directory, FileBlock(file_block))?.mapping {
         Mapping::Mapped(block) if file_block < block_count(volume, directory)? => Ok(block),
         _ => {
@@ -52,28 +52,51 @@ pub(super) fn place(volume: &Volume, directory: &Inode, file_block: u32) -> Resu
     }
 }
 
-/// The blocks of a directory for reading.
+/// Who looks at the blocks.
 #[derive(Debug)]
-pub(crate) struct ReadBlocks<'a> {
-    volume: &'a Volume,
-    directory: &'a Inode,
+enum Access<'a> {
+    Read(&'a Volume, &'a Inode),
+    Edit(&'a mut Volume, &'a mut Inode),
+}
+
+/// The blocks of a directory. The inode is changed by an edit, and stored by the caller.
+#[derive(Debug)]
+pub(crate) struct InodeBlocks<'a> {
+    access: Access<'a>,
     format: DirectoryFormat,
     block_count: u32,
 }
 
-impl<'a> ReadBlocks<'a> {
-    pub(crate) fn new(volume: &'a Volume, directory: &'a Inode) -> Result<Self> {
+impl<'a> InodeBlocks<'a> {
+    /// Blocks that are only read.
+    pub(crate) fn read(volume: &'a Volume, directory: &'a Inode) -> Result<Self> {
         let format = format(volume, directory);
         let block_count = block_count(volume, directory)?;
-        Ok(Self { volume, directory, format, block_count })
+        Ok(Self { access: Access::Read(volume, directory), format, block_count })
     }
 
-    fn read_only<T>(&self) -> Result<T> {
-        Err(Refusal::ReadOnly { what: self.directory.number.to_string() }.into())
+    /// Blocks that are edited.
+    pub(crate) fn edit(volume: &'a mut Volume, directory: &'a mut Inode) -> Result<Self> {
+        let format = format(volume, directory);
+        let block_count = block_count(volume, directory)?;
+        Ok(Self { access: Access::Edit(volume, directory), format, block_count })
+    }
+
+    fn editor(&mut self) -> Result<(&mut Volume, &mut Inode)> {
+        match &mut self.access {
+            Access::Read(_, directory) => {
+                Err(Refusal::ReadOnly { what: directory.number.to_string() }.into())
+            }
+            Access::Edit(volume, directory) => Ok((volume, directory)),
+        }
     }
 }
 
-impl DirectoryBlocks for ReadBlocks<'_> {
+fn label(directory: &Inode, file_block: u32) -> String {
+    format!("directory block {file_block} of {}", directory.number)
+}
+
+impl DirectoryBlocks for InodeBlocks<'_> {
     fn format(&self) -> &DirectoryFormat {
         &self.format
     }
@@ -83,19 +106,37 @@ impl DirectoryBlocks for ReadBlocks<'_> {
     }
 
     fn read(&self, file_block: u32) -> Result<Vec<u8>> {
-        self.volume.read_block(place(self.volume, self.directory, file_block)?)
+        let (volume, directory): (&Volume, &Inode) = match &self.access {
+            Access::Read(volume, directory) => (volume, directory),
+            Access::Edit(volume, directory) => (volume, directory),
+        };
+        volume.read_block(place(volume, directory, file_block)?)
     }
 
-    fn write(&mut self, _: u32, _: &[u8]) -> Result<()> {
-        self.read_only()
+    fn write(&mut self, file_block: u32, bytes: &[u8]) -> Result<()> {
+        let (volume, directory) = self.editor()?;
+        let block = place(volume, directory, file_block)?;
+        volume.write_block(block, 0, bytes, &label(directory, file_block))
     }
 
-    fn append(&mut self, _: &[u8]) -> Result<u32> {
-        self.read_only()
+    fn append(&mut self, bytes: &[u8]) -> Result<u32> {
+        let number = self.block_count;
+        let (volume, directory) = self.editor()?;
+        let block_size = volume.superblock().block_size();
+        let offset = mul(u64::from(number), block_size)?;
+        let what = label(directory, number);
+        volume.write_content(directory, offset, bytes, &what)?;
+        directory.set_size_bytes(add(offset, block_size)?)?;
+        self.block_count = number.saturating_add(1);
+        Ok(number)
     }
 
-    fn set_indexed(&mut self, _: bool) -> Result<()> {
-        self.read_only()
+    fn set_indexed(&mut self, indexed: bool) -> Result<()> {
+        let (_, directory) = self.editor()?;
+        let others = directory.flags() & !flag::INDEX;
+        directory.set_flags(if indexed { others | flag::INDEX } else { others })?;
+        self.format.is_indexed = indexed;
+        Ok(())
     }
 }
 
@@ -108,7 +149,7 @@ impl Volume {
     /// Finds `name` in `directory`, whatever its form. `.` and `..` are names like any other.
     pub(crate) fn find_entry(&self, directory: &Inode, name: &[u8]) -> Result<Option<u32>> {
         if !directory.has_flag(flag::INLINE_DATA) {
-            let entry = directory::lookup(&ReadBlocks::new(self, directory)?, name)?;
+            let entry = directory::lookup(&InodeBlocks::read(self, directory)?, name)?;
             return Ok(entry.map(|entry| entry.inode));
         }
         let inline = read_inline(directory)?;
@@ -127,7 +168,7 @@ impl Volume {
         visit: &mut dyn FnMut(&Entry) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         if !directory.has_flag(flag::INLINE_DATA) {
-            return directory::visit(&ReadBlocks::new(self, directory)?, visit);
+            return directory::visit(&InodeBlocks::read(self, directory)?, visit);
         }
         let format = format(self, directory);
         read_inline(directory)?.visit(&format, visit)

@@ -2,16 +2,15 @@
 
 use super::attributes_edit::check_no_value_inodes;
 use super::bitmap::needs_check;
-use super::directory::{self, DirectoryBlocks, DirectoryFormat};
-use super::directory_blocks::{block_count, format, place, read_inline};
+use super::directory::{self, DirectoryBlocks as _};
+use super::directory_blocks::{InodeBlocks, format, read_inline};
 use super::edit::check_editable;
 use super::feature::ro_compat;
 use super::inode::{GOOD_OLD_BYTES, Inode, KNOWN_EXTRA_BYTES, Time, flag};
 use super::quota_files::Charge;
 use super::units::InodeNumber;
-use super::volume::Volume;
 use super::{Ext, unsuitable};
-use crate::bytes::arith::{add, mul, to};
+use crate::bytes::arith::to;
 use crate::bytes::checksum::crc32c_raw;
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Error, Refusal, Result};
@@ -21,62 +20,6 @@ use crate::fs::{FileSystem as _, NewNode, NodeId, NodeKind, acl};
 const LINKS_MAX: u16 = 64999;
 const MODE_FILE: u16 = 0x8000;
 const MODE_DIRECTORY: u16 = 0x4000;
-
-/// The blocks of a directory that is edited.
-struct EditBlocks<'a> {
-    volume: &'a mut Volume,
-    directory: &'a mut Inode,
-    format: DirectoryFormat,
-    block_count: u32,
-}
-
-impl<'a> EditBlocks<'a> {
-    fn new(volume: &'a mut Volume, directory: &'a mut Inode) -> Result<Self> {
-        let format = format(volume, directory);
-        let block_count = block_count(volume, directory)?;
-        Ok(Self { volume, directory, format, block_count })
-    }
-
-    fn label(&self, file_block: u32) -> String {
-        format!("directory block {file_block} of {}", self.directory.number)
-    }
-}
-
-impl DirectoryBlocks for EditBlocks<'_> {
-    fn format(&self) -> &DirectoryFormat {
-        &self.format
-    }
-
-    fn block_count(&self) -> u32 {
-        self.block_count
-    }
-
-    fn read(&self, file_block: u32) -> Result<Vec<u8>> {
-        self.volume.read_block(place(self.volume, self.directory, file_block)?)
-    }
-
-    fn write(&mut self, file_block: u32, bytes: &[u8]) -> Result<()> {
-        let block = place(self.volume, self.directory, file_block)?;
-        self.volume.write_block(block, 0, bytes, &self.label(file_block))
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<u32> {
-        let (number, label) = (self.block_count, self.label(self.block_count));
-        let block_size = self.volume.superblock().block_size();
-        let offset = mul(u64::from(number), block_size)?;
-        self.volume.write_content(self.directory, offset, bytes, &label)?;
-        self.directory.set_size_bytes(add(offset, block_size)?)?;
-        self.block_count = number.saturating_add(1);
-        Ok(number)
-    }
-
-    fn set_indexed(&mut self, indexed: bool) -> Result<()> {
-        let others = self.directory.flags() & !flag::INDEX;
-        self.directory.set_flags(if indexed { others | flag::INDEX } else { others })?;
-        self.format.is_indexed = indexed;
-        Ok(())
-    }
-}
 
 impl Ext {
     /// The inode of a directory whose names may be edited.
@@ -123,7 +66,7 @@ impl Ext {
         if is_directory {
             let format = format(&self.volume, &inode);
             let block = directory::first_block(&format, number.0, parent.number.0)?;
-            EditBlocks::new(&mut self.volume, &mut inode)?.append(&block)?;
+            InodeBlocks::edit(&mut self.volume, &mut inode)?.append(&block)?;
             self.add_subdirectory(&mut parent)?;
         } else {
             self.put_content(&mut inode, content)?;
@@ -213,15 +156,15 @@ impl Ext {
             let block = inline.to_block(&format)?;
             self.volume.leave_inline(parent)?;
             parent.set_size_bytes(0)?;
-            EditBlocks::new(&mut self.volume, parent)?.append(&block)?;
+            InodeBlocks::edit(&mut self.volume, parent)?.append(&block)?;
         }
-        let mut blocks = EditBlocks::new(&mut self.volume, parent)?;
+        let mut blocks = InodeBlocks::edit(&mut self.volume, parent)?;
         directory::insert(&mut blocks, name, number.0, kind)
     }
 
     fn take_name(&mut self, parent: &mut Inode, name: &[u8]) -> Result<()> {
         if !parent.has_flag(flag::INLINE_DATA) {
-            let mut blocks = EditBlocks::new(&mut self.volume, parent)?;
+            let mut blocks = InodeBlocks::edit(&mut self.volume, parent)?;
             directory::remove(&mut blocks, name)?;
             return Ok(());
         }
