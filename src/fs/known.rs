@@ -3,6 +3,7 @@
 use super::ext::{self, Ext};
 use super::probe::ProbeKind;
 use super::verify::{Expectation, Verdict};
+use super::xfs::{self, Xfs};
 use super::{FileEdit, FileSystem, Timestamp};
 use crate::disk::cache::Cache;
 use crate::disk::{Disk, DiskEdit};
@@ -25,6 +26,7 @@ pub fn open(
         ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => {
             Ok(Box::new(Ext::open(disk, clock)?))
         }
+        ProbeKind::Xfs => Ok(Box::new(Xfs::open(disk, clock)?)),
         _ => Err(reason_against(kind)),
     }
 }
@@ -47,6 +49,9 @@ pub struct Verification<'a> {
 /// # Errors
 /// `Refused` ([`Refusal::NotVerified`]) if anything differs; the errors of [`open`].
 pub fn verify(kind: ProbeKind, edit: &Verification<'_>) -> Result<Verdict> {
+    if kind == ProbeKind::Xfs {
+        return xfs::verify(edit.disk.clone(), edit.clock, edit.written, edit.expectations);
+    }
     let open_own = || -> Result<Box<dyn FileSystem>> {
         let fs: Box<dyn FileSystem> = open(kind, edit.disk.clone(), edit.clock)?;
         Ok(fs)
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn what_we_do_not_edit_is_named() {
         for (kind, name, text) in [
-            (ProbeKind::Xfs, "unsupported", "XFS: editing not supported yet"),
+            (ProbeKind::Btrfs, "unsupported", "Btrfs: editing not supported yet"),
             (ProbeKind::Luks { version: 2 }, "refused", "the LUKS volume is encrypted"),
             (ProbeKind::Erofs, "refused", "editing with erofs is not supported"),
         ] {

@@ -7,7 +7,7 @@ use super::checksum;
 use super::feature::{Features, incompat};
 use super::units::{AgBlock, AgInode, AgNumber, FsBlock, InodeNumber};
 use crate::bytes::arith::{add, div_ceil, mul, pow2, sub, to};
-use crate::bytes::field::{self, be_u16, be_u32, be_u64, put_be_u64, u8_at};
+use crate::bytes::field::{self, be_u16, be_u32, be_u64, put_be_u16, put_be_u64, u8_at};
 use crate::bytes::guid::Uuid;
 use crate::disk::SECTOR_BYTES;
 use crate::error::{Corrupt, Result};
@@ -19,6 +19,13 @@ const CRC_AT: usize = 224;
 const INODES_AT: usize = 128;
 const FREE_INODES_AT: usize = 136;
 const FREE_BLOCKS_AT: usize = 144;
+const QUOTA_FLAGS_AT: usize = 176;
+/// `sb_flags`: only read-only mounts are allowed.
+const FLAG_READ_ONLY: u8 = 1;
+/// `sb_qflags`: usage of users, groups or projects is counted.
+const QUOTAS_COUNTED: u16 = 0x1 | 0x8 | 0x40;
+/// `sb_qflags`: what was counted is right, so that a mount need not count again.
+const QUOTAS_CHECKED: u16 = 0x4 | 0x20 | 0x100 | 0x400;
 /// Inodes of one chunk, the unit of inode allocation.
 pub(crate) const INODES_PER_CHUNK: u32 = 64;
 
@@ -85,6 +92,7 @@ pub(crate) enum SuperblockDefect {
 /// | 160, 168, 232 | 8+8+8 | sb_uquotino, sb_gquotino, sb_pquotino | quota_inodes |
 /// | 176 | 2 | sb_qflags | quota_flags |
 /// | 180 | 4 | sb_inoalignmt | inode_alignment_blocks |
+/// | 178 | 1 | sb_flags | is_read_only |
 /// | 184, 188 | 4+4 | sb_unit, sb_width | (not needed) |
 /// | 192 | 1 | sb_dirblklog | directory_block_log |
 /// | 193, 194 | 1+2 | sb_logsectlog, sb_logsectsize | log_sector_size_bytes |
@@ -216,7 +224,7 @@ impl Superblock {
             root: inode(56)?,
             realtime_inodes: [inode(64)?, inode(72)?],
             quota_inodes: [inode(160)?, inode(168)?, inode(232)?],
-            quota_flags: be_u16(bytes, 176)?,
+            quota_flags: be_u16(bytes, QUOTA_FLAGS_AT)?,
             inode_alignment_blocks: be_u32(bytes, 180)?,
             sparse_alignment_blocks: be_u32(bytes, 228)?,
             inode_percent_max: u8_at(bytes, 127)?,
@@ -283,6 +291,7 @@ impl Superblock {
         put_be_u64(&mut bytes, INODES_AT, self.inodes)?;
         put_be_u64(&mut bytes, FREE_INODES_AT, self.free_inodes)?;
         put_be_u64(&mut bytes, FREE_BLOCKS_AT, self.free_blocks)?;
+        put_be_u16(&mut bytes, QUOTA_FLAGS_AT, self.quota_flags)?;
         if self.features.has_crc() {
             checksum::seal(&mut bytes, CRC_AT)?;
         }
@@ -292,6 +301,21 @@ impl Superblock {
     /// Version 5: every structure has a checksum and says where it belongs.
     pub(crate) fn has_crc(&self) -> bool {
         self.features.has_crc()
+    }
+
+    /// True if only read-only mounts are allowed.
+    pub(crate) fn is_read_only(&self) -> bool {
+        u8_at(&self.bytes, 178).is_ok_and(|flags| flags & FLAG_READ_ONLY != 0)
+    }
+
+    /// True if quotas are counted, and the next mount trusts what was counted.
+    pub(crate) fn has_checked_quotas(&self) -> bool {
+        self.quota_flags & QUOTAS_COUNTED != 0 && self.quota_flags & QUOTAS_CHECKED != 0
+    }
+
+    /// Makes the next mount count quotas anew.
+    pub(crate) fn forget_checked_quotas(&mut self) {
+        self.quota_flags &= !QUOTAS_CHECKED;
     }
 
     /// The block size as a factor.

@@ -8,135 +8,11 @@ use super::read::{self, Source};
 use super::room::Room;
 use super::tree::{self, BlocksChange};
 use super::{Attribute, short_form};
-use crate::error::{Context as _, Refusal, Result};
+use crate::error::{Context as _, Result};
 use crate::fs::Xattr;
-use crate::fs::xfs::da::{DaBlocks, DaFormat, Unmapped};
+use crate::fs::xfs::fork_blocks::ForkBlocks;
 use crate::fs::xfs::inode::{ForkFormat, ForkKind, Inode};
-use crate::fs::xfs::units::{FileBlock, FsBlock};
 use crate::fs::xfs::volume::Volume;
-
-/// What the blocks of attributes of `inode` look like.
-fn format_of(volume: &Volume, inode: &Inode) -> DaFormat {
-    let superblock = volume.superblock();
-    DaFormat {
-        block_size_bytes: superblock.block_size_bytes,
-        da_block_size_bytes: superblock.block_size_bytes,
-        inode: inode.number,
-        has_crc: superblock.has_crc(),
-        has_file_type: superblock.features.has_file_type(),
-        is_ascii_ci: superblock.features.is_ascii_ci(),
-        meta_uuid: superblock.meta_uuid,
-    }
-}
-
-/// Where block `at` of the attribute fork of `inode` lies.
-fn place(volume: &Volume, inode: &Inode, at: FileBlock) -> Result<Option<FsBlock>> {
-    let extent = volume.find_extent(inode, ForkKind::Attribute, at)?;
-    extent.map(|extent| extent.block_at(at)).transpose()
-}
-
-fn mapped(volume: &Volume, inode: &Inode, at: FileBlock) -> Result<FsBlock> {
-    place(volume, inode, at)?.ok_or_else(|| inode.corrupt(Unmapped))
-}
-
-fn read(volume: &Volume, inode: &Inode, at: FileBlock) -> Result<Option<Vec<u8>>> {
-    place(volume, inode, at)?.map(|block| volume.read_blocks(block, 1)).transpose()
-}
-
-fn next_mapped(volume: &Volume, inode: &Inode, from: FileBlock) -> Result<Option<FileBlock>> {
-    let extent = volume.next_extent(inode, ForkKind::Attribute, from)?;
-    Ok(extent.map(|extent| extent.file_block.max(from)))
-}
-
-/// The blocks of an attribute fork, for reading.
-struct ReadBlocks<'a> {
-    volume: &'a Volume,
-    inode: &'a Inode,
-    format: DaFormat,
-}
-
-impl ReadBlocks<'_> {
-    fn refuse(&self) -> Result<()> {
-        Err(Refusal::ReadOnly { what: self.inode.number.to_string() }.into())
-    }
-}
-
-impl DaBlocks for ReadBlocks<'_> {
-    fn format(&self) -> &DaFormat {
-        &self.format
-    }
-
-    fn read(&self, at: FileBlock) -> Result<Option<Vec<u8>>> {
-        read(self.volume, self.inode, at)
-    }
-
-    fn write(&mut self, _at: FileBlock, _bytes: &[u8], _what: &str) -> Result<()> {
-        self.refuse()
-    }
-
-    fn allocate(&mut self, _at: FileBlock) -> Result<()> {
-        self.refuse()
-    }
-
-    fn free(&mut self, _at: FileBlock) -> Result<()> {
-        self.refuse()
-    }
-
-    fn daddr(&self, at: FileBlock) -> Result<u64> {
-        self.volume.superblock().daddr(mapped(self.volume, self.inode, at)?)
-    }
-
-    fn next_mapped(&self, from: FileBlock) -> Result<Option<FileBlock>> {
-        next_mapped(self.volume, self.inode, from)
-    }
-}
-
-/// The blocks of an attribute fork under edit.
-struct EditBlocks<'a> {
-    volume: &'a mut Volume,
-    inode: &'a mut Inode,
-    format: DaFormat,
-}
-
-impl<'a> EditBlocks<'a> {
-    fn new(volume: &'a mut Volume, inode: &'a mut Inode) -> Self {
-        let format = format_of(volume, inode);
-        Self { volume, inode, format }
-    }
-}
-
-impl DaBlocks for EditBlocks<'_> {
-    fn format(&self) -> &DaFormat {
-        &self.format
-    }
-
-    fn read(&self, at: FileBlock) -> Result<Option<Vec<u8>>> {
-        read(self.volume, self.inode, at)
-    }
-
-    fn write(&mut self, at: FileBlock, bytes: &[u8], what: &str) -> Result<()> {
-        let block = mapped(self.volume, self.inode, at)?;
-        let what = format!("{what} of {}", self.inode.number);
-        self.volume.write_blocks(block, bytes, &what)
-    }
-
-    fn allocate(&mut self, at: FileBlock) -> Result<()> {
-        self.volume.map_blocks(self.inode, ForkKind::Attribute, at, 1)
-    }
-
-    fn free(&mut self, at: FileBlock) -> Result<()> {
-        mapped(self.volume, self.inode, at)?;
-        self.volume.unmap_blocks(self.inode, ForkKind::Attribute, at, at.plus(1)?)
-    }
-
-    fn daddr(&self, at: FileBlock) -> Result<u64> {
-        self.volume.superblock().daddr(mapped(self.volume, self.inode, at)?)
-    }
-
-    fn next_mapped(&self, from: FileBlock) -> Result<Option<FileBlock>> {
-        next_mapped(self.volume, self.inode, from)
-    }
-}
 
 /// True if the attributes of `inode` are in blocks; else they are in the inode, or there are none.
 fn is_in_blocks(inode: &Inode) -> Result<bool> {
@@ -163,8 +39,8 @@ impl Volume {
         read: impl FnOnce(Source<'_>) -> Result<T>,
     ) -> Result<T> {
         if is_in_blocks(inode)? {
-            let format = format_of(self, inode);
-            return read(Source::Blocks(&ReadBlocks { volume: self, inode, format }));
+            let blocks = ForkBlocks::read(self, inode, ForkKind::Attribute)?;
+            return read(Source::Blocks(&blocks));
         }
         if !inode.has_attribute_fork() || inode.format(ForkKind::Attribute)? != ForkFormat::Local {
             return read(Source::Nowhere);
@@ -207,7 +83,8 @@ impl Volume {
         changes: &[Change],
     ) -> Result<bool> {
         if is_in_blocks(inode)? {
-            let result = change_blocks(&mut EditBlocks::new(self, inode), changes)?;
+            let mut blocks = ForkBlocks::edit(self, inode, ForkKind::Attribute)?;
+            let result = change_blocks(&mut blocks, changes)?;
             if result == BlocksChange::Emptied {
                 self.drop_attribute_fork(inode)?;
             }
@@ -224,7 +101,8 @@ impl Volume {
             }
             ForkChange::Blocks { offset_bytes, attributes } => {
                 self.clear_attribute_fork(inode, offset_bytes)?;
-                tree::create(&mut EditBlocks::new(self, inode), &attributes)?;
+                let mut blocks = ForkBlocks::edit(self, inode, ForkKind::Attribute)?;
+                tree::create(&mut blocks, &attributes)?;
             }
         }
         Ok(true)
