@@ -58,10 +58,14 @@ pub(super) fn defect(defect: LogDefect, block: u32) -> Error {
 /// * `Refused` - dirty, and written by a host of the other byte order.
 /// * `Io`.
 pub(super) fn find(log: &dyn LogBlocks, uuids: &LogUuids) -> Result<Ends> {
-    let Some(boundary) = boundary(log)? else {
+    let Some(fall) = Fall::find(log)? else {
         let head = Lsn(join_u32(1, 0));
         return Ok(Ends { head, tail: head, is_clean: true, last: None });
     };
+    if let Some(ends) = fall.unmounted(log, uuids)? {
+        return Ok(ends);
+    }
+    let boundary = fall.whole_until(log)?;
     let record = last_record(log, boundary, uuids)?;
     let header = record.header;
     let head = position_behind(log, header.lsn, header.blocks());
@@ -106,34 +110,66 @@ fn cycle_at(log: &dyn LogBlocks, block: u32) -> Result<u32> {
     cycle_of(&log.read(block, 1)?).map_err(|short| defect(short.into(), block))
 }
 
-/// The block where the cycle falls, from 1 to the block count; `None` in a log of zeros.
-fn boundary(log: &dyn LogBlocks) -> Result<Option<u32>> {
-    let count = log.block_count();
-    let end = count.saturating_sub(1);
-    let (first, last) = (cycle_at(log, 0)?, cycle_at(log, end)?);
-    if first == 0 {
-        return if last == 0 { Ok(None) } else { Err(cycles(first, last)) };
-    }
-    if first == last {
-        // The whole log is of one cycle, but for what was in flight at its end.
-        let start = count.saturating_sub(WINDOW_BLOCKS);
-        let hole = find_cycle(log, start, count, last.saturating_sub(1))?;
-        return Ok(Some(hole.unwrap_or(count)));
-    }
-    // Two, if what was in flight reached around the end and left a hole there.
-    if !matches!(first.checked_sub(last), Some(1 | 2)) {
-        return Err(cycles(first, last));
-    }
-    let fall = binary_search(log, last, end)?;
-    // What was in flight may reach around the end of the log.
-    let around = WINDOW_BLOCKS.saturating_sub(fall);
-    if let Some(before_last) = last.checked_sub(1) {
-        let start = count.saturating_sub(around).max(fall);
-        if let Some(hole) = find_cycle(log, start, count, before_last)? {
-            return Ok(Some(hole));
+/// Where the cycle falls.
+struct Fall {
+    /// From 1 to the number of blocks.
+    block: u32,
+    /// Cycle of the last block of the log.
+    last: u32,
+    /// True if that is the cycle of the first block, too.
+    is_level: bool,
+}
+
+impl Fall {
+    /// `None` in a log of zeros.
+    fn find(log: &dyn LogBlocks) -> Result<Option<Self>> {
+        let count = log.block_count();
+        let end = count.saturating_sub(1);
+        let (first, last) = (cycle_at(log, 0)?, cycle_at(log, end)?);
+        // Two, if what was in flight reached around the end and left a hole there.
+        match first.checked_sub(last) {
+            Some(0) if first == 0 => Ok(None),
+            Some(0) => Ok(Some(Self { block: count, last, is_level: true })),
+            Some(1 | 2) => {
+                let block = binary_search(log, last, end)?;
+                Ok(Some(Self { block, last, is_level: false }))
+            }
+            _ => Err(cycles(first, last)),
         }
     }
-    Ok(Some(find_cycle(log, fall.saturating_sub(WINDOW_BLOCKS), fall, last)?.unwrap_or(fall)))
+
+    /// The ends of a log that an unmount ended here: nothing was in flight, so nothing else needs to
+    /// be looked at.
+    fn unmounted(&self, log: &dyn LogBlocks, uuids: &LogUuids) -> Result<Option<Ends>> {
+        let limit = RECORD_BLOCKS_MAX.min(log.block_count());
+        let Some(distance) = header_before(log, self.block, limit)? else { return Ok(None) };
+        let start = backward(log, self.block, distance);
+        let Ok(record) = read_record(log, start, uuids) else { return Ok(None) };
+        if record.header.blocks() != distance || !is_unmount(&record)? {
+            return Ok(None);
+        }
+        let head = position_behind(log, record.header.lsn, distance);
+        Ok(Some(Ends { head, tail: head, is_clean: true, last: Some(record.header.lsn) }))
+    }
+
+    /// The first block before the fall that should have been written and was not; else the fall.
+    fn whole_until(&self, log: &dyn LogBlocks) -> Result<u32> {
+        let count = log.block_count();
+        // What was in flight may reach around the end of the log.
+        let around = WINDOW_BLOCKS.saturating_sub(if self.is_level { 0 } else { self.block });
+        if let Some(before_last) = self.last.checked_sub(1) {
+            let start = count.saturating_sub(around);
+            let start = if self.is_level { start } else { start.max(self.block) };
+            if let Some(hole) = find_cycle(log, start, count, before_last)? {
+                return Ok(hole);
+            }
+        }
+        if self.is_level {
+            return Ok(self.block);
+        }
+        let start = self.block.saturating_sub(WINDOW_BLOCKS);
+        Ok(find_cycle(log, start, self.block, self.last)?.unwrap_or(self.block))
+    }
 }
 
 fn cycles(first: u32, last: u32) -> Error {

@@ -142,6 +142,14 @@ pub(crate) enum IntentKind {
 }
 
 impl IntentKind {
+    /// True if it is about the realtime device.
+    pub(crate) fn is_realtime(self) -> bool {
+        matches!(
+            self,
+            Self::RealtimeExtentFree | Self::RealtimeReverseMapping | Self::RealtimeReferenceCount
+        )
+    }
+
     /// What xfs_logprint calls the intent.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -7,12 +7,13 @@
 //! * [`scan`] says whether the log is clean, and if not what it names ([`ConflictSet`]): an edit that
 //!   touches nothing of that commutes with the replay of the kernel, and needs none.
 //! * [`replay`] writes what the log holds to its places in the overlay, as a mount does.
-//! * [`write_clean`] ends the log as an unmount does, so that nobody replays old items over an edit.
+//! * [`finish`] ends the log, so that nobody replays old items over an edit: as an unmount does, or
+//!   with nothing in it but the promises that only a mount can keep (open intents, unlinked inodes).
 //!
 //! Not handled, and refused by name: version 1 logs, logs of big-endian hosts, logs on another
-//! device, intents without their done items (the kernel finishes those), quotaoff, changes of the
-//! owner of an extent tree, growing of the file system, version 4 (no checksums, no numbers of
-//! changes in its structures).
+//! device, open intents for the realtime device, quotaoff, changes of the owner of an extent tree,
+//! parts of directory blocks that lie in several places, growing of the file system, version 4 (no
+//! checksums, no numbers of changes in its structures).
 
 mod blocks;
 mod clean;
@@ -22,15 +23,17 @@ mod inode_core;
 mod item;
 mod named;
 mod operation;
+mod pending;
 mod record;
 mod replay;
 mod structure;
 mod walk;
 
 #[allow(unused_imports, reason = "who calls them lands later")]
-pub(crate) use clean::write_clean;
+pub(crate) use clean::{Ending, finish, write_clean, write_for_mount};
 pub(crate) use ends::Ends;
-pub(crate) use named::{ConflictSet, Intent};
+pub(crate) use named::ConflictSet;
+pub(crate) use pending::Pending;
 #[allow(unused_imports, reason = "who calls them lands later")]
 pub(crate) use replay::{Purpose, Replayed, replay};
 
@@ -180,8 +183,8 @@ pub enum LogDefect {
     #[error("is none")]
     AgHeader,
     /// The log was ended, but does not look so.
-    #[error("is not clean after it was ended; the head is {0:#x}")]
-    NotClean(u64),
+    #[error("does not end where it was ended, but at {0:#x}")]
+    NotEnded(u64),
     /// A structure is too short.
     #[error(transparent)]
     Short(#[from] Short),
@@ -208,7 +211,7 @@ pub(crate) enum LogState {
     /// Nothing that is needed.
     Clean(Ends),
     /// Committed changes that may not have reached their places.
-    Dirty(Dirty),
+    Dirty(Box<Dirty>),
 }
 
 /// What a log that is not clean holds.
@@ -220,7 +223,7 @@ pub(crate) struct Dirty {
     /// What they name.
     pub(crate) named: ConflictSet,
     /// Announced changes that no transaction did: the kernel does them after its replay.
-    pub(crate) open_intents: Vec<Intent>,
+    pub(crate) pending: Pending,
 }
 
 /// Looks at the log of `volume`.
@@ -268,9 +271,9 @@ fn scan_blocks(log: &dyn LogBlocks, uuids: &LogUuids) -> Result<(LogState, Summa
         ends,
         transactions: summary.transactions,
         named: summary.named.clone(),
-        open_intents: summary.open_intents(),
+        pending: summary.pending()?,
     };
-    Ok((LogState::Dirty(dirty), summary))
+    Ok((LogState::Dirty(Box::new(dirty)), summary))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! replay writes only parts of structures that are named, and reads nothing else.
 
 use super::item::{self, IntentKind, IntentTargets, Item, buffer_flag};
-use super::operation::Transaction;
+use super::operation::{RawItem, Transaction};
+use super::pending::Pending;
 use crate::bytes::arith::{add, div_ceil, len_u64, mul};
 use crate::error::{Error, Result};
 use crate::fs::xfs::superblock::Superblock;
@@ -13,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bound on what one log can name: as many items as the largest log has blocks.
 const NAMED_MAX: usize = 4 * 1024 * 1024;
+
+/// Bound on the intents that are open at once, in bytes of their items.
+const OPEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// An intent without its done item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +105,11 @@ impl ConflictSet {
         Ok(is_created || is_in_extent)
     }
 
+    fn add_targets(&mut self, targets: IntentTargets) {
+        self.inodes.extend(targets.inodes);
+        self.extents.extend(targets.extents);
+    }
+
     fn add_sectors(map: &mut BTreeMap<u64, u64>, daddr: u64, sectors: u64) {
         let known = map.entry(daddr).or_default();
         *known = (*known).max(sectors);
@@ -124,22 +133,25 @@ pub(super) struct Summary {
     pub(super) canceled: BTreeMap<(u64, u64), u32>,
     /// True if quota was switched off.
     pub(super) has_quota_off: bool,
-    open: BTreeSet<(IntentKind, u64)>,
+    /// Intents without done item, as they were logged.
+    open: BTreeMap<(IntentKind, u64), RawItem>,
+    open_bytes: usize,
 }
 
 impl Summary {
     /// Adds what `transaction` says.
     pub(super) fn add(&mut self, transaction: &Transaction) -> Result<()> {
         for raw in &transaction.items {
-            self.add_item(item::parse(raw)?);
+            let item = item::parse(raw)?;
+            if let Item::Intent(kind, id, _) = &item {
+                self.open_bytes = self.open_bytes.saturating_add(raw.len_bytes());
+                self.open.insert((*kind, *id), raw.clone());
+            }
+            self.add_item(item);
         }
         self.transactions = self.transactions.saturating_add(1);
-        let count = self.named.len().max(self.open.len());
-        if count > NAMED_MAX {
-            let what = "number of structures named in the log";
-            return Err(Error::limit(what, len_u64(NAMED_MAX), len_u64(count)));
-        }
-        Ok(())
+        limit("structures named in the log", NAMED_MAX, self.named.len())?;
+        limit("bytes of open intents in the log", OPEN_BYTES_MAX, self.open_bytes)
     }
 
     fn add_item(&mut self, item: Item) {
@@ -165,20 +177,30 @@ impl Summary {
             Item::InodeCreate(new) => {
                 named.created.insert((new.ag, new.ag_block, new.blocks));
             }
-            Item::Intent(kind, id, targets) => self.add_intent(kind, id, targets),
+            Item::Intent(_, _, targets) => named.add_targets(targets),
             Item::Done(kind, id) => {
-                self.open.remove(&(kind, id));
+                if let Some(raw) = self.open.remove(&(kind, id)) {
+                    self.open_bytes = self.open_bytes.saturating_sub(raw.len_bytes());
+                }
             }
         }
     }
 
-    fn add_intent(&mut self, kind: IntentKind, id: u64, targets: IntentTargets) {
-        self.named.inodes.extend(targets.inodes);
-        self.named.extents.extend(targets.extents);
-        self.open.insert((kind, id));
+    /// The intents that no done item closes.
+    pub(super) fn pending(&self) -> Result<Pending> {
+        let mut named = ConflictSet::default();
+        for raw in self.open.values() {
+            if let Item::Intent(_, _, targets) = item::parse(raw)? {
+                named.add_targets(targets);
+            }
+        }
+        Ok(Pending::new(self.open.clone(), named))
     }
+}
 
-    pub(super) fn open_intents(&self) -> Vec<Intent> {
-        self.open.iter().map(|&(kind, id)| Intent { kind, id }).collect()
+fn limit(what: &str, limit: usize, actual: usize) -> Result<()> {
+    if actual <= limit {
+        return Ok(());
     }
+    Err(Error::limit(format!("number of {what}"), len_u64(limit), len_u64(actual)))
 }

@@ -166,6 +166,11 @@ fn corrupt(defect: LogDefect, id: u32) -> Error {
 }
 
 impl RawItem {
+    /// Bytes of all regions.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.regions.iter().map(Vec::len).sum()
+    }
+
     fn is_complete(&self) -> bool {
         self.regions.len() == self.expected
     }

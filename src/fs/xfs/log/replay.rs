@@ -16,8 +16,9 @@
 use super::blocks::{LogBlocks, VolumeLog};
 use super::inode_core;
 use super::item::{self, Buffer, Inode, InodeCreate, Item, Quota, buffer_flag, inode_field};
-use super::named::Summary;
+use super::named::{Intent, Summary};
 use super::operation::Transaction;
+use super::pending::Pending;
 use super::structure::{self, Content};
 use super::{Dirty, LogDefect, LogState, counters, walk};
 use crate::bytes::arith::{add, mul, to};
@@ -42,14 +43,14 @@ const QUOTA_LOGGED_BYTES: usize = 104;
 /// What a replay is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To be edited: nothing may be left for the kernel to do.
+    /// To be edited: what is left to do must be something that a mount can be made to do.
     Edit,
     /// To be read only: open intents change no content that can be read.
     View,
 }
 
 /// What a replay did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Replayed {
     pub(crate) transactions: u32,
     /// Buffers, inodes and quota records written, each as often as it was.
@@ -58,6 +59,9 @@ pub(crate) struct Replayed {
     pub(crate) newer: u64,
     /// Those that belong to freed blocks.
     pub(crate) canceled: u64,
+    /// What only a mount can finish; to be given to [`write_for_mount`](super::write_for_mount) if it
+    /// is not empty.
+    pub(crate) pending: Pending,
 }
 
 /// Replays the log of `volume` into its overlay, and recomputes the counters of the superblock as a
@@ -65,7 +69,7 @@ pub(crate) struct Replayed {
 /// [`write_clean`](super::write_clean).
 ///
 /// # Errors
-/// * `Refused` - open intents (for [`Purpose::Edit`]), or something else that is refused by name.
+/// * `Refused` - something that is refused by name; more of it for [`Purpose::Edit`].
 /// * `Corrupt` - the log, or what it wants to change, is damaged.
 /// * `Limit`, `Io`.
 pub(crate) fn replay(volume: &mut Volume, purpose: Purpose) -> Result<Option<Replayed>> {
@@ -79,7 +83,11 @@ pub(crate) fn replay(volume: &mut Volume, purpose: Purpose) -> Result<Option<Rep
         log: &log,
         summary: &summary,
         index: 0,
-        replayed: Replayed { transactions: dirty.transactions, ..Replayed::default() },
+        replayed: Replayed {
+            transactions: dirty.transactions,
+            pending: dirty.pending,
+            ..Replayed::default()
+        },
     };
     walk::transactions(&log, &dirty.ends, &super::uuids(volume), &mut |transaction| {
         replayer.transaction(&transaction)
@@ -111,9 +119,10 @@ fn check_supported(
     if purpose == Purpose::View {
         return Ok(());
     }
-    if let Some(intent) = dirty.open_intents.first() {
-        let (count, name) = (dirty.open_intents.len(), intent.kind.name());
-        return Err(refuse(format!("{count} intents were left open, the first one is {name}")));
+    let intents = dirty.pending.intents();
+    let realtime = |intent: &&Intent| intent.kind.is_realtime();
+    if let Some(intent) = intents.iter().find(realtime) {
+        return Err(refuse(format!("the intent {} was left open", intent.kind.name())));
     }
     if superblock.realtime_blocks != 0 {
         return Err(refuse("the file system has a realtime device"));

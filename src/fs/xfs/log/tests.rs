@@ -1,12 +1,15 @@
 //! Logs in memory, and those of real volumes.
 
+use super::operation::Operation;
 use super::operation::UNMOUNT;
 use super::record::NewRecord;
 use super::*;
 use crate::bytes::field::join_u32;
+use crate::disk::overlay::Overlay;
 use crate::fs::Timestamp;
-use crate::fs::xfs::testing::fixture;
-use crate::fs::xfs::units::{InodeNumber, Lsn};
+use crate::fs::xfs::testing::{Copy, assert_silent, fixture, tools};
+use crate::fs::xfs::units::{FsBlock, InodeNumber, Lsn};
+use std::sync::Arc;
 
 const UUID: [u8; 16] = *b"sixteen bytes id";
 const BLOCKS: u32 = 8192;
@@ -88,7 +91,7 @@ impl Writer {
         scan_blocks(&SliceLog::new(&self.bytes)?, &[UUID; 2]).map(|(state, _)| state)
     }
 
-    fn dirty(&self) -> Dirty {
+    fn dirty(&self) -> Box<Dirty> {
         match self.scan().unwrap() {
             LogState::Dirty(dirty) => dirty,
             LogState::Clean(ends) => panic!("clean: {ends:?}"),
@@ -258,4 +261,121 @@ fn mkfs_leaves_clean_logs() {
         let LogState::Clean(ends) = scan(&volume).unwrap() else { panic!("{name} is dirty") };
         assert!(ends.last.is_some(), "{name}");
     }
+}
+
+/// The operations that [`write_for_mount`] writes, put together again.
+fn committed(data: &[u8], count: u32) -> operation::Transaction {
+    let mut assembler = operation::Assembler::default();
+    let operations: Vec<Operation<'_>> = operation::parse(data, count).unwrap();
+    let mut committed = Vec::new();
+    for operation in operations {
+        committed.extend(assembler.take(operation, lsn(1, 2)).unwrap());
+    }
+    committed.pop().unwrap()
+}
+
+fn volume(overlay: &Arc<Overlay>) -> Volume {
+    Volume::open(overlay.clone(), Timestamp::default()).unwrap()
+}
+
+/// Puts a record with these operations behind the unmount record of a clean volume.
+fn append(volume: &Volume, data: &[u8], operations: u32) -> Lsn {
+    let log = internal(volume).unwrap();
+    let LogState::Clean(ends) = scan(volume).unwrap() else { panic!() };
+    let record = NewRecord {
+        position: ends.head,
+        tail: ends.head,
+        previous: 0,
+        uuid: &volume.superblock().uuid.0,
+        unit_bytes: 512,
+        data,
+        operations,
+    };
+    let bytes = record.encode(&log).unwrap();
+    log.write(ends.head.block(), &bytes).unwrap();
+    ends.head
+}
+
+/// A log with nothing in it but the start of the superblock is replayed, and ended in both ways, which
+/// an outside reader of logs confirms.
+#[test]
+fn a_log_is_ended_so_that_others_agree() {
+    for name in ["default", "rhel7", "sector-4k-parent"] {
+        let overlay = fixture(name);
+        let mut volume = volume(&overlay);
+        let (data, count) = Pending::default().operations(volume.superblock()).unwrap();
+        assert_eq!(committed(&data, count).items.len(), 1);
+        let at = append(&volume, &data, count);
+        assert!(matches!(scan(&volume).unwrap(), LogState::Dirty(_)), "{name}");
+        write_for_mount(&volume, &Pending::default()).unwrap();
+        let LogState::Dirty(dirty) = scan(&volume).unwrap() else { panic!("{name}") };
+        assert!(dirty.ends.tail > at && dirty.ends.tail == dirty.ends.last.unwrap(), "{name}");
+        let replayed = replay(&mut volume, Purpose::Edit).unwrap().unwrap();
+        assert_eq!((replayed.transactions, replayed.written), (1, 1), "{name}");
+        assert_eq!(finish(&mut volume, &replayed.pending).unwrap(), Ending::Unmounted, "{name}");
+        assert!(matches!(scan(&volume).unwrap(), LogState::Clean(_)), "{name}");
+        let image = Copy::of(&*overlay);
+        let said = tools::run("xfs_logprint", &["-t", image.path.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("state: <CLEAN>"), "{name}: {said}");
+        assert_silent(&*overlay, name);
+    }
+}
+
+/// What a crash left behind the head in the present cycle must not look like a part of the log.
+#[test]
+fn blocks_behind_the_new_head_are_cleared() {
+    let overlay = fixture("default");
+    let volume = volume(&overlay);
+    let (data, count) = Pending::default().operations(volume.superblock()).unwrap();
+    let at = append(&volume, &data, count);
+    let log = internal(&volume).unwrap();
+    // A record that never arrived, and one behind it that did.
+    let stale = Lsn(at.0 + 200);
+    let uuid = &volume.superblock().uuid.0;
+    let (position, tail) = (stale, at);
+    let record = NewRecord {
+        position,
+        tail,
+        previous: 0,
+        uuid,
+        unit_bytes: 512,
+        data: &data,
+        operations: count,
+    };
+    log.write(stale.block(), &record.encode(&log).unwrap()).unwrap();
+    write_clean(&volume).unwrap();
+    let LogState::Clean(ends) = scan(&volume).unwrap() else { panic!() };
+    assert_eq!(ends.last, Some(Lsn(at.0 + 2)));
+    let bytes = log.read(stale.block(), 2).unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 0));
+    assert_silent(&*overlay, "cleared");
+}
+
+/// A made-up intent survives a replay and is logged again, byte by byte.
+#[test]
+fn open_intents_are_logged_again() {
+    let overlay = fixture("default");
+    let mut volume = volume(&overlay);
+    let mut header = 0x5452_414e_u32.to_le_bytes().to_vec();
+    header.resize(16, 0);
+    let mut intent = vec![0x36, 0x12, 1, 0, 1, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9];
+    intent.extend(70_u64.to_le_bytes());
+    intent.extend([3, 0, 0, 0, 0, 0, 0, 0]);
+    let operations = [
+        operation(1, 1, &[]),
+        operation(1, 0, &header),
+        operation(1, 0, &intent),
+        operation(1, 2, &[]),
+    ];
+    append(&volume, &operations.concat(), 4);
+    let replayed = replay(&mut volume, Purpose::Edit).unwrap().unwrap();
+    let named = replayed.pending.named();
+    let names = |block| named.names_blocks(volume.superblock(), FsBlock(block), 1).unwrap();
+    assert_eq!([69, 70, 72, 73].map(names), [false, true, true, false]);
+    assert_eq!(finish(&mut volume, &replayed.pending).unwrap(), Ending::LeftToMount);
+    let LogState::Dirty(dirty) = scan(&volume).unwrap() else { panic!() };
+    assert_eq!(dirty.pending.intents(), replayed.pending.intents());
+    let (data, count) = dirty.pending.operations(volume.superblock()).unwrap();
+    assert_eq!(committed(&data, count).items[1].regions, [intent]);
 }

@@ -26,6 +26,7 @@ mod free_list;
 mod free_space;
 mod reference_count;
 mod reverse_map;
+mod staging;
 mod store;
 
 #[cfg(test)]
