@@ -8,9 +8,10 @@
 //! * Otherwise both layers go to the disk, deleted files that were still open are finished as the kernel would,
 //!   and the log is written clean, so that nobody replays old changes over the edit.
 //!
-//! An open intent, which only the kernel can finish, leaves only the first way.
+//! Open intents, which only the kernel can finish, are all that stays in the log then, with the deleted files; the
+//! edit must touch nothing that they name.
 
-use super::log::{self, ConflictSet, LogState, Purpose};
+use super::log::{self, ConflictSet, LogState, Pending, Purpose};
 use super::superblock::Superblock;
 use super::units::{AgInode, AgNumber, InodeNumber};
 use super::volume::Volume;
@@ -29,6 +30,8 @@ pub(super) struct Layers {
     replayed: Arc<Overlay>,
     edits: Arc<Overlay>,
     named: ConflictSet,
+    /// What only a mount can finish.
+    pending: Pending,
     /// Why the log cannot be replayed for good.
     refusal: Option<Refusal>,
 }
@@ -53,7 +56,7 @@ pub(super) fn recover(disk: Arc<dyn DiskEdit>, clock: Timestamp) -> Result<Recov
     let volume = Volume::open(disk.clone(), clock)?;
     let refusal = match log::scan(&volume) {
         Ok(LogState::Clean(_)) => None,
-        Ok(LogState::Dirty(dirty)) => return replay(disk, clock, dirty),
+        Ok(LogState::Dirty(dirty)) => return replay(disk, clock, *dirty),
         Err(error) => Some(refusal_of(error)?),
     };
     let health = Health::Clean;
@@ -61,7 +64,7 @@ pub(super) fn recover(disk: Arc<dyn DiskEdit>, clock: Timestamp) -> Result<Recov
 }
 
 fn replay(disk: Arc<dyn DiskEdit>, clock: Timestamp, dirty: log::Dirty) -> Result<Recovered> {
-    let (replayed, refusal) = match replay_into_layer(&disk, clock, Purpose::Edit) {
+    let ((replayed, pending), refusal) = match replay_into_layer(&disk, clock, Purpose::Edit) {
         Ok(layer) => (layer, None),
         Err(error) => {
             let refusal = refusal_of(error)?;
@@ -75,7 +78,7 @@ fn replay(disk: Arc<dyn DiskEdit>, clock: Timestamp, dirty: log::Dirty) -> Resul
     let base: Arc<dyn Disk> = replayed.clone();
     let edits = Arc::new(Overlay::new(base));
     let volume = Volume::open(edits.clone(), clock)?;
-    let layers = Layers { below: disk, replayed, edits, named: dirty.named, refusal };
+    let layers = Layers { below: disk, replayed, edits, named: dirty.named, pending, refusal };
     let health = Health::JournalDirty;
     Ok(Recovered { volume, health, layers: Some(layers), refusal: None, warnings: Vec::new() })
 }
@@ -85,11 +88,11 @@ fn replay_into_layer(
     disk: &Arc<dyn DiskEdit>,
     clock: Timestamp,
     purpose: Purpose,
-) -> Result<Arc<Overlay>> {
+) -> Result<(Arc<Overlay>, Pending)> {
     let base: Arc<dyn Disk> = disk.clone();
     let layer = Arc::new(Overlay::new(base));
-    log::replay(&mut Volume::open(layer.clone(), clock)?, purpose)?;
-    Ok(layer)
+    let replayed = log::replay(&mut Volume::open(layer.clone(), clock)?, purpose)?;
+    Ok((layer, replayed.map(|replayed| replayed.pending).unwrap_or_default()))
 }
 
 /// The volume as it is without its log, which nobody may edit.
@@ -137,10 +140,15 @@ impl Layers {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone().into());
         }
-        for number in volume.unlinked()? {
-            finish(volume, number)?;
+        if self.pending.is_empty() {
+            for number in volume.unlinked()? {
+                finish(volume, number)?;
+            }
+        } else if names_any(self.pending.named(), volume.superblock(), &written)? {
+            let detail = "an intent that was left open names what is to be edited".to_owned();
+            return Err(Refusal::DirtyLog { detail }.into());
         }
-        log::write_clean(volume)?;
+        log::finish(volume, &self.pending)?;
         self.replayed.write_to(self.below.as_ref())?;
         self.edits.write_to(self.below.as_ref())
     }
@@ -154,20 +162,25 @@ impl Layers {
         if written.iter().any(is_replayed) {
             return Ok(false);
         }
-        let inode_bytes = u64::from(superblock.inode_size_bytes);
-        let ag_bytes = mul(u64::from(superblock.ag_blocks), superblock.block_size())?;
-        for range in written {
-            // Whether inodes lie there or not: what is not named as an inode is named by its sectors.
-            for slot in div(range.start, inode_bytes)?..div_ceil(range.end, inode_bytes)? {
-                let at = mul(slot, inode_bytes)?;
-                let ag = AgNumber(to(div(at, ag_bytes)?)?);
-                let inside = AgInode(to(div(rem(at, ag_bytes)?, inode_bytes)?)?);
-                let number = superblock.join_inode(ag, inside)?;
-                if self.named.names_inode(superblock, number)? {
-                    return Ok(false);
-                }
+        Ok(!names_any(&self.named, superblock, written)?)
+    }
+}
+
+/// True if `named` has anything in `written`.
+fn names_any(named: &ConflictSet, superblock: &Superblock, written: &[Range<u64>]) -> Result<bool> {
+    let inode_bytes = u64::from(superblock.inode_size_bytes);
+    let ag_bytes = mul(u64::from(superblock.ag_blocks), superblock.block_size())?;
+    for range in written {
+        // Whether inodes lie there or not: what is not named as an inode is named by its sectors.
+        for slot in div(range.start, inode_bytes)?..div_ceil(range.end, inode_bytes)? {
+            let at = mul(slot, inode_bytes)?;
+            let ag = AgNumber(to(div(at, ag_bytes)?)?);
+            let inside = AgInode(to(div(rem(at, ag_bytes)?, inode_bytes)?)?);
+            let number = superblock.join_inode(ag, inside)?;
+            if named.names_inode(superblock, number)? {
+                return Ok(true);
             }
         }
-        Ok(true)
     }
+    Ok(false)
 }

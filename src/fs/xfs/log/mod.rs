@@ -29,13 +29,11 @@ mod replay;
 mod structure;
 mod walk;
 
-#[allow(unused_imports, reason = "who calls them lands later")]
-pub(crate) use clean::{Ending, finish, write_clean, write_for_mount};
+pub(crate) use clean::finish;
 pub(crate) use ends::Ends;
 pub(crate) use named::ConflictSet;
 pub(crate) use pending::Pending;
-#[allow(unused_imports, reason = "who calls them lands later")]
-pub(crate) use replay::{Purpose, Replayed, replay};
+pub(crate) use replay::{Purpose, replay};
 
 use super::volume::Volume;
 use crate::bytes::arith::OutOfRange;

@@ -1,5 +1,6 @@
 //! Logs in memory, and those of real volumes.
 
+use super::clean::{Ending, write_clean, write_for_mount};
 use super::operation::Operation;
 use super::operation::UNMOUNT;
 use super::record::NewRecord;
