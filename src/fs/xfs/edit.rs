@@ -5,6 +5,7 @@
 
 use super::attribute::edit::Change;
 use super::inode::{Inode, Time, flag, flag2};
+use super::quota::Charge;
 use super::volume::Volume;
 use super::{Xfs, unsuitable};
 use crate::bytes::arith::len_u64;
@@ -32,38 +33,7 @@ pub(super) fn check_editable(inode: &Inode) -> Result<()> {
     Ok(())
 }
 
-/// What quotas count of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Charge {
-    uid: u32,
-    gid: u32,
-    project: u32,
-    blocks: u64,
-}
-
-impl Charge {
-    pub(super) fn of(inode: &Inode) -> Self {
-        Self {
-            uid: inode.uid(),
-            gid: inode.gid(),
-            project: inode.project(),
-            blocks: inode.block_count(),
-        }
-    }
-}
-
 impl Volume {
-    /// Sees to it that the next mount counts quotas anew, if `before` and `after` differ and quotas are counted.
-    pub(super) fn recharge(&mut self, before: Option<Charge>, after: Option<Charge>) -> Result<()> {
-        if before == after || !self.superblock().has_checked_quotas() {
-            return Ok(());
-        }
-        self.update_superblock(|superblock| {
-            superblock.forget_checked_quotas();
-            Ok(())
-        })
-    }
-
     /// Refuses an inode that belongs to the file system itself, that the inode trees call free, or that is
     /// deleted.
     pub(super) fn check_claim(&self, inode: &Inode) -> Result<()> {

@@ -3,10 +3,11 @@
 use super::attribute::edit::Change;
 use super::attribute::parent::ParentPointer;
 use super::directory::{self, NewEntry};
-use super::edit::{Charge, check_editable};
+use super::edit::check_editable;
 use super::feature::incompat;
 use super::fork_blocks;
 use super::inode::{ForkFormat, ForkKind, Inode, Time, flag};
+use super::quota::Charge;
 use super::units::InodeNumber;
 use super::volume::Volume;
 use super::{Xfs, unsuitable};

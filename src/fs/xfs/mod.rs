@@ -34,6 +34,7 @@ mod inode;
 mod inodes;
 pub mod log;
 mod names;
+mod quota;
 mod recovery;
 mod space;
 mod superblock;
