@@ -21,6 +21,8 @@ type Feature = (u32, &'static str, Support);
 /// Bits of `sb_versionnum` above the number itself.
 pub(crate) mod version {
     pub(crate) const NUMBER_MASK: u16 = 0xf;
+    /// Some inode has, or had, attributes.
+    pub(crate) const ATTRIBUTES: u16 = 0x10;
     pub(crate) const DIRV2: u16 = 0x2000;
     /// Names are compared without case (`mkfs.xfs -n version=ci`).
     pub(crate) const ASCII_CI: u16 = 0x4000;

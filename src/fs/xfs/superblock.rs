@@ -15,6 +15,7 @@ use std::ops::RangeInclusive;
 
 /// "XFSB".
 pub(crate) const MAGIC: u32 = 0x5846_5342;
+const VERSION_AT: usize = 100;
 const CRC_AT: usize = 224;
 const INODES_AT: usize = 128;
 const FREE_INODES_AT: usize = 136;
@@ -288,6 +289,7 @@ impl Superblock {
     /// `Corrupt` only if the sector is shorter than the structure, which `parse` excludes.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = self.bytes.clone();
+        put_be_u16(&mut bytes, VERSION_AT, self.features.version)?;
         put_be_u64(&mut bytes, INODES_AT, self.inodes)?;
         put_be_u64(&mut bytes, FREE_INODES_AT, self.free_inodes)?;
         put_be_u64(&mut bytes, FREE_BLOCKS_AT, self.free_blocks)?;
@@ -457,7 +459,7 @@ impl From<Outside> for crate::error::Error {
 fn parse_features(bytes: &[u8]) -> Result<Features> {
     /// `sb_versionnum`: `sb_features2` counts.
     const MORE_BITS: u16 = 0x8000;
-    let version = be_u16(bytes, 100)?;
+    let version = be_u16(bytes, VERSION_AT)?;
     let mut features =
         Features { version, features2: 0, ro_compat: 0, incompat: 0, log_incompat: 0 };
     if version & MORE_BITS != 0 {

@@ -2,8 +2,9 @@
 //!
 //! No format document describes them; observed with `setfacl` and xfs_db (xfsprogs 6.1, Linux
 //! 6.18): big-endian, all entries of the same length, ids of all ones where they mean nothing. The
-//! form of [`crate::fs::acl`] is little-endian, and leaves such ids out. Order and permissions are
-//! its business; here only what cannot be translated is a defect.
+//! forms of [`crate::fs::acl`] are little-endian; lists are handed out in the one of `getxattr(2)`
+//! and taken in both. Order and permissions are its business; here only what cannot be translated
+//! is a defect.
 //!
 //! | offset | size | spec    | ours        | valid when                         |
 //! |-------:|-----:|---------|-------------|------------------------------------|
@@ -21,8 +22,10 @@ use crate::error::{Corrupt, Result};
 const HEADER_BYTES: usize = 4;
 /// Bytes of a stored entry.
 const STORED_ENTRY_BYTES: usize = 12;
-/// Version of the form of `fs::acl`.
-const VERSION: u32 = 1;
+/// The form of `fs::acl` without ids that mean nothing.
+const VERSION_SHORT: u32 = 1;
+/// The form of `fs::acl` and `getxattr(2)` with all ids.
+const VERSION_LONG: u32 = 2;
 /// The id where there is none.
 const NO_ID: u32 = u32::MAX;
 
@@ -31,7 +34,7 @@ const NO_ID: u32 = u32::MAX;
 enum ListDefect {
     #[error("{count} entries do not fill {len} bytes")]
     Count { count: u32, len: usize },
-    #[error("version is {0}, not 1")]
+    #[error("version is {0}, not 1 or 2")]
     Version(u32),
     #[error("entry {index} has tag {tag:#x}")]
     Tag { index: usize, tag: u32 },
@@ -56,23 +59,21 @@ fn parse_stored(stored: &[u8]) -> Result<Vec<u8>, ListDefect> {
     if !fits {
         return Err(ListDefect::Count { count, len: stored.len() });
     }
-    let mut list = VERSION.to_le_bytes().to_vec();
+    let mut list = VERSION_LONG.to_le_bytes().to_vec();
     for (index, entry) in chunks.enumerate() {
         let (tag, id, permissions) = (be_u32(entry, 0)?, be_u32(entry, 4)?, be_u16(entry, 8)?);
         let defect = ListDefect::Tag { index, tag };
-        let has_id = has_id(tag).ok_or(defect)?;
+        let id = if has_id(tag).ok_or(defect)? { id } else { NO_ID };
         list.extend(field::low_u16(tag).to_le_bytes());
         list.extend(permissions.to_le_bytes());
-        if has_id {
-            list.extend(id.to_le_bytes());
-        }
+        list.extend(id.to_le_bytes());
     }
     Ok(list)
 }
 
 fn encode_stored(list: &[u8]) -> Result<Vec<u8>, ListDefect> {
     let version = le_u32(list, 0)?;
-    if version != VERSION {
+    if !matches!(version, VERSION_SHORT | VERSION_LONG) {
         return Err(ListDefect::Version(version));
     }
     let mut rest = list.get(HEADER_BYTES..).unwrap_or_default();
@@ -82,7 +83,9 @@ fn encode_stored(list: &[u8]) -> Result<Vec<u8>, ListDefect> {
         let (tag, permissions) = (u32::from(le_u16(rest, 0)?), le_u16(rest, 2)?);
         let index = entries.len().checked_div(STORED_ENTRY_BYTES).unwrap_or_default();
         let has_id = has_id(tag).ok_or(ListDefect::Tag { index, tag })?;
-        let (id, len) = if has_id { (le_u32(rest, 4)?, 8) } else { (NO_ID, 4) };
+        let len = if has_id || version == VERSION_LONG { 8 } else { 4 };
+        field::slice(rest, 0, len)?;
+        let id = if has_id { le_u32(rest, 4)? } else { NO_ID };
         entries.extend(tag.to_be_bytes());
         entries.extend(id.to_be_bytes());
         entries.extend(permissions.to_be_bytes());
@@ -119,7 +122,14 @@ mod tests {
         0, 0, 0, 0, 4, 255, 255, 255, 255, 0, 4, 0, 0, 0, 0, 0, 8, 0, 0, 0, 50, 0, 4, 0, 0, 0, 0,
         0, 0x10, 255, 255, 255, 255, 0, 7, 0, 0, 0, 0, 0, 0x20, 255, 255, 255, 255, 0, 4, 0, 0,
     ];
-    const LIST: [u8; 36] = [
+    /// What `getfattr` showed of it.
+    const LIST: [u8; 52] = [
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 7, 0, 0xe8, 3, 0, 0, 4, 0, 4, 0, 255,
+        255, 255, 255, 8, 0, 4, 0, 50, 0, 0, 0, 0x10, 0, 7, 0, 255, 255, 255, 255, 0x20, 0, 4, 0,
+        255, 255, 255, 255,
+    ];
+    /// The same as ext stores it.
+    const SHORT: [u8; 36] = [
         1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 7, 0, 0xe8, 3, 0, 0, 4, 0, 4, 0, 8, 0, 4, 0, 50, 0, 0, 0,
         0x10, 0, 7, 0, 0x20, 0, 4, 0,
     ];
@@ -128,6 +138,7 @@ mod tests {
     fn what_a_kernel_stored_passes_both_ways() {
         assert_eq!(parse_stored(&STORED).unwrap(), LIST);
         assert_eq!(encode_stored(&LIST).unwrap(), STORED);
+        assert_eq!(encode_stored(&SHORT).unwrap(), STORED);
         assert!(crate::fs::acl::with_mode(&LIST, 0o640).unwrap().is_some());
     }
 
@@ -145,12 +156,13 @@ mod tests {
         assert_eq!(short, Err(ListDefect::Count { count: 6, len: 75 }));
         assert!(matches!(parse_stored(&[0; 3]), Err(ListDefect::Short(_))));
         let mut list = LIST;
+        list[0] = 3;
+        assert_eq!(encode_stored(&list), Err(ListDefect::Version(3)));
         list[0] = 2;
-        assert_eq!(encode_stored(&list), Err(ListDefect::Version(2)));
-        list[0] = 1;
-        list[8] = 3;
+        list[12] = 3;
         assert_eq!(encode_stored(&list), Err(ListDefect::Tag { index: 1, tag: 3 }));
-        assert!(matches!(encode_stored(&LIST[..35]), Err(ListDefect::Short(_))));
+        assert!(matches!(encode_stored(&LIST[..51]), Err(ListDefect::Short(_))));
+        assert!(matches!(encode_stored(&SHORT[..35]), Err(ListDefect::Short(_))));
         assert_eq!(from_stored(&[]).unwrap_err().kind_name(), "corrupt");
         assert_eq!(to_stored(&[]).unwrap_err().kind_name(), "corrupt");
     }

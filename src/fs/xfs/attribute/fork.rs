@@ -10,6 +10,7 @@ use super::tree::{self, BlocksChange};
 use super::{Attribute, short_form};
 use crate::error::{Context as _, Result};
 use crate::fs::Xattr;
+use crate::fs::xfs::feature::version;
 use crate::fs::xfs::fork_blocks::ForkBlocks;
 use crate::fs::xfs::inode::{ForkFormat, ForkKind, Inode};
 use crate::fs::xfs::volume::Volume;
@@ -98,14 +99,27 @@ impl Volume {
                 self.clear_attribute_fork(inode, offset_bytes)?;
                 inode.set_format(ForkKind::Attribute, ForkFormat::Local)?;
                 inode.put_fork(ForkKind::Attribute, &bytes)?;
+                self.note_attributes()?;
             }
             ForkChange::Blocks { offset_bytes, attributes } => {
                 self.clear_attribute_fork(inode, offset_bytes)?;
                 let mut blocks = ForkBlocks::edit(self, inode, ForkKind::Attribute)?;
                 tree::create(&mut blocks, &attributes)?;
+                self.note_attributes()?;
             }
         }
         Ok(true)
+    }
+
+    /// Notes in the superblock that there are attributes.
+    fn note_attributes(&mut self) -> Result<()> {
+        if self.superblock().features.version & version::ATTRIBUTES != 0 {
+            return Ok(());
+        }
+        self.update_superblock(|superblock| {
+            superblock.features.version |= version::ATTRIBUTES;
+            Ok(())
+        })
     }
 
     /// Makes an empty list of extents of the attribute fork, which has no blocks, and moves it.

@@ -7,9 +7,10 @@
 //! Everything here is pure over bytes or works through [`DaBlocks`](super::da::DaBlocks): the caller loads and
 //! stores the inode. [`short_form`] and [`leaf`] turn bytes into [`Attribute`]s and back, [`tree`] finds and
 //! changes them in blocks, [`remote`] holds large values, [`room`] divides the inode between its two forks,
-//! [`parent`] makes parent pointers, [`name`] and [`acl`] translate to what the rest of regain calls them.
+//! [`parent`] makes parent pointers, [`name`] and [`acl`] translate to what the rest of regain calls them,
+//! and [`fork`] does all of it on an inode of a volume.
 //!
-//! Not handled: making a new remote value, which is refused.
+//! Not handled: attributes that an interrupted edit left incomplete; they are neither shown nor removed.
 
 mod acl;
 pub(crate) mod edit;

@@ -129,7 +129,12 @@ mod tests {
 
     #[test]
     fn lists_are_translated() {
-        let list = [1, 0, 0, 0, 1, 0, 6, 0, 4, 0, 4, 0, 0x20, 0, 0, 0];
+        let list: Vec<u8> = [[2, 0], [0, 0]]
+            .into_iter()
+            .chain([[1, 0], [6, 0], [255; 2], [255; 2], [4, 0], [4, 0], [255; 2], [255; 2]])
+            .chain([[0x20, 0], [0, 0], [255; 2], [255; 2]])
+            .flatten()
+            .collect();
         let attribute = to_attribute(ACCESS_NAME, &list).unwrap();
         let Value::Local(stored) = &attribute.value else { panic!("{attribute:?}") };
         assert_eq!(stored.len(), 4 + 3 * 12);

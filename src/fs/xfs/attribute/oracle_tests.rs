@@ -3,10 +3,11 @@
 use super::edit::Change;
 use super::parent::ParentPointer;
 use crate::disk::DiskEdit;
+use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
 use crate::fs::acl;
 use crate::fs::xfs::inode::{ForkFormat, ForkKind, Inode};
-use crate::fs::xfs::testing;
+use crate::fs::xfs::testing::{self, tools};
 use crate::fs::xfs::units::InodeNumber;
 use crate::fs::xfs::volume::Volume;
 use crate::fs::{Timestamp, Xattr};
@@ -22,7 +23,10 @@ struct Bench {
 
 impl Bench {
     fn new(name: &'static str) -> Self {
-        let disk = testing::fixture(name);
+        Self::on(name, testing::fixture(name))
+    }
+
+    fn on(name: &'static str, disk: Arc<Overlay>) -> Self {
         let edit: Arc<dyn DiskEdit> = disk.clone();
         let volume = Volume::open(edit, Timestamp::default()).unwrap();
         Self { name, disk, volume }
@@ -308,4 +312,21 @@ fn parent_pointers_can_be_taken_away_and_given_back() {
         bench.assert_silent("with all parent pointers");
         assert_eq!(bench.volume.parent_pointers(inode).unwrap().len(), pointers.len());
     }
+}
+
+#[test]
+fn the_first_attribute_is_noted_in_the_superblock() {
+    let empty = testing::Copy::of(&MemoryDisk::new(vec![0; 32 << 20]));
+    let path = empty.path.to_str().unwrap();
+    assert!(tools::run("mkfs.xfs", &["-q", "-n", "parent=0", path]).status.success());
+    let made = MemoryDisk::new(std::fs::read(path).unwrap());
+    let mut bench = Bench::on("new", Arc::new(Overlay::new(Arc::new(made))));
+    let version = |bench: &Bench| testing::db_field(&*bench.disk, &["sb 0", "p"], "versionnum");
+    assert_eq!(version(&bench), "0xb4a5");
+    let mut root = bench.volume.load_inode(bench.volume.superblock().root).unwrap();
+    bench.change(&mut root, b"trusted.first", Some(b"1"));
+    assert_eq!(version(&bench), "0xb4b5");
+    bench.assert_silent("with the first attribute");
+    bench.change(&mut root, b"trusted.first", None);
+    bench.assert_silent("without it");
 }

@@ -30,6 +30,8 @@ const HEADER_BYTES: usize = 56;
 const CRC_AT: usize = 12;
 /// The LSN of what no log ever sees.
 const NULL_LSN: u64 = u64::MAX;
+/// Bound on the mapped blocks that are skipped to find room for a value.
+const BLOCKS_MAX: u64 = 1 << 16;
 const STRUCTURE: &str = "remote attribute value";
 
 /// What can be wrong with a block of a remote value.
@@ -211,15 +213,14 @@ fn encode(content: &[u8], format: &DaFormat, daddr: u64, part: Part) -> Result<V
 
 /// The first place behind the root where `count` blocks are free.
 fn hole(blocks: &dyn DaBlocks, count: u64) -> Result<u32> {
-    let end = super::tree::EXTENT.end;
     let mut from: u64 = 1;
-    while add(from, count)? <= end.0 {
+    for _ in 0..BLOCKS_MAX {
         match blocks.next_mapped(FileBlock(from))? {
             Some(mapped) if mapped.0 < add(from, count)? => from = add(mapped.0, 1)?,
             _ => return Ok(to(from)?),
         }
     }
-    Err(Error::limit("size of an attribute fork in blocks", end.0, add(from, count)?))
+    Err(Error::limit("size of an attribute fork in blocks", BLOCKS_MAX, add(BLOCKS_MAX, count)?))
 }
 
 /// Frees the blocks of a value.

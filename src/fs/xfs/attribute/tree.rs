@@ -6,7 +6,8 @@
 
 use super::leaf::{self, LeafDefect};
 use super::{Attribute, Value, remote};
-use crate::error::{Refusal, Result};
+use crate::bytes::arith::len_u64;
+use crate::error::{Error, Refusal, Result};
 use crate::fs::xfs::da::header::{DaHeader, DaKind};
 use crate::fs::xfs::da::tree::{self, Extent, Path, link_behind, seal_and_write};
 use crate::fs::xfs::da::{DaBlocks, corrupt, read_mapped};
@@ -15,6 +16,8 @@ use std::collections::HashSet;
 
 /// Where the tree is: blocks have 32-bit numbers.
 pub(super) const EXTENT: Extent = Extent { root: FileBlock(0), end: FileBlock(1 << 32) };
+/// Bound on the leaves of one inode that are read for one purpose.
+const LEAVES_MAX: usize = 1 << 16;
 const STRUCTURE: &str = "attribute leaf";
 
 /// What became of the blocks.
@@ -60,6 +63,10 @@ impl Leaf {
     /// The next leaf, whose hashes must not be below those of this one; `None` behind the last.
     fn next(mut self, blocks: &dyn DaBlocks, met: &mut HashSet<FileBlock>) -> Result<Option<Self>> {
         met.insert(self.path.leaf);
+        if met.len() > LEAVES_MAX {
+            let what = "number of attribute leaves of an inode";
+            return Err(Error::limit(what, len_u64(LEAVES_MAX), len_u64(met.len())));
+        }
         if !self.path.advance(blocks)? {
             return Ok(None);
         }
