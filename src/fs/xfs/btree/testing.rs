@@ -14,6 +14,8 @@ pub(crate) struct MemoryStore {
     pub(crate) blocks: BTreeMap<u64, Vec<u8>>,
     /// How many more blocks may be taken.
     pub(crate) available: usize,
+    /// How many blocks were read.
+    pub(crate) reads: Cell<usize>,
     next: u64,
     /// An edit has written something; no block may be taken now.
     has_written: Cell<bool>,
@@ -29,6 +31,7 @@ impl MemoryStore {
             root,
             blocks: BTreeMap::new(),
             available: usize::MAX,
+            reads: Cell::new(0),
             next: 100,
             has_written: Cell::new(false),
             has_freed: Cell::new(false),
@@ -91,6 +94,7 @@ impl NodeSource for MemoryStore {
     }
     fn read(&self, at: Pointer) -> Result<Vec<u8>> {
         assert!(!self.has_freed.get(), "read after free");
+        self.reads.set(self.reads.get() + 1);
         let block = self.blocks.get(&at.0).cloned();
         block.ok_or_else(|| Error::mismatch(format!("no block {}", at.0)))
     }

@@ -452,3 +452,63 @@ fn overlapping_records_are_found_by_any_of_their_blocks() {
         assert_eq!(found, expected);
     }
 }
+
+/// Damages a tree, seals the blocks again, reads it and edits it: an error or not, but no panic, and no walk that
+/// reads a block twice.
+fn survives<K: Sample>(damage: &[(u16, u16, u8)], edits: &[(u32, u32)]) {
+    let mut pair = Pair::<K>::new(true);
+    for slot in 0..120 {
+        pair.step(2, slot * 7 % 128, slot * 31);
+    }
+    let (siblings_end, crc_at, header) = match K::FORM {
+        Form::Short => (0x10, 0x34, 0x38),
+        Form::Long => (0x18, 0x40, 0x48),
+    };
+    let blocks: Vec<u64> = pair.store.blocks.keys().copied().collect();
+    for (block, at, value) in damage {
+        let block = blocks[usize::from(*block) % blocks.len()];
+        let block = pair.store.blocks.get_mut(&block).unwrap();
+        // Level, entries, siblings, keys, pointers and records; the rest of the header is compared bit by bit.
+        let places = (4..siblings_end).chain(header..block.len()).collect::<Vec<_>>();
+        block[places[usize::from(*at) % places.len()]] = *value;
+        crate::fs::xfs::checksum::seal(block, crc_at).unwrap();
+    }
+    pair.store.reads.set(0);
+    let first = K::key(&K::sample(0, 0));
+    let _ = pair.tree().visit_from(&first, |_| Ok(ControlFlow::Continue(())));
+    assert!(pair.store.reads.get() <= blocks.len());
+    let _ = pair.tree().visit_back_from(&first, |_| Ok(ControlFlow::Continue(())));
+    pair.store.reads.set(0);
+    let _ = pair.tree().check(BLOCKS_MAX, |_| Ok(()));
+    assert!(pair.store.reads.get() <= blocks.len());
+    for (slot, seed) in edits {
+        let record = K::sample(*slot, *seed);
+        let key = K::key(&record);
+        let _ = match seed % 3 {
+            0 => pair.tree().insert(record),
+            1 => match pair.tree().at_or_after(&key) {
+                Ok(Some(found)) => pair.tree().remove(&K::key(&found)).map(|_| ()),
+                other => other.map(|_| ()),
+            },
+            _ => match pair.tree().at_or_before(&key) {
+                Ok(Some(found)) => pair.tree().replace(&K::key(&found), record),
+                other => other.map(|_| ()),
+            },
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn damaged_trees_do_no_harm(
+        damage in prop::collection::vec((any::<u16>(), any::<u16>(), any::<u8>()), 1..6),
+        edits in prop::collection::vec((0..130_u32, 0..400_u32), 0..60),
+    ) {
+        survives::<Bnobt>(&damage, &edits);
+        survives::<Cntbt>(&damage, &edits);
+        survives::<Rmapbt>(&damage, &edits);
+        survives::<Inobt>(&damage, &edits);
+        survives::<Bmbt>(&damage, &edits);
+    }
+}

@@ -22,6 +22,8 @@ mod inodes;
 mod owners;
 mod space;
 #[cfg(test)]
+mod stress_tests;
+#[cfg(test)]
 mod tests;
 
 use super::ag::{Agf, Agfl, Agi, TreeRoot};
