@@ -1,5 +1,6 @@
 //! Forks that lie: each defect is named, and nothing loops.
 
+use super::extent::ExtentDefect;
 use super::list::put_list;
 use super::tests::{inodes, open};
 use super::*;
@@ -12,7 +13,6 @@ use crate::fs::xfs::testing::fixture;
 use crate::fs::xfs::units::{FileBlock, FsBlock};
 use crate::fs::xfs::volume::Volume;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 fn extent(file_block: u64, start: u64, count: u32) -> Extent {
     let (file_block, start) = (FileBlock(file_block), FsBlock(start));
@@ -105,12 +105,11 @@ fn blocks_of_the_free_space_are_not_given_back() {
     assert!(matches!(error.kind(), ErrorKind::Corrupt(_)), "{error}");
 }
 
-/// A volume whose long link was changed at `at`, and what reading the link says then.
-fn damaged_link(at: usize, bytes: &[u8], is_sealed: bool) -> String {
-    let disk: Arc<Overlay> = fixture("parent-1k");
+/// What reading the link says after its block was changed at `at`.
+fn damaged_link(inode: &Inode, at: usize, bytes: &[u8], is_sealed: bool) -> String {
+    let disk = fixture("parent-1k");
     let volume = open(&disk);
-    let inode = file(&volume, &disk, "/data/forms/long-link");
-    let extent = volume.find_extent(&inode, ForkKind::Data, FileBlock(0)).unwrap().unwrap();
+    let extent = volume.find_extent(inode, ForkKind::Data, FileBlock(0)).unwrap().unwrap();
     let place = volume.superblock().block_offset(extent.start).unwrap();
     let mut block = disk.read_vec(place, extent.count as usize * 1024).unwrap();
     block[at..at + bytes.len()].copy_from_slice(bytes);
@@ -118,11 +117,15 @@ fn damaged_link(at: usize, bytes: &[u8], is_sealed: bool) -> String {
         checksum::seal(&mut block, 12).unwrap();
     }
     disk.write_at(place, &block, "link").unwrap();
-    volume.read_link(&inode).unwrap_err().to_string()
+    volume.read_link(inode).unwrap_err().to_string()
 }
 
 #[test]
 fn link_blocks_that_lie_are_named() {
+    let disk = fixture("parent-1k");
+    let volume = open(&disk);
+    let paths = ["/data/forms/long-link", "/data/forms/short-link"];
+    let mut links = inodes(&volume, &disk, &paths);
     for (at, bytes, expected) in [
         (0, [0, 0, 0, 0], "magic is 0x0, not 0x58534c4d"),
         (4, [0, 0, 0, 1], "1000 bytes from 1 on, when 0 are known and 1000 missing"),
@@ -133,16 +136,13 @@ fn link_blocks_that_lie_are_named() {
         (36, [0, 0, 0, 1], "belongs to inode 1"),
         (40, [1, 0, 0, 0], "block number is 0x1000000"),
     ] {
-        let said = damaged_link(at, &bytes, true);
+        let said = damaged_link(&links[0], at, &bytes, true);
         assert!(said.contains(expected), "{said}");
     }
-    assert!(damaged_link(100, b"x", false).contains("checksum is "));
-    let disk = fixture("parent-1k");
-    let volume = open(&disk);
+    assert!(damaged_link(&links[0], 100, b"x", false).contains("checksum is "));
     for size in [0, 1025, u64::MAX >> 1] {
-        let mut inode = file(&volume, &disk, "/data/forms/short-link");
-        inode.set_size_bytes(size).unwrap();
-        let said = volume.read_link(&inode).unwrap_err().to_string();
+        links[1].set_size_bytes(size).unwrap();
+        let said = volume.read_link(&links[1]).unwrap_err().to_string();
         assert!(said.contains("should be 1 to 1024"), "{said}");
     }
 }

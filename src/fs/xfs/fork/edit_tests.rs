@@ -1,5 +1,6 @@
 //! Edits of forks on volumes that the kernel filled, against a plain vector of bytes, judged by xfs_repair.
 
+use super::resize::fork_bytes_needed;
 use super::tests::{content, extents, inodes, open};
 use super::*;
 use crate::disk::overlay::Overlay;
@@ -261,7 +262,7 @@ fn the_border_between_the_forks_moves() {
         let mut volume = open(&disk);
         let inode = inodes(&volume, &disk, &["/data/forms/empty"]).remove(0);
         let mut file = fragmented(&mut volume, inode, 12);
-        let (old, literal) = (file.inode.fork_offset_bytes(), file.inode.literal_len());
+        let literal = file.inode.literal_len();
         let needed = fork_bytes_needed(&file.inode, ForkKind::Attribute).unwrap();
         for offset in [160, 64, 248, 56, literal - needed.next_multiple_of(8).max(24)] {
             volume.set_fork_offset(&mut file.inode, offset).unwrap();
@@ -278,7 +279,6 @@ fn the_border_between_the_forks_moves() {
             assert_silent(&*disk, &format!("{name}: tree, {offset}"));
         }
         assert!(volume.set_fork_offset(&mut large.inode, literal).is_err(), "{name}");
-        let _ = old;
     }
 }
 

@@ -7,9 +7,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `extent` | the extent record |
+//! | `extent` | where extents may lie, taking them apart and together |
 //! | `list` | the list of extents in the inode |
-//! | `tree` | the block-map B+tree |
+//! | `tree`, `tree_edit` | the block-map B+tree |
 //! | `find` | looking extents up and checking a whole fork |
 //! | `records` | changing extents, and the form of the fork |
 //! | `map` | giving blocks to a fork and taking them away |
@@ -17,9 +17,9 @@
 //! | `content`, `content_edit` | the content of regular files |
 //! | `link` | targets of symbolic links |
 //!
-//! Not handled: the content of realtime files, whose extents count blocks of another device.
-
-#![allow(unused_imports, reason = "its users land one by one")]
+//! Not handled: the content of realtime files, whose extents count blocks of another device; allocating for files
+//! with an extent size hint (both refused by name). Hints for copies of shared blocks leave no trace on disk
+//! and are not followed.
 
 mod content;
 mod content_edit;
@@ -41,8 +41,6 @@ mod edit_tests;
 mod tests;
 
 pub(crate) use super::btree::Extent;
-pub(crate) use extent::ExtentDefect;
-pub(crate) use resize::fork_bytes_needed;
 
 use super::inode::{ForkKind, Inode};
 use super::units::FileBlock;

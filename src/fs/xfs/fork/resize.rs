@@ -111,7 +111,7 @@ impl Volume {
 ///
 /// # Errors
 /// `Corrupt` if they are more than the fork has.
-pub(crate) fn fork_bytes_needed(inode: &Inode, kind: ForkKind) -> Result<usize> {
+pub(super) fn fork_bytes_needed(inode: &Inode, kind: ForkKind) -> Result<usize> {
     let fork = inode.fork(kind);
     let count = inode.extent_count(kind);
     let needed = match (mapped_format(inode, kind)?, kind) {
