@@ -129,3 +129,49 @@ fn random_edits_of_files_leave_groups_that_agree_without_an_rmapbt() {
 fn random_edits_of_files_leave_groups_that_agree_in_scattered_space() {
     edits_of(&["scattered", "scattered-1k"], 100, 10);
 }
+
+/// Takes inodes until the AGI says what `until` wants.
+fn take_inodes(volume: &mut Volume, until: impl Fn(&Agi) -> bool) -> Vec<InodeNumber> {
+    let root = volume.superblock().root;
+    let mut taken = Vec::new();
+    while !until(&Agi::load(volume, AgNumber(0)).unwrap()) {
+        let mut inode = volume.allocate_inode(root, NodeKind::File).unwrap();
+        volume.store_inode(&mut inode).unwrap();
+        taken.push(inode.number);
+        assert!(taken.len() < 10_000);
+    }
+    cross_check(volume, AgNumber(0)).unwrap();
+    taken
+}
+
+/// Gives back inodes in another order.
+fn give_back_inodes(volume: &mut Volume, mut taken: Vec<InodeNumber>, random: &mut Random) {
+    while !taken.is_empty() {
+        let at = usize::try_from(random.below(taken.len() as u64)).unwrap();
+        let mut inode = volume.load_inode(taken.swap_remove(at)).unwrap();
+        volume.free_inode(&mut inode).unwrap();
+        if taken.len().is_multiple_of(500) {
+            cross_check(volume, AgNumber(0)).unwrap();
+        }
+    }
+}
+
+/// Chunks stay when they are empty, so the tree of all chunks grows, and the tree of those with free inodes grows,
+/// shrinks and grows again.
+#[test]
+fn inode_trees_that_grew_and_shrank_agree() {
+    let disk = fixture("block-1k-rmap");
+    let clock = Timestamp { seconds: 1_800_000_000, nanoseconds: 5 };
+    let mut volume = Volume::open(disk.clone(), clock).unwrap();
+    let mut random = Random(4711);
+    let free_levels = |agi: &Agi| agi.free_inodes.unwrap().levels;
+    let load = |volume: &Volume| Agi::load(volume, AgNumber(0)).unwrap();
+
+    let taken = take_inodes(&mut volume, |agi| agi.inodes.levels == 2);
+    assert_eq!(free_levels(&load(&volume)), 1);
+    give_back_inodes(&mut volume, taken, &mut random);
+    assert_eq!(free_levels(&load(&volume)), 2);
+    let taken = take_inodes(&mut volume, |agi| free_levels(agi) == 1);
+    give_back_inodes(&mut volume, taken, &mut random);
+    assert_silent(&*disk, "all inodes were given back");
+}
