@@ -1,5 +1,7 @@
 //! Damaged trees: the exact defect, wherever the tree is entered.
 
+use super::kind::{Form, RecordDefect};
+use super::node::TreeDefect;
 use super::testing::{MemoryStore, shape};
 use super::*;
 use crate::error::{Error, ErrorKind};

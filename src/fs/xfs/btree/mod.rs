@@ -18,8 +18,6 @@
 //!
 //! Not handled: realtime trees (rtrmapbt, rtrefcountbt), whose volumes are not written.
 
-#![allow(unused_imports, reason = "its users land one by one")]
-
 mod check;
 #[cfg(test)]
 mod damage_tests;
@@ -47,12 +45,11 @@ pub(crate) use file_map::{Bmbt, EXTENT_BLOCKS_MAX, EXTENT_BYTES, Extent};
 pub(crate) use free_space::{Bnobt, Cntbt, FreeExtent};
 pub(crate) use group::GroupSource;
 pub(crate) use inode_chunk::{Finobt, INODES_PER_HOLE, Inobt, InodeChunk};
-pub(crate) use kind::{Form, RecordDefect, TreeKind};
-pub(crate) use node::{LEVELS_MAX, TreeDefect};
+pub(crate) use kind::TreeKind;
 pub(crate) use reference_count::{Refcountbt, ReferenceCount, ReferenceCountKey};
 pub(crate) use reverse_map::{
     OWNER_AG, OWNER_COW, OWNER_FILE_SYSTEM, OWNER_INOBT, OWNER_INODES, OWNER_LOG, OWNER_REFCOUNT,
-    ReverseMap, ReverseMapKey, Rmapbt,
+    ReverseMap, Rmapbt,
 };
 pub(crate) use store::{Bounds, NodeSource, NodeStore, Pointer, Root, Shape};
 pub(crate) use tree::Tree;

@@ -1,3 +1,5 @@
+use super::kind::Form;
+use super::node::TreeDefect;
 use super::testing::{MemoryStore, shape};
 use super::*;
 use crate::error::{ErrorKind, Result};
