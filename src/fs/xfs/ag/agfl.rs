@@ -108,11 +108,6 @@ impl Agfl {
         Ok(agfl)
     }
 
-    /// Entries of the ring, in use or not.
-    pub(crate) fn size(&self) -> u32 {
-        self.size
-    }
-
     /// The blocks in use, in the order in which they are taken.
     pub(crate) fn blocks(&self, list: FreeList) -> Result<Vec<AgBlock>> {
         let mut blocks = Vec::new();

@@ -13,7 +13,7 @@ mod dquot;
 mod tests;
 
 use super::inode::{ForkKind, Inode};
-use super::units::{FileBlock, InodeNumber};
+use super::units::FileBlock;
 use super::volume::Volume;
 use crate::bytes::arith::{add, div, mul, rem, to};
 use crate::bytes::field::{put, slice};
@@ -185,13 +185,5 @@ impl Volume {
         put(&mut bytes, at, &dquot.encode()?)?;
         self.write_blocks(block, &bytes, &what())?;
         Ok(true)
-    }
-
-    /// True if `number` is the inode of a quota file, which no quota counts.
-    pub(crate) fn is_quota_file(&self, number: InodeNumber) -> bool {
-        let superblock = self.superblock();
-        superblock.features.version & VERSION_HAS_QUOTA != 0
-            && number.0 != 0
-            && superblock.quota_inodes.contains(&number)
     }
 }

@@ -33,15 +33,12 @@ mod store;
 mod tests;
 
 use super::ag::Agf;
-use super::btree::{
-    Bnobt, EXTENT_BLOCKS_MAX, OWNER_INOBT, OWNER_INODES, OWNER_REFCOUNT, ReverseMap,
-};
+use super::btree::{EXTENT_BLOCKS_MAX, OWNER_INOBT, OWNER_INODES, OWNER_REFCOUNT, ReverseMap};
 use super::inode::ForkKind;
 use super::units::{AgBlock, AgNumber, FileBlock, FsBlock, InodeNumber};
 use super::volume::Volume;
-use crate::bytes::arith::{OutOfRange, add, to};
+use crate::bytes::arith::{OutOfRange, add};
 use crate::error::{Corrupt, Refusal, Result};
-use std::ops::ControlFlow;
 
 /// Blocks that lie next to each other in one allocation group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,39 +281,6 @@ impl Volume {
             at = at.plus(count)?;
         }
         Ok(shared)
-    }
-
-    /// The parts of `run` that are free, ascending. Blocks of the AGFL are not free.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Io`.
-    pub(crate) fn free_in(&self, run: Run) -> Result<Vec<Run>> {
-        self.superblock().check_run(run.start, run.count)?;
-        let (ag, start) = self.superblock().split(run.start)?;
-        let end = start.plus(run.count)?;
-        let mut free = Vec::new();
-        let by_block = store::tree::<Bnobt, _>(self, ag);
-        let first = by_block.at_or_before(&start)?.map_or(start, |extent| extent.start);
-        by_block.visit_from(&first, |extent| {
-            if extent.start >= end {
-                return Ok(ControlFlow::Break(()));
-            }
-            let from = extent.start.max(start);
-            let to_block: u32 = to(extent.end().min(u64::from(end.0)))?;
-            if let Some(count) = to_block.checked_sub(from.0).filter(|count| *count > 0) {
-                free.push(Run { start: self.superblock().join(ag, from)?, count });
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(free)
-    }
-
-    /// True if every block of `run` is free.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Io`.
-    pub(crate) fn is_free(&self, run: Run) -> Result<bool> {
-        Ok(self.free_in(run)? == [run])
     }
 
     fn agf(&self, ag: AgNumber) -> Result<Agf> {

