@@ -11,7 +11,7 @@
 //!   with nothing in it but the promises that only a mount can keep (open intents, unlinked inodes).
 //!
 //! Not handled, and refused by name: version 1 logs, logs of big-endian hosts, logs on another
-//! device, open intents for the realtime device, quotaoff, changes of the owner of an extent tree,
+//! device, open intents for the realtime device, quota records (not proven) and quotaoff, changes of the owner of an extent tree,
 //! parts of directory blocks that lie in several places, growing of the file system, version 4 (no
 //! checksums, no numbers of changes in its structures).
 
@@ -273,6 +273,7 @@ fn scan_blocks(log: &dyn LogBlocks, uuids: &LogUuids) -> Result<(LogState, Summa
     };
     Ok((LogState::Dirty(Box::new(dirty)), summary))
 }
-
+#[cfg(test)]
+mod kernel_tests;
 #[cfg(test)]
 mod tests;

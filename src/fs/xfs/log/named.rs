@@ -131,6 +131,8 @@ pub(super) struct Summary {
     pub(super) named: ConflictSet,
     /// The last transaction that cancels a buffer, by start and length in sectors.
     pub(super) canceled: BTreeMap<(u64, u64), u32>,
+    /// True if quota records were changed.
+    pub(super) has_quota: bool,
     /// True if quota was switched off.
     pub(super) has_quota_off: bool,
     /// Intents without done item, as they were logged.
@@ -159,6 +161,7 @@ impl Summary {
         match item {
             Item::Buffer(buffer) => {
                 let sectors = u64::from(buffer.sectors);
+                self.has_quota |= buffer.flags & buffer_flag::QUOTA != 0;
                 ConflictSet::add_sectors(&mut named.sectors, buffer.daddr, sectors);
                 if buffer.flags & buffer_flag::CANCEL != 0 {
                     self.canceled.insert((buffer.daddr, sectors), self.transactions);
@@ -170,6 +173,7 @@ impl Summary {
                 ConflictSet::add_sectors(&mut named.clusters, inode.daddr, sectors);
             }
             Item::Quota(quota) => {
+                self.has_quota = true;
                 let sectors = u64::from(quota.sectors).min(LONGEST);
                 ConflictSet::add_sectors(&mut named.sectors, quota.daddr, sectors);
             }

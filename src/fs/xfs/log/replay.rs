@@ -27,7 +27,7 @@ use crate::error::{Context, Corrupt, Refusal, Result};
 use crate::fs::xfs::checksum;
 use crate::fs::xfs::feature::incompat;
 use crate::fs::xfs::inode::MAGIC as INODE_MAGIC;
-use crate::fs::xfs::superblock::Superblock;
+use crate::fs::xfs::superblock::{INODES_PER_CHUNK, Superblock};
 use crate::fs::xfs::units::{AgBlock, AgInode, AgNumber, Lsn, NULL_AG_INODE};
 use crate::fs::xfs::volume::Volume;
 
@@ -118,6 +118,9 @@ fn check_supported(
     }
     if purpose == Purpose::View {
         return Ok(());
+    }
+    if summary.has_quota {
+        return Err(refuse("it holds quota records, whose replay is not proven"));
     }
     let intents = dirty.pending.intents();
     let realtime = |intent: &&Intent| intent.kind.is_realtime();
@@ -335,7 +338,12 @@ impl Replayer<'_> {
         let inode_bytes = u64::from(superblock.inode_size_bytes);
         let fits = u64::from(new.inode_bytes) == inode_bytes
             && mul(u64::from(new.inodes), inode_bytes)? == len
-            && (1..=64).contains(&new.inodes);
+            && new.inodes > 0
+            && new.inodes
+                <= 1u32
+                    .checked_shl(superblock.inodes_per_block_log.into())
+                    .unwrap_or(0)
+                    .max(INODES_PER_CHUNK);
         if !fits {
             let wrong = LogDefect::InodeCreate { inodes: new.inodes, blocks: new.blocks };
             return Err(Corrupt::new("log item", wrong).into());
