@@ -72,7 +72,7 @@ impl File {
                 self.write(volume, size as usize, &vec![fill; len as usize]);
             }
             6..=7 => {
-                let from = numbers.below(limit / block_size);
+                let from = numbers.below(limit.div_ceil(block_size));
                 let end = from + 1 + numbers.below(5);
                 self.punch(volume, from, end);
             }
