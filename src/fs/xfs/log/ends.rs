@@ -46,9 +46,10 @@ pub(crate) struct Ends {
 /// What identifies the records of this file system: its UUID, and that of its structures.
 pub(crate) type LogUuids = [[u8; 16]; 2];
 
+/// A defect of the record at `block`; the offset is that in the log.
 pub(super) fn defect(defect: LogDefect, block: u32) -> Error {
     let offset = u64::from(block).saturating_mul(512);
-    Corrupt::new("log", defect).at(offset).of("byte offset in the log").into()
+    Corrupt::new("record in the log", defect).at(offset).into()
 }
 
 /// Finds the ends of the log.
