@@ -3,18 +3,16 @@
 //! in every allocation group whose headers were written the trees must tell the same story.
 
 use super::Xfs;
+use super::cross_check::{CrossCheck, cross_check};
 use super::units::AgNumber;
 use super::volume::AgSector;
 use crate::bytes::arith::{add, mul};
 use crate::disk::DiskEdit;
-use crate::error::{Error, ErrorKind, Refusal, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::fs::Timestamp;
 use crate::fs::verify::{Expectation, OwnReader, Verdict, check};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Bound on the blocks of one tree that are read to compare it with the others: 2 MiB in blocks of 4 KiB.
-const TREE_BLOCKS_MAX: u64 = 512;
 
 /// Checks that the file system on `disk` is as expected; `written` are the bytes that the edit wrote.
 ///
@@ -30,12 +28,10 @@ pub fn verify(
     check(&OwnReader(&fs), expectations)?;
     let mut compared: u32 = 0;
     for ag in fs.edited_groups(written)? {
-        match fs.volume.check_space(ag, TREE_BLOCKS_MAX) {
-            Ok(()) => compared = compared.saturating_add(1),
-            Err(error) if matches!(error.kind(), ErrorKind::Limit { .. }) => {}
-            Err(error) => return Err(not_verified(ag, &error)),
+        match cross_check(&fs.volume, ag).map_err(|error| not_verified(ag, &error))? {
+            CrossCheck::Complete { .. } => compared = compared.saturating_add(1),
+            CrossCheck::WithoutOwners { .. } | CrossCheck::TooLarge => {}
         }
-        fs.volume.check_inode_trees(ag).map_err(|error| not_verified(ag, &error))?;
     }
     let trees = match compared {
         0 => String::new(),
