@@ -1,15 +1,26 @@
 //! One remedy sentence for every way to fail, with the next command to type where there is one.
 
 use crate::error::{Corrupt, Error, ErrorKind, Refusal};
+use crate::fs::probe::ProbeKind;
+
+/// The volume that an error is about, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FailedVolume {
+    /// The file system.
+    pub(crate) kind: Option<ProbeKind>,
+    /// The target.
+    pub(crate) path: Option<String>,
+    /// Where the volume starts in the target.
+    pub(crate) offset_bytes: u64,
+}
 
 /// What to do about `error` of `command` on the target that was given as `target`.
 ///
-/// `volume` is what the checker of the file system would be given, if it is known.
 pub(crate) fn hint(
     error: &Error,
     command: &str,
     target: Option<&str>,
-    volume: Option<&str>,
+    volume: &FailedVolume,
 ) -> String {
     let target = target.map_or_else(|| "TARGET".to_owned(), shell_word);
     match error.kind() {
@@ -44,9 +55,9 @@ pub(crate) fn hint(
              inspect {target}` again"
         ),
         ErrorKind::Corrupt(_) => format!(
-            "check a copy of the volume with its own checker (ext4: `{}`), then run \
-             `regain inspect {target}` again",
-            check_command(volume)
+            "check a copy of the volume with its own checker ({}), then run `regain inspect \
+             {target}` again",
+            volume.check_command()
         ),
         ErrorKind::Refused(refusal) => refusal_hint(refusal, &target, volume),
         ErrorKind::Mismatch(_) => {
@@ -85,19 +96,48 @@ fn io_hint(error: &std::io::Error) -> String {
     }
 }
 
-/// The checker of ext with the volume, as far as it is known. Programs of e2fsprogs find a file system inside a
-/// file or device with `?offset=`.
-fn check_command(volume: Option<&str>) -> String {
-    format!("e2fsck -f {}", volume.map_or_else(|| "VOLUME".to_owned(), shell_word))
+impl FailedVolume {
+    /// The checker of the file system with the volume. Programs of e2fsprogs find a file system inside a file or
+    /// device with `?offset=`; those of xfsprogs do not.
+    fn check_command(&self) -> String {
+        let path = self.path.as_ref();
+        match (self.kind, self.offset_bytes) {
+            (None, _) => "ext: `e2fsck -f VOLUME`, XFS: `xfs_repair VOLUME`".to_owned(),
+            (Some(ProbeKind::Xfs), 0) => {
+                let place = path.map_or_else(|| "VOLUME".to_owned(), |path| shell_word(path));
+                format!("`xfs_repair {place}`")
+            }
+            (Some(ProbeKind::Xfs), _) => "`xfs_repair` of its partition device".to_owned(),
+            (Some(_), offset) => {
+                let place = path.map(|path| match offset {
+                    0 => shell_word(path),
+                    offset => shell_word(&format!("{path}?offset={offset}")),
+                });
+                format!("`e2fsck -f {}`", place.unwrap_or_else(|| "VOLUME".to_owned()))
+            }
+        }
+    }
+
+    /// What replays a log that regain does not.
+    fn replay_hint(&self) -> String {
+        match self.kind {
+            Some(ProbeKind::Xfs) => {
+                "start the machine and stop it cleanly, or mount the volume once with `-o \
+                                     nouuid` on a kernel that knows its features, then try again"
+                    .to_owned()
+            }
+            _ => format!(
+                "start the machine and stop it cleanly, then try again (or let {} replay the \
+                 journal, best on a copy)",
+                self.check_command()
+            ),
+        }
+    }
 }
 
-fn refusal_hint(refusal: &Refusal, target: &str, volume: Option<&str>) -> String {
+fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> String {
     match refusal {
-        Refusal::DirtyLog { .. } => format!(
-            "start the machine and stop it cleanly, then try again (or let `{}` replay the \
-             journal, best on a copy)",
-            check_command(volume)
-        ),
+        Refusal::DirtyLog { .. } => volume.replay_hint(),
         Refusal::Hibernated => {
             "resume the machine and shut it down completely, then try again".to_owned()
         }
@@ -112,8 +152,8 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: Option<&str>) -> String
              `regain user-data` another way in"
         ),
         Refusal::NeedsCheck { .. } => format!(
-            "run `{}`, best on a copy or snapshot of the volume, then try again",
-            check_command(volume)
+            "run {}, best on a copy or snapshot of the volume, then try again",
+            volume.check_command()
         ),
         Refusal::ReadOnly { .. } => {
             "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
@@ -169,13 +209,25 @@ mod tests {
 
     #[test]
     fn hints_name_the_next_command() {
+        let unknown = FailedVolume::default();
         let error = Error::not_found("no system");
-        let text = hint(&error, "key add", Some("a b.img"), None);
+        let text = hint(&error, "key add", Some("a b.img"), &unknown);
         assert!(text.contains("regain inspect 'a b.img'"));
         let error = Error::usage("what");
-        assert!(hint(&error, "key add", None, None).contains("regain key add --help"));
+        assert!(hint(&error, "key add", None, &unknown).contains("regain key add --help"));
         let error = Refusal::NeedsCheck { detail: "it is so".to_owned() }.into();
-        let text = hint(&error, "key add", Some("d.img"), Some("d.img?offset=1048576"));
-        assert!(text.contains("`e2fsck -f 'd.img?offset=1048576'`"), "{text}");
+        for (kind, offset_bytes, expected) in [
+            (Some(ProbeKind::Ext4), 1_048_576, "`e2fsck -f 'd.img?offset=1048576'`"),
+            (Some(ProbeKind::Xfs), 0, "`xfs_repair d.img`"),
+            (Some(ProbeKind::Xfs), 512, "`xfs_repair` of its partition device"),
+            (None, 0, "ext: `e2fsck -f VOLUME`, XFS: `xfs_repair VOLUME`"),
+        ] {
+            let volume = FailedVolume { kind, path: Some("d.img".to_owned()), offset_bytes };
+            let text = hint(&error, "key add", Some("d.img"), &volume);
+            assert!(text.contains(expected), "{text}");
+        }
+        let error = Refusal::DirtyLog { detail: "it is so".to_owned() }.into();
+        let volume = FailedVolume { kind: Some(ProbeKind::Xfs), ..unknown };
+        assert!(hint(&error, "key add", None, &volume).contains("nouuid"));
     }
 }

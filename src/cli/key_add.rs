@@ -41,7 +41,7 @@ pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
     let outcome =
         Job { ui, args, time, key_count, new_key }.run(&mut session, &mut report_target, &request);
     outcome.map_err(|mut failure| {
-        failure.volume = target::for_checker(&session, report_target.volume_id.as_deref());
+        failure.volume = target::failed_volume(&session, report_target.volume_id.as_deref());
         failure.target.get_or_insert(report_target);
         failure
     })

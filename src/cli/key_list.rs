@@ -17,7 +17,7 @@ pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
     let mut report_target = target::report(&session);
     let outcome = list_target(ui, args, &mut session, &mut report_target);
     outcome.map_err(|mut failure| {
-        failure.volume = target::for_checker(&session, report_target.volume_id.as_deref());
+        failure.volume = target::failed_volume(&session, report_target.volume_id.as_deref());
         failure
     })
 }

@@ -4,7 +4,7 @@
 //! failure. Text from a volume must be escaped before it comes here.
 
 use super::args::{Common, When};
-use super::hints;
+use super::hints::{self, FailedVolume};
 use super::human::{add, styled};
 use crate::error::{Error, Result};
 use crate::report::{self, ErrorReport, Target};
@@ -20,8 +20,8 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// As far as it was known.
     pub(crate) target: Option<Target>,
-    /// The volume as its checker would be given it, if one is known.
-    pub(crate) volume: Option<String>,
+    /// The volume it is about.
+    pub(crate) volume: FailedVolume,
     /// Reasons beyond the message.
     pub(crate) further: Vec<String>,
     /// Instead of the general hint for this kind of error.
@@ -43,7 +43,7 @@ impl<E: Into<Error>> From<E> for Failure {
         Self {
             error: error.into(),
             target: None,
-            volume: None,
+            volume: FailedVolume::default(),
             further: Vec::new(),
             hint: None,
             state: None,
@@ -200,7 +200,7 @@ impl Ui {
         let hint = failure
             .hint
             .clone()
-            .unwrap_or_else(|| hints::hint(error, command, path, failure.volume.as_deref()));
+            .unwrap_or_else(|| hints::hint(error, command, path, &failure.volume));
         self.say(&self.failure_text(failure, &hint));
         if self.is_json {
             let report = ErrorReport::new(error, hint, &failure.further);

@@ -1,6 +1,7 @@
 //! Opening the target of a command, and reporting which one it was.
 
 use super::args::TargetArgs;
+use super::hints::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
 use crate::disk::Disk as _;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,7 +105,7 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
             "activate it (`vgchange -ay`) and name the logical volume: /dev/GROUP/NAME"
         }
         Some(ProbeKind::MdRaid) => "assemble it (`mdadm --assemble`) and name the array: /dev/md0",
-        Some(ProbeKind::Xfs | ProbeKind::Btrfs | ProbeKind::F2fs | ProbeKind::Zfs) => {
+        Some(ProbeKind::Btrfs | ProbeKind::F2fs | ProbeKind::Zfs) => {
             "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
         }
         Some(ProbeKind::Ntfs) => "use the password reset of your cloud; regain has none yet",
@@ -114,19 +115,18 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
     Box::new(failure.hint(hint))
 }
 
-/// The name under which the checker of a file system opens the volume `id`, or the only one; `None` if that is
-/// not one volume.
-pub(crate) fn for_checker(session: &Session, id: Option<&str>) -> Option<String> {
-    let volumes = &session.layout.volumes;
+/// The volume `id`, or the only one, for hints; nothing is known if that is not one volume.
+pub(crate) fn failed_volume(session: &Session, id: Option<&str>) -> FailedVolume {
+    let volumes = &session.volumes;
     let volume = match (id, volumes.as_slice()) {
-        (Some(id), _) => volumes.iter().find(|volume| volume.id == id)?,
-        (None, [only]) => only,
-        (None, _) => return None,
+        (Some(id), _) => volumes.iter().find(|volume| volume.volume.id == id),
+        (None, [only]) => Some(only),
+        (None, _) => None,
     };
-    let path = super::shown(&session.image.path);
-    Some(match volume.offset_bytes {
-        0 => path,
-        offset => format!("{path}?offset={offset}"),
+    volume.map_or_else(FailedVolume::default, |volume| FailedVolume {
+        kind: volume.probe.as_ref().map(|probe| probe.kind),
+        path: Some(super::shown(&session.image.path)),
+        offset_bytes: volume.volume.offset_bytes,
     })
 }
 
