@@ -14,7 +14,6 @@ pub mod memory;
 pub mod path;
 pub mod probe;
 pub mod verify;
-#[allow(dead_code, reason = "its parts land one by one")]
 pub mod xfs;
 
 use crate::error::Result;

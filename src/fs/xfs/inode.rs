@@ -62,7 +62,6 @@ const FORK_OFFSET_UNIT: usize = 8;
 /// `di_flags`.
 pub(crate) mod flag {
     pub(crate) const REALTIME: u16 = 0x1;
-    pub(crate) const PREALLOCATED: u16 = 0x2;
     pub(crate) const IMMUTABLE: u16 = 0x8;
     pub(crate) const APPEND: u16 = 0x10;
     pub(crate) const PROJINHERIT: u16 = 0x200;
@@ -561,6 +560,7 @@ impl Inode {
     }
 
     /// The log sequence number of the last write; 0 before version 3.
+    #[cfg(test)]
     pub(crate) fn lsn(&self) -> Lsn {
         Lsn(if self.is_version_3() { self.u64(LSN_AT) } else { 0 })
     }

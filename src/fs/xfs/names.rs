@@ -102,3 +102,18 @@ fn put_change(directory: &mut Inode, change: ForkChange) -> Result<()> {
         ForkChange::Blocks { size_bytes } => directory.set_size_bytes(to(size_bytes)?),
     }
 }
+
+/// Checks all of a directory: names, index and free space must fit together.
+///
+/// # Errors
+/// `Corrupt`.
+pub(super) fn check(volume: &Volume, directory: &Inode) -> Result<()> {
+    if let Some(bytes) = short_form(directory)? {
+        let format = fork_blocks::format(volume, directory, ForkKind::Data)?;
+        directory::check::check_short(&format, bytes)?;
+    } else {
+        let blocks = ForkBlocks::read(volume, directory, ForkKind::Data)?;
+        directory::check::check(&blocks, directory.size_bytes())?;
+    }
+    Ok(())
+}

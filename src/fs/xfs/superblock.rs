@@ -418,7 +418,9 @@ impl Superblock {
     pub(crate) fn join_inode(&self, ag: AgNumber, inode: AgInode) -> Result<InodeNumber> {
         let log = u32::from(self.ag_block_log).saturating_add(u32::from(self.inodes_per_block_log));
         let number = InodeNumber(add(mul(u64::from(ag.0), pow2(log)?)?, u64::from(inode.0))?);
-        self.split_inode(number)?;
+        if self.split_inode(number)? != (ag, inode) {
+            return Err(Outside::Inode(number.0).into());
+        }
         Ok(number)
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn fixture(name: &str) -> Arc<Overlay> {
 #[derive(Debug)]
 pub(crate) struct Copy {
     /// Vanishes with the value.
-    pub(crate) directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     /// The file.
     pub(crate) path: PathBuf,
 }
@@ -73,7 +73,7 @@ impl Copy {
             }
             offset_bytes += len as u64;
         }
-        Self { directory, path }
+        Self { _directory: directory, path }
     }
 }
 

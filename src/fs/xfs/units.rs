@@ -33,12 +33,8 @@ pub(crate) struct InodeNumber(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Lsn(pub(crate) u64);
 
-/// The pointer that leads nowhere in structures of an allocation group.
-pub(crate) const NULL_AG_BLOCK: AgBlock = AgBlock(u32::MAX);
 /// The inode that is none, in the unlinked lists of an allocation group.
 pub(crate) const NULL_AG_INODE: AgInode = AgInode(u32::MAX);
-/// The pointer that leads nowhere in structures of a fork.
-pub(crate) const NULL_FS_BLOCK: FsBlock = FsBlock(u64::MAX);
 
 impl AgBlock {
     /// The block `count` further on.

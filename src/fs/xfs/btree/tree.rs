@@ -91,6 +91,7 @@ impl<K: TreeKind, S: NodeSource> Tree<K, S> {
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
+    #[cfg(test)]
     pub(crate) fn first(&self) -> Result<Option<K::Record>> {
         let path = self.descend(|_| 0)?;
         Ok(path.last().and_then(|leaf| leaf.node.entries.records().first().copied()))
@@ -134,6 +135,7 @@ impl<K: TreeKind, S: NodeSource> Tree<K, S> {
     ///
     /// # Errors
     /// `Corrupt`, `Io`; the error of `visit`.
+    #[cfg(test)]
     pub(crate) fn visit_all(
         &self,
         visit: impl FnMut(K::Record) -> Result<ControlFlow<()>>,

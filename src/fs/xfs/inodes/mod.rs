@@ -14,7 +14,6 @@
 //! Not handled: volumes without checksums (version 4), which are not written.
 
 mod allocate;
-mod check;
 mod chunk;
 mod content;
 mod free;

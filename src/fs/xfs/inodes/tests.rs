@@ -3,6 +3,7 @@
 use super::super::ag::Agi;
 use super::super::btree::InodeChunk;
 use super::super::checksum;
+use super::super::cross_check::cross_check;
 use super::super::inode::{ForkFormat, ForkKind, Inode, Time, flag2};
 use super::super::testing::{RepairVerdict, assert_silent, base, db, fixture, repair};
 use super::super::units::{AgInode, AgNumber, InodeNumber};
@@ -58,9 +59,7 @@ fn the_trees_of_all_layouts_agree() {
     for name in LAYOUTS {
         let volume = open(fixture(name));
         for ag in 0..volume.superblock().ag_count {
-            volume
-                .check_inode_trees(AgNumber(ag))
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            cross_check(&volume, AgNumber(ag)).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }
@@ -199,7 +198,7 @@ fn take_files(volume: &mut Volume, count: u64) -> Vec<Inode> {
 
 fn check_all_trees(volume: &Volume) {
     for ag in 0..volume.superblock().ag_count {
-        volume.check_inode_trees(AgNumber(ag)).unwrap();
+        cross_check(volume, AgNumber(ag)).unwrap();
     }
 }
 
@@ -604,7 +603,7 @@ proptest! {
         }
         let root = volume.superblock().root;
         let _ = volume.unlinked();
-        let _ = volume.check_inode_trees(AgNumber(0));
+        let _ = cross_check(&volume, AgNumber(0));
         for _ in 0..70 {
             let Ok(mut inode) = volume.allocate_inode(root, NodeKind::File) else { break };
             volume.store_inode(&mut inode).unwrap();

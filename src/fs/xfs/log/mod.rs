@@ -207,7 +207,7 @@ impl From<OutOfRange> for LogDefect {
 #[derive(Debug)]
 pub(crate) enum LogState {
     /// Nothing that is needed.
-    Clean(Ends),
+    Clean(#[cfg_attr(not(test), expect(dead_code, reason = "tests look at it"))] Ends),
     /// Committed changes that may not have reached their places.
     Dirty(Box<Dirty>),
 }

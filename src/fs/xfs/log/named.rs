@@ -6,7 +6,7 @@
 use super::item::{self, IntentKind, IntentTargets, Item, buffer_flag};
 use super::operation::{RawItem, Transaction};
 use super::pending::Pending;
-use crate::bytes::arith::{add, div_ceil, len_u64, mul};
+use crate::bytes::arith::{add, div_ceil, len_u64};
 use crate::error::{Error, Result};
 use crate::fs::xfs::superblock::Superblock;
 use crate::fs::xfs::units::{AgBlock, AgNumber, FsBlock, InodeNumber};
@@ -61,6 +61,7 @@ impl ConflictSet {
     ///
     /// # Errors
     /// `Corrupt` if there are no such blocks.
+    #[cfg(test)]
     pub(crate) fn names_blocks(
         &self,
         superblock: &Superblock,
@@ -69,7 +70,7 @@ impl ConflictSet {
     ) -> Result<bool> {
         superblock.check_run(start, count)?;
         let first = superblock.daddr(start)?;
-        let len = mul(u64::from(count), superblock.block_size())? >> 9;
+        let len = crate::bytes::arith::mul(u64::from(count), superblock.block_size())? >> 9;
         let end = add(first, len)?;
         if overlaps(&self.sectors, first, end) || overlaps(&self.clusters, first, end) {
             return Ok(true);
@@ -83,6 +84,7 @@ impl ConflictSet {
     }
 
     /// The inodes that items and intents name.
+    #[cfg(test)]
     pub(crate) fn inodes(&self) -> impl Iterator<Item = InodeNumber> {
         self.inodes.iter().copied()
     }

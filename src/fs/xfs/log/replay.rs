@@ -52,6 +52,7 @@ pub(crate) enum Purpose {
 /// What a replay did.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replayed {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at it"))]
     pub(crate) transactions: u32,
     /// Buffers, inodes and quota records written, each as often as it was.
     pub(crate) written: u64,

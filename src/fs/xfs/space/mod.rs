@@ -20,7 +20,6 @@
 //! Not handled: making shared blocks, blocks that wait for a copy-on-write (they are left alone, and the
 //! kernel gives them back at the next mount), the realtime device.
 
-mod check;
 mod choose;
 mod free_list;
 mod free_space;
@@ -105,12 +104,6 @@ pub(crate) enum SpaceDefect {
     OtherOwner { block: AgBlock, owner: u64 },
     #[error("block {block} of something that is no file content is shared")]
     Shared { block: AgBlock },
-    #[error("{counted} blocks of {tree}, but the AGF says {stored}")]
-    TreeBlocks { tree: &'static str, counted: u64, stored: u64 },
-    #[error("block {block} is not free and has no owner")]
-    Lost { block: AgBlock },
-    #[error("{count} free blocks at {start} touch or overlap those before")]
-    Touching { start: AgBlock, count: u32 },
 }
 
 /// A defect of the space of `ag`.

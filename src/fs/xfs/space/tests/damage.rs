@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fs::xfs::ag::Agfl;
-use crate::fs::xfs::btree::{Cntbt, FreeExtent, Refcountbt, ReferenceCount, Rmapbt, TreeKind};
+use crate::fs::xfs::btree::{Cntbt, FreeExtent, Refcountbt, ReferenceCount, Rmapbt};
 use crate::fs::xfs::space::store::tree;
 
 const AG: AgNumber = AgNumber(1);
@@ -99,43 +99,6 @@ fn shared_metadata_is_refused() {
     let error = volume.free_blocks(taken, &Owner::Inodes).unwrap_err().to_string();
     assert!(error.contains("is shared"), "{error}");
     assert_eq!(volume.shared_in(taken).unwrap(), [taken]);
-}
-
-#[test]
-fn a_walk_finds_what_an_edit_does_not_see() {
-    let damage = |name: &str, damage: &dyn Fn(&mut Volume)| {
-        let mut volume = open(&testing::fixture(name));
-        volume.check_space(AG, BLOCKS_MAX).unwrap();
-        damage(&mut volume);
-        volume.check_space(AG, BLOCKS_MAX).unwrap_err().to_string()
-    };
-    let message = damage("rhel10", &|volume| {
-        let mut agf = agf(volume, AG);
-        agf.tree_blocks += 1;
-        agf.store(volume).unwrap();
-    });
-    assert!(message.contains("blocks of free space and owners, but the AGF says"), "{message}");
-    let message = damage("rhel10", &|volume| {
-        let key = Rmapbt::key(&ReverseMap::special(AgBlock(0), 1, u64::MAX - 2));
-        tree::<Rmapbt, _>(volume, AG).remove(&key).unwrap();
-    });
-    assert!(message.contains("block 0 is not free and has no owner"), "{message}");
-    let message = damage("al2", &|volume| {
-        let FreeExtent { start, count } = longest(volume);
-        let half = count / 2;
-        let (one, two) = (
-            FreeExtent { start, count: half },
-            FreeExtent { start: AgBlock(start.0 + half), count: count - half },
-        );
-        tree::<Bnobt, _>(&mut *volume, AG).replace(&start, one).unwrap();
-        tree::<Bnobt, _>(&mut *volume, AG).insert(two).unwrap();
-        tree::<Cntbt, _>(&mut *volume, AG).replace(&(count, start), one).unwrap();
-        tree::<Cntbt, _>(&mut *volume, AG).insert(two).unwrap();
-        let mut agf = agf(volume, AG);
-        agf.longest_blocks = count - half;
-        agf.store(volume).unwrap();
-    });
-    assert!(message.contains("touch or overlap those before"), "{message}");
 }
 
 #[test]

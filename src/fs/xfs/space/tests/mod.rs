@@ -5,14 +5,13 @@ use crate::disk::overlay::Overlay;
 use crate::fs::Timestamp;
 use crate::fs::xfs::ag::Agf;
 use crate::fs::xfs::btree::{Bnobt, FreeExtent};
+use crate::fs::xfs::cross_check::cross_check;
 use crate::fs::xfs::testing;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 mod damage;
 mod files;
-
-const BLOCKS_MAX: u64 = 1 << 16;
 
 /// A small generator whose seed a failing test prints.
 struct Random(u64);
@@ -47,7 +46,7 @@ fn free_of(volume: &Volume) -> u64 {
 
 fn check(volume: &Volume) {
     for ag in groups(volume) {
-        volume.check_space(ag, BLOCKS_MAX).unwrap();
+        cross_check(volume, ag).unwrap();
     }
     assert_eq!(free_of(volume), volume.superblock().free_blocks);
 }
