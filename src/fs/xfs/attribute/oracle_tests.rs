@@ -286,7 +286,9 @@ fn change_at_random(name: &'static str, seed: u64) {
 
 #[test]
 fn random_changes_leave_the_volume_whole() {
-    for (seed, name) in ["block-1k-rmap", "parent-1k", "rhel10", "rhel7"].into_iter().enumerate() {
+    for (seed, name) in
+        ["block-1k-rmap", "parent-1k", "rhel10", "rhel7", "changed-uuid"].into_iter().enumerate()
+    {
         change_at_random(name, seed as u64);
     }
 }

@@ -15,7 +15,8 @@
 
 use super::{Attribute, Namespace, Value};
 use crate::bytes::field::{self, be_u32, be_u64};
-use crate::fs::xfs::da::{DaFormat, hash_name};
+use crate::fs::xfs::da::DaFormat;
+use crate::fs::xfs::directory::hash_name;
 use crate::fs::xfs::units::InodeNumber;
 
 /// Bytes of a value.
@@ -59,21 +60,8 @@ pub(super) fn directory_of(attribute: &Attribute) -> Option<InodeNumber> {
 
 /// The hash of a parent pointer for `name` in `directory`.
 pub(super) fn hash(name: &[u8], directory: InodeNumber, format: &DaFormat) -> u32 {
-    let name_hash = if format.is_ascii_ci {
-        hash_name(&name.iter().map(|byte| fold(*byte)).collect::<Vec<_>>())
-    } else {
-        hash_name(name)
-    };
+    let name_hash = hash_name(format, name);
     name_hash ^ field::high_u32(directory.0) ^ field::low_u32(directory.0)
-}
-
-/// The lower case of a letter of ISO 8859-1, which directories without case take it for (observed
-/// with the `hash -d` command of xfs_db 7.2).
-fn fold(byte: u8) -> u8 {
-    match byte {
-        b'A'..=b'Z' | 0xc0..=0xd6 | 0xd8..=0xde => byte | 0x20,
-        _ => byte,
-    }
 }
 
 #[cfg(test)]
