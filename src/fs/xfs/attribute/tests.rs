@@ -433,6 +433,30 @@ fn remote_values_are_checked() {
     assert_eq!(hole, "is not mapped");
 }
 
+/// A length that leads into the blocks of others frees none of them.
+#[test]
+fn a_wrong_length_frees_nothing() {
+    let mut blocks = MemoryBlocks::new(format(1024, 1024));
+    let big = Attribute::local(Namespace::User, b"big", &[7; 2000]);
+    tree::set(&mut blocks, &big).unwrap();
+    tree::set(&mut blocks, &Attribute::local(Namespace::User, b"other", &[8; 2000])).unwrap();
+    let mut parsed = leaf::parse(&blocks.blocks[&0], &blocks.format).unwrap();
+    for attribute in &mut parsed {
+        if let Value::Remote { size_bytes, .. } = &mut attribute.value {
+            *size_bytes = 3000;
+        }
+    }
+    let bytes = &blocks.blocks[&0];
+    let mut bytes = leaf::encode(&parsed, &blocks.format, bytes).unwrap();
+    bytes[8..56].copy_from_slice(&blocks.blocks[&0][8..56]);
+    crate::fs::xfs::checksum::seal(&mut bytes, 12).unwrap();
+    blocks.blocks.insert(0, bytes);
+    let before = blocks.blocks.clone();
+    let error = tree::remove(&mut blocks, &big).unwrap_err();
+    assert_eq!(defect(&error), "holds 64 bytes from 1936, not 968 from 1936");
+    assert_eq!(blocks.blocks, before);
+}
+
 #[test]
 fn parent_pointers_are_told_apart_by_their_value() {
     let pointer = |inode: u64, name: &str| ParentPointer {

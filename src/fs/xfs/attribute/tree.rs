@@ -321,12 +321,11 @@ fn stored_form(blocks: &mut dyn DaBlocks, new: &Attribute) -> Result<Attribute> 
     Ok(stored)
 }
 
-/// Frees the blocks of a remote value.
+/// Frees the blocks of a remote value, after a look at each: a wrong number must not free others.
 fn free_value(blocks: &mut dyn DaBlocks, attribute: &Attribute) -> Result<()> {
-    match attribute.value {
-        Value::Local(_) => Ok(()),
-        Value::Remote { block, size_bytes } => remote::free(blocks, block, size_bytes),
-    }
+    let Value::Remote { block, size_bytes } = attribute.value else { return Ok(()) };
+    remote::read(blocks, block, size_bytes)?;
+    remote::free(blocks, block, size_bytes)
 }
 
 /// Removes the attribute that is the same as `wanted`, with its value; nothing if there is none.
