@@ -15,8 +15,8 @@
 //! | rmapbt: owners that are no inodes | headers, log, blocks of the trees and the AGFL, inode chunks |
 //! | rmapbt: overlaps, waiting copies | refcountbt |
 //!
-//! Not handled: what forks map (each is checked when it is read), unlinked lists, groups with larger trees than
-//! [`RECORDS_MAX`], for which the answer is [`CrossCheck::TooLarge`].
+//! Not handled: what forks map (each is checked when it is read), unlinked lists, trees with more records than
+//! [`RECORDS_MAX`], of which the answer says so.
 
 mod inodes;
 mod owners;
@@ -37,7 +37,7 @@ use crate::error::{Corrupt, Error, ErrorKind, Result};
 use std::fmt;
 
 /// Bound on the records of one tree, and on its blocks: a few MiB to read and to hold.
-pub(crate) const RECORDS_MAX: u64 = 100_000;
+pub(crate) const RECORDS_MAX: u64 = 50_000;
 
 /// What two places of an allocation group can disagree on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,12 +73,9 @@ pub(crate) struct Run {
     pub(crate) end: u64,
 }
 
-/// The first place where two lists of runs differ; `None` where one is at its end.
-pub(crate) type FirstDifference = Option<Run>;
-
 /// A run, or nothing, in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Runs(pub(crate) FirstDifference);
+pub(crate) struct Runs(Option<Run>);
 
 impl Run {
     fn of(start: super::units::AgBlock, count: u32) -> Self {
@@ -114,7 +111,12 @@ pub(crate) enum CrossCheck {
         /// Records read, of all trees.
         records: u64,
     },
-    /// A tree is larger than [`RECORDS_MAX`]; nothing was compared.
+    /// The trees of owners or references are larger than [`RECORDS_MAX`]; all else was compared.
+    WithoutOwners {
+        /// Records read, of all trees.
+        records: u64,
+    },
+    /// Another tree is larger than [`RECORDS_MAX`]; nothing was compared.
     TooLarge,
 }
 
@@ -128,6 +130,8 @@ struct Group {
     free_inodes: Option<Read<InodeChunk>>,
     owners: Option<Read<ReverseMap>>,
     references: Option<Read<ReferenceCount>>,
+    /// A tree of owners or references exists, but is too large to be here.
+    lacks_owners: bool,
     /// The blocks of the free list.
     listed: Vec<Run>,
 }
@@ -143,18 +147,20 @@ struct Read<R> {
 /// # Errors
 /// `Corrupt` with a [`CrossDefect`], or with the defect of a tree or header; `Io`.
 pub(crate) fn cross_check(volume: &Volume, ag: AgNumber) -> Result<CrossCheck> {
-    let group = match read(volume, ag) {
-        Ok(group) => group,
-        Err(error) if matches!(error.kind(), ErrorKind::Limit { .. }) => {
-            return Ok(CrossCheck::TooLarge);
-        }
-        Err(error) => return Err(error),
+    cross_check_up_to(volume, ag, RECORDS_MAX)
+}
+
+fn cross_check_up_to(volume: &Volume, ag: AgNumber, records_max: u64) -> Result<CrossCheck> {
+    let Some(group) = unless_too_large(read(volume, ag, records_max))? else {
+        return Ok(CrossCheck::TooLarge);
     };
+    let records = group.record_count();
     let compared = space::compare(volume, &group)
         .and_then(|()| inodes::compare(volume, &group))
         .and_then(|()| owners::compare(volume, ag, &group));
     match compared {
-        Ok(()) => Ok(CrossCheck::Complete { records: group.record_count() }),
+        Ok(()) if group.lacks_owners => Ok(CrossCheck::WithoutOwners { records }),
+        Ok(()) => Ok(CrossCheck::Complete { records }),
         Err(Compare::Defect(defect)) => {
             Err(Corrupt::new("allocation group", defect).of(ag.to_string()).into())
         }
@@ -188,19 +194,35 @@ trait NotADefect {}
 impl NotADefect for Error {}
 impl NotADefect for crate::bytes::arith::OutOfRange {}
 
-fn read(volume: &Volume, ag: AgNumber) -> Result<Group> {
+/// `None` if a bound was exceeded.
+fn unless_too_large<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if matches!(error.kind(), ErrorKind::Limit { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(volume: &Volume, ag: AgNumber, records_max: u64) -> Result<Group> {
     let (agf, agi) = (Agf::load(volume, ag)?, Agi::load(volume, ag)?);
     let listed = Agfl::load(volume, &agf)?.blocks(agf.free_list)?;
     let mut listed: Vec<Run> = listed.into_iter().map(|block| Run::of(block, 1)).collect();
     listed.sort_unstable();
-    let tree = GroupReader { volume, ag };
+    let tree = GroupReader { volume, ag, records_max };
+    let owners = agf.reverse_map.map(|root| unless_too_large(tree.read::<Rmapbt>(root)));
+    let owners = owners.transpose()?;
+    let references = agf.reference_counts;
+    let references = references.map(|root| unless_too_large(tree.read::<Refcountbt>(root)));
+    let references = references.transpose()?;
+    let lacks_owners = matches!(owners, Some(None)) || matches!(references, Some(None));
     Ok(Group {
         by_block: tree.read::<Bnobt>(agf.by_block)?,
         by_size: tree.read::<Cntbt>(agf.by_size)?,
         inodes: tree.read::<Inobt>(agi.inodes)?,
         free_inodes: agi.free_inodes.map(|root| tree.read::<Finobt>(root)).transpose()?,
-        owners: agf.reverse_map.map(|root| tree.read::<Rmapbt>(root)).transpose()?,
-        references: agf.reference_counts.map(|root| tree.read::<Refcountbt>(root)).transpose()?,
+        owners: owners.flatten(),
+        references: references.flatten(),
+        lacks_owners,
         agf,
         agi,
         listed,
@@ -211,16 +233,17 @@ fn read(volume: &Volume, ag: AgNumber) -> Result<Group> {
 struct GroupReader<'v> {
     volume: &'v Volume,
     ag: AgNumber,
+    records_max: u64,
 }
 
 impl GroupReader<'_> {
     fn read<K: TreeKind>(&self, root: TreeRoot) -> Result<Read<K::Record>> {
         let tree = Tree::<K, _>::new(GroupSource::new(self.volume, self.ag, root)?);
         let mut records = Vec::new();
-        let Summary { blocks, .. } = tree.check(RECORDS_MAX, |record| {
+        let Summary { blocks, .. } = tree.check(self.records_max, |record| {
             let count = len_u64(records.len());
-            if count >= RECORDS_MAX {
-                return Err(Error::limit("number of records of a tree", RECORDS_MAX, count));
+            if count >= self.records_max {
+                return Err(Error::limit("number of records of a tree", self.records_max, count));
             }
             records.push(record);
             Ok(())

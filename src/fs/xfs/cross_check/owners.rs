@@ -13,7 +13,9 @@ use crate::fs::xfs::volume::Volume;
 
 /// Compares the rmapbt, if there is one, with everything else.
 pub(super) fn compare(volume: &Volume, ag: AgNumber, group: &Group) -> Result<(), Compare> {
-    let Some(owners) = &group.owners else { return Ok(()) };
+    let Some(owners) = group.owners.as_ref().filter(|_| !group.lacks_owners) else {
+        return Ok(());
+    };
     let (owners, owner_blocks) = (&owners.records, owners.blocks);
     let length = volume.superblock().ag_length(ag)?;
     let shared = sweep(length, &group.by_block.records, owners, group.references.is_some())?;

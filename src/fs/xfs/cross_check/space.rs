@@ -48,7 +48,7 @@ fn check_same(by_block: &[FreeExtent], by_size: &[FreeExtent]) -> Result<(), Cro
 fn check_tree_blocks(volume: &Volume, group: &Group) -> Result<(), CrossDefect> {
     let agf = &group.agf;
     let owner_blocks = group.owners.as_ref().map(|read| read.blocks);
-    if volume.superblock().features.has_lazy_counters() {
+    if volume.superblock().features.has_lazy_counters() && !group.lacks_owners {
         // The first roots do not count.
         let trees = [Some(group.by_block.blocks), Some(group.by_size.blocks), owner_blocks];
         let more = trees.into_iter().flatten().map(|blocks| blocks.saturating_sub(1));
