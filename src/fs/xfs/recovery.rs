@@ -120,6 +120,11 @@ fn refusal_of(error: Error) -> Result<Refusal> {
 }
 
 impl Layers {
+    /// True if a mount has to finish something before all trees agree with each other.
+    pub(super) fn has_open_intents(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Brings the edit down to the disk, with the replay or without it. `finish` deletes a file that no name
     /// leads to any more.
     ///
