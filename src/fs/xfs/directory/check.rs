@@ -45,9 +45,6 @@ pub(crate) enum CheckDefect {
         /// In the index.
         stored: Option<u16>,
     },
-    /// A data block without entries.
-    #[error("data block {0} is empty")]
-    EmptyBlock(u32),
     /// Two entries have one name.
     #[error("two entries have the name with hash {0:#010x}")]
     Twice(u32),
@@ -148,9 +145,6 @@ impl Found {
         best: u16,
     ) -> Visited {
         self.bests.insert(number, best);
-        if data::is_empty(records) {
-            return Err(defect(format, CheckDefect::EmptyBlock(number)));
-        }
         for (index, record) in records.iter().enumerate() {
             let Some(entry) = entry_of(record) else { continue };
             let expected: &[u8] = match (number, index) {

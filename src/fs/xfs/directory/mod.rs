@@ -32,10 +32,10 @@ mod oracle_tests;
 pub(crate) mod short;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;
 
-#[allow(unused_imports, reason = "its users land next")]
 pub(crate) use edit::{convert_short, empty_short, insert, insert_short, remove, remove_short};
-#[allow(unused_imports, reason = "its users land next")]
 pub(crate) use find::{lookup, lookup_short, visit, visit_short};
 
 use super::da::{self, DaBlocks, DaFormat};
