@@ -2,9 +2,10 @@
 //!
 //! `cargo bench --bench compare` (as root, for the loop mount; `-- --pairs 30` for more). Not a test: it never
 //! fails on a number. Each pair appends one new key to `authorized_keys` of `admin` on the same image: once with
-//! `regain key add --yes` (undo patch and all syncs included), once with `mount -o loop` + append + `umount`,
-//! once with `debugfs -w`, which cannot append and therefore removes and writes the file and sets its fields.
-//! Then it shows what one edit reads and writes on volumes of different size but equal content.
+//! `regain key add --yes` (undo patch and all syncs included), once with `mount -o loop` + append + `umount`, and on
+//! ext4 once with `debugfs -w`, which cannot append and therefore removes and writes the file and sets its fields.
+//! Then it shows what one edit reads and writes on volumes of different size but equal content. All of it for
+//! ext4 and for XFS.
 #![allow(
     missing_docs,
     clippy::pedantic,
@@ -29,6 +30,22 @@ const REGAIN: &str = env!("CARGO_BIN_EXE_regain");
 const KIB: u64 = 1024;
 const KEY_FILE: &str = "home/admin/.ssh/authorized_keys";
 
+/// The file systems that are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ext4,
+    Xfs,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+}
+
 /// What one run of a command cost.
 #[derive(Clone, Copy)]
 struct Cost {
@@ -51,8 +68,10 @@ fn main() {
         .position(|argument| argument == "--pairs")
         .map_or(15, |at| arguments[at + 1].parse().expect("--pairs takes a number"));
     let directory = tempfile::tempdir().unwrap();
-    compare_sizes(directory.path());
-    compare_tools(directory.path(), pairs);
+    for kind in [Kind::Ext4, Kind::Xfs] {
+        compare_sizes(directory.path(), kind);
+        compare_tools(directory.path(), kind, pairs);
+    }
     start_up(pairs);
 }
 
@@ -88,31 +107,40 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// An ext4 image of `size` with a Debian-like tree and one old key, sparse.
-fn build_image(directory: &Path, size: &str) -> PathBuf {
-    let tree = directory.join(format!("tree-{size}"));
+const FILES: [(&str, &str); 7] = [
+    ("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n"),
+    ("etc/passwd", "root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/sh\n"),
+    ("etc/group", "root:x:0:\nadmin:x:1000:\n"),
+    ("etc/shadow", "root:*:19700:0:99999:7:::\nadmin:*:19700:0:99999:7:::\n"),
+    ("etc/ssh/sshd_config", "UsePAM yes\n"),
+    ("usr/bin/sh", "#!\n"),
+    (KEY_FILE, "# the old key was lost\n"),
+];
+
+/// A sparse image of `size` with a Debian-like tree and one old key.
+fn build_image(directory: &Path, kind: Kind, size: &str) -> PathBuf {
+    let tree = directory.join(format!("tree-{}-{size}", kind.name()));
     for made in ["etc/ssh", "usr/bin", "home/admin/.ssh"] {
         fs::create_dir_all(tree.join(made)).unwrap();
     }
-    let files = [
-        ("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n"),
-        ("etc/passwd", "root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/sh\n"),
-        ("etc/group", "root:x:0:\nadmin:x:1000:\n"),
-        ("etc/shadow", "root:*:19700:0:99999:7:::\nadmin:*:19700:0:99999:7:::\n"),
-        ("etc/ssh/sshd_config", "UsePAM yes\n"),
-        ("usr/bin/sh", "#!\n"),
-        (KEY_FILE, "# the old key was lost\n"),
-    ];
-    for (path, content) in files {
+    for (path, content) in FILES {
         fs::write(tree.join(path), content).unwrap();
     }
-    std::os::unix::fs::symlink("usr/bin", tree.join("bin")).unwrap();
-    let image = directory.join(format!("{size}.img"));
+    let image = directory.join(format!("{}-{size}.img", kind.name()));
     run(Command::new("truncate").args(["-s", size]).arg(&image));
+    match kind {
+        Kind::Ext4 => build_ext4(directory, &tree, &image),
+        Kind::Xfs => build_xfs(directory, &tree, &image),
+    }
+    image
+}
+
+fn build_ext4(directory: &Path, tree: &Path, image: &Path) {
+    std::os::unix::fs::symlink("usr/bin", tree.join("bin")).unwrap();
     run(Command::new("mke2fs")
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-E", "lazy_journal_init=1", "-d"])
-        .arg(&tree)
-        .arg(&image));
+        .arg(tree)
+        .arg(image));
     let script = directory.join("owners");
     fs::write(
         &script,
@@ -123,26 +151,48 @@ fn build_image(directory: &Path, size: &str) -> PathBuf {
         ),
     )
     .unwrap();
-    run(Command::new("debugfs").args(["-w", "-f"]).arg(&script).arg(&image));
-    image
+    run(Command::new("debugfs").args(["-w", "-f"]).arg(&script).arg(image));
+}
+
+fn build_xfs(directory: &Path, tree: &Path, image: &Path) {
+    let tree = text(tree);
+    let file = |path: &str, mode: &str, owner: &str| {
+        let name = path.rsplit('/').next().unwrap();
+        format!("{name} {mode} {owner} {tree}/{path}\n")
+    };
+    let etc: String = FILES[..4].iter().map(|(path, _)| file(path, "---644", "0 0")).collect();
+    let prototype = format!(
+        "/\n0 0\nd--755 0 0\netc d--755 0 0\n{etc}ssh d--755 0 0\n{}$\n$\n\
+         usr d--755 0 0\nbin d--755 0 0\n{}$\n$\nbin l--777 0 0 usr/bin\n\
+         home d--755 0 0\nadmin d--755 1000 1000\n.ssh d--700 1000 1000\n{}$\n$\n$\n$\n",
+        file(FILES[4].0, "---644", "0 0"),
+        file(FILES[5].0, "---755", "0 0"),
+        file(KEY_FILE, "---600", "1000 1000"),
+    );
+    let path = directory.join("prototype");
+    fs::write(&path, prototype).unwrap();
+    run(Command::new("mkfs.xfs").args(["-q", "-p"]).arg(&path).arg(image));
 }
 
 /// A public key that no earlier run has written.
 fn new_key(directory: &Path, number: usize) -> PathBuf {
     let path = directory.join(format!("key-{number}"));
+    if path.exists() {
+        return path.with_extension("pub");
+    }
     run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path));
     path.with_extension("pub")
 }
 
 /// Everything but the size is equal: what an edit reads, writes and needs must be, too.
-fn compare_sizes(directory: &Path) {
-    println!("one `key add` (append), by size of the volume");
+fn compare_sizes(directory: &Path, kind: Kind) {
+    println!("\n{}: one `key add` (append), by size of the volume", kind.name());
     println!("{:>8} {:>12} {:>14} {:>16}", "volume", "bytes read", "bytes written", "peak memory");
     for (number, size) in ["8G", "1T"].into_iter().enumerate() {
-        let image = build_image(directory, size);
+        let image = build_image(directory, kind, size);
         let key = new_key(directory, number);
-        let undo = directory.join(format!("{size}.undo"));
-        let report = directory.join(format!("{size}.json"));
+        let undo = directory.join(format!("{}-{size}.undo", kind.name()));
+        let report = directory.join(format!("{}-{size}.json", kind.name()));
         let command = format!(
             "{REGAIN} key add {} --user admin --key {} --yes --json --undo-file {} > {}",
             text(&image),
@@ -163,22 +213,26 @@ fn compare_sizes(directory: &Path) {
     }
 }
 
-fn compare_tools(directory: &Path, pairs: usize) {
-    let image = build_image(directory, "2G");
+fn compare_tools(directory: &Path, kind: Kind, pairs: usize) {
+    let image = build_image(directory, kind, "2G");
     let mount_point = directory.join("mounted");
     fs::create_dir_all(&mount_point).unwrap();
     let (image, mounted) = (text(&image), text(&mount_point));
     let mut costs: [Vec<Cost>; 3] = Default::default();
     for number in 0..pairs {
         let key = new_key(directory, 100 + number);
-        let undo = directory.join(format!("pair-{number}.undo"));
+        let undo = directory.join(format!("{}-pair-{number}.undo", kind.name()));
         let (key, undo) = (text(&key), text(&undo));
         let ours = [REGAIN, "key", "add", image, "--user", "admin", "--key", key, "--yes"];
         costs[0].push(cost(&[ours.as_slice(), &["--undo-file", undo]].concat()));
+        let nouuid = if kind == Kind::Xfs { ",nouuid" } else { "" };
         let by_mount = format!(
-            "mount -o loop {image} {mounted} && cat {key} >> {mounted}/{KEY_FILE} && umount {mounted}"
+            "mount -o loop{nouuid} {image} {mounted} && cat {key} >> {mounted}/{KEY_FILE} && umount {mounted}"
         );
         costs[1].push(cost(&["sh", "-c", &by_mount]));
+        if kind == Kind::Xfs {
+            continue;
+        }
         let by_debugfs = format!(
             "debugfs -R 'dump {KEY_FILE} {undo}.keys' {image} 2>/dev/null && cat {key} >> {undo}.keys \
              && printf 'rm {KEY_FILE}\\nwrite {undo}.keys {KEY_FILE}\\nsif {KEY_FILE} uid 1000\\n\
@@ -187,9 +241,10 @@ fn compare_tools(directory: &Path, pairs: usize) {
         );
         costs[2].push(cost(&["sh", "-c", &by_debugfs]));
     }
-    println!("\nthe same append, {pairs} pairs");
+    println!("\n{}: the same append, {pairs} pairs", kind.name());
     println!("{:>14} {:>12} {:>12} {:>14}", "tool", "median", "peak memory", "regain / tool");
-    for (name, tool) in ["regain", "mount -o loop", "debugfs -w"].iter().zip(&costs) {
+    let tools = ["regain", "mount -o loop", "debugfs -w"].iter().zip(&costs);
+    for (name, tool) in tools.filter(|(_, tool)| !tool.is_empty()) {
         let pairs = costs[0].iter().zip(tool);
         let ratio = median(pairs.map(|(a, b)| a.wall.as_secs_f64() / b.wall.as_secs_f64()));
         let wall = median(tool.iter().map(|cost| cost.wall.as_secs_f64() * 1e3));

@@ -33,7 +33,7 @@
 //! | [`patch`]   | bytes before and after: create, store, apply, undo                  | disk                  |
 //! | [`login`]   | would sshd on this volume accept this key?                          | guest, fs             |
 //! | [`guest`]   | who lives here: distribution, users, agents                         | fs                    |
-//! | [`fs`]      | file systems: ext2, ext3, ext4; probing the others                  | volume, disk          |
+//! | [`fs`]      | file systems: ext2, ext3, ext4, XFS; probing the others             | volume, disk          |
 //! | [`volume`]  | partition tables                                                    | disk                  |
 //! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
 //! | [`disk`]    | address spaces: file, window, cache, overlay                        | bytes, error          |
