@@ -76,7 +76,7 @@ fn reason(compared: u32, skipped: u32) -> String {
         }
     }
     if skipped > 0 {
-        let what = format!("; the trees of {skipped} are too large to be compared whole");
+        let what = format!("; the trees of {skipped} could not be compared whole");
         reason.push_str(&what);
     }
     reason
@@ -195,6 +195,6 @@ mod tests {
             text,
             "no other reader knows XFS; the trees of the edited allocation group agree"
         );
-        assert!(reason(3, 1).ends_with("agree; the trees of 1 are too large to be compared whole"));
+        assert!(reason(3, 1).ends_with("agree; the trees of 1 could not be compared whole"));
     }
 }
