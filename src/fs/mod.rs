@@ -8,7 +8,9 @@
 //! Deliberately not here: renames, hard links, devices, files larger than [`FILE_BYTES_MAX`].
 
 pub mod acl;
+pub(crate) mod entry_name;
 pub mod ext;
+pub(crate) mod feature;
 pub mod known;
 pub mod memory;
 pub mod path;

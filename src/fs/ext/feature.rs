@@ -6,21 +6,8 @@
 //! prints.
 
 use crate::error::{Error, Refusal, Result};
-
-/// What regain can do with a feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Support {
-    /// Proven for writing.
-    Write,
-    /// Read only; editing is refused by name.
-    Read,
-    /// Not even reading.
-    Neither,
-}
-
-use Support::{Neither, Read, Write};
-
-type Feature = (u32, &'static str, Support);
+use crate::fs::feature::Support::{Neither, Read, Write};
+use crate::fs::feature::{Feature, named, unknown};
 
 /// `s_feature_compat`.
 pub(crate) mod compat {
@@ -181,22 +168,6 @@ impl Features {
         }
         Err(Refusal::NotWritable { feature: read_only.join(", ") }.into())
     }
-}
-
-fn named(word: u32, list: &[Feature], wanted: Support) -> Vec<String> {
-    list.iter()
-        .filter(|(bit, _, support)| word & bit != 0 && *support == wanted)
-        .map(|(_, name, _)| (*name).to_owned())
-        .collect()
-}
-
-fn unknown(word_name: &str, word: u32, list: &[Feature]) -> Vec<String> {
-    let known = list.iter().fold(0, |all, (bit, _, _)| all | bit);
-    (0..32)
-        .map(|shift| 1u32.wrapping_shl(shift))
-        .filter(|bit| word & !known & bit != 0)
-        .map(|bit| format!("{word_name} {bit:#x}"))
-        .collect()
 }
 
 #[cfg(test)]

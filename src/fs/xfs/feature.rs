@@ -4,19 +4,8 @@
 //! command names them.
 
 use crate::error::{Error, Refusal, Result};
-
-/// What regain can do with a feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Support {
-    /// Proven for writing.
-    Write,
-    /// Read only; editing is refused by name.
-    Read,
-}
-
-use Support::{Read, Write};
-
-type Feature = (u32, &'static str, Support);
+use crate::fs::feature::Support::{Read, Write};
+use crate::fs::feature::{Feature, named, unknown};
 
 /// Bits of `sb_versionnum` above the number itself.
 pub(crate) mod version {
@@ -161,7 +150,7 @@ impl Features {
             return Err(Refusal::UnknownFeature { names }.into());
         }
         let read_only: Vec<String> =
-            words.into_iter().flat_map(|(_, word, list)| read_only(word, list)).collect();
+            words.into_iter().flat_map(|(_, word, list)| named(word, list, Read)).collect();
         if !read_only.is_empty() {
             return Err(Refusal::NotWritable { feature: read_only.join(", ") }.into());
         }
@@ -171,22 +160,6 @@ impl Features {
         }
         Ok(())
     }
-}
-
-fn read_only(word: u32, list: &[Feature]) -> Vec<String> {
-    list.iter()
-        .filter(|(bit, _, support)| word & bit != 0 && *support == Read)
-        .map(|(_, name, _)| (*name).to_owned())
-        .collect()
-}
-
-fn unknown(word_name: &str, word: u32, list: &[Feature]) -> Vec<String> {
-    let known = list.iter().fold(0, |all, (bit, _, _)| all | bit);
-    (0..32)
-        .map(|shift| 1u32.wrapping_shl(shift))
-        .filter(|bit| word & !known & bit != 0)
-        .map(|bit| format!("{word_name} {bit:#x}"))
-        .collect()
 }
 
 #[cfg(test)]

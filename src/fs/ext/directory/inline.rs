@@ -12,10 +12,10 @@
 //! |               0x4 |   56 | directory entries          |
 
 use super::region::{self, BlockDefect, NewRecord, Record};
-use super::{DirectoryFormat, Entry, block, check_name, code_of, exists};
-use crate::bytes::{field, text};
+use super::{DirectoryFormat, Entry, block, code_of};
+use crate::bytes::field;
 use crate::error::{Corrupt, Error, Result};
-use crate::fs::NodeKind;
+use crate::fs::{NodeKind, entry_name};
 use std::ops::ControlFlow;
 
 /// Length of `i_block` in bytes.
@@ -79,9 +79,9 @@ impl InlineDirectory {
         inode: u32,
         kind: NodeKind,
     ) -> Result<bool> {
-        check_name(name)?;
+        entry_name::check(name)?;
         if self.lookup(format, name)?.is_some() {
-            return Err(exists(name));
+            return Err(entry_name::exists(name));
         }
         let new = NewRecord { inode, file_type: code_of(kind), name };
         for piece in self.pieces_mut(format)? {
@@ -98,7 +98,7 @@ impl InlineDirectory {
     /// # Errors
     /// `NotFound`; `Corrupt`.
     pub(crate) fn remove(&mut self, format: &DirectoryFormat, name: &[u8]) -> Result<Entry> {
-        check_name(name)?;
+        entry_name::check(name)?;
         self.records(format)?;
         let layout = format.layout();
         for piece in self.pieces_mut(format)? {
@@ -111,7 +111,7 @@ impl InlineDirectory {
             region::remove(piece, offset, layout).map_err(|defect| corrupt(format, defect))?;
             return Ok(entry);
         }
-        Err(Error::not_found(format!("no entry {}", text::escape(name))))
+        Err(entry_name::missing(name))
     }
 
     /// The only block of the same directory without "inline_data".

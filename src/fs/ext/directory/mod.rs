@@ -17,10 +17,9 @@ mod oracle_tests;
 pub(crate) mod region;
 
 use super::htree;
-use crate::bytes::{arith, text};
-use crate::error::{Corrupt, Error, ErrorKind, Refusal, Result};
-use crate::fs::NodeKind;
-use region::{BlockDefect, NAME_LEN_MAX, NewRecord, Record};
+use crate::error::{Corrupt, Error, ErrorKind, Result};
+use crate::fs::{NodeKind, entry_name};
+use region::{BlockDefect, NewRecord, Record};
 use std::ops::ControlFlow;
 
 /// Bound on the blocks of one directory.
@@ -198,7 +197,7 @@ pub(crate) fn insert(
     inode: u32,
     kind: NodeKind,
 ) -> Result<()> {
-    check_name(name)?;
+    entry_name::check(name)?;
     let new = NewRecord { inode, file_type: code_of(kind), name };
     if blocks.format().is_indexed {
         return htree::insert(blocks, new);
@@ -209,7 +208,7 @@ pub(crate) fn insert(
         let bytes = blocks.read(file_block)?;
         let records = records(blocks, file_block, &bytes)?;
         if records.iter().any(|record| record.name == name) {
-            return Err(exists(name));
+            return Err(entry_name::exists(name));
         }
         if host.is_none() {
             let mut edited = bytes.clone();
@@ -230,7 +229,7 @@ pub(crate) fn insert(
         .map_err(|defect| format.leaf_corrupt(blocks.block_count(), defect))?;
     match block {
         Some(bytes) => blocks.append(&bytes).map(|_| ()),
-        None => Err(unsuitable(name, "is longer than a directory block")),
+        None => Err(entry_name::unsuitable(name, "is longer than a directory block")),
     }
 }
 
@@ -239,14 +238,14 @@ pub(crate) fn insert(
 /// # Errors
 /// `NotFound`; `Refused` for `.` and `..`; `Corrupt`.
 pub(crate) fn remove(blocks: &mut dyn DirectoryBlocks, name: &[u8]) -> Result<Entry> {
-    check_name(name)?;
+    entry_name::check(name)?;
     let found = if blocks.format().is_indexed {
         htree::find(blocks, name)?
     } else {
         find_linear(blocks, name)?
     };
     let Some(place) = found else {
-        return Err(Error::not_found(format!("no entry {}", text::escape(name))));
+        return Err(entry_name::missing(name));
     };
     let mut bytes = blocks.read(place.file_block)?;
     block::remove(&mut bytes, place.offset, blocks.format())
@@ -347,28 +346,4 @@ pub(super) fn block_count(blocks: &dyn DirectoryBlocks) -> Result<u32> {
         return Err(blocks.format().leaf_corrupt(0, BlockDefect::NoDots));
     }
     Ok(count)
-}
-
-/// Refuses what cannot be the name of a new or removed entry.
-pub(super) fn check_name(name: &[u8]) -> Result<()> {
-    if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
-        return Err(unsuitable(name, "is not a file name"));
-    }
-    if name == b"." || name == b".." {
-        return Err(unsuitable(name, "is a fixed entry of every directory"));
-    }
-    if name.len() > NAME_LEN_MAX {
-        let what = format!("length of the file name {} in bytes", text::escape_limited(name, 40));
-        return Err(Error::limit(what, arith::len_u64(NAME_LEN_MAX), arith::len_u64(name.len())));
-    }
-    Ok(())
-}
-
-/// The refusal of a name that is taken.
-pub(super) fn exists(name: &[u8]) -> Error {
-    unsuitable(name, "exists already")
-}
-
-fn unsuitable(name: &[u8], reason: &str) -> Error {
-    Refusal::UnsuitableFile { path: text::escape(name), reason: reason.into() }.into()
 }

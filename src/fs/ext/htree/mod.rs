@@ -20,6 +20,7 @@ use super::directory::region::{self, NewRecord, Record};
 use super::directory::{self, DirectoryBlocks, DirectoryFormat, Place, block};
 use super::hash::NameHash;
 use crate::error::{Error, Refusal, Result};
+use crate::fs::entry_name;
 pub(super) use grow::convert;
 use node::{IndexDefect, Node, RootInfo, Slot};
 
@@ -42,7 +43,7 @@ pub(super) fn insert(blocks: &mut dyn DirectoryBlocks, new: NewRecord<'_>) -> Re
     let mut path = Path::to(blocks, new.name)?;
     grow::check_depth(path.info, blocks.format())?;
     if path.clone().find(blocks, new.name)?.is_some() {
-        return Err(directory::exists(new.name));
+        return Err(entry_name::exists(new.name));
     }
     let leaf = path.leaf();
     let mut bytes = path.read_leaf(blocks)?;

@@ -5,15 +5,15 @@ use super::free_index::{FreeBlock, set_best};
 use super::leaf::{self, Leaf, LeafEntry, NO_BLOCK};
 use super::short::{Short, first_offset};
 use super::{
-    DirectoryDefect, Entry, ForkChange, Form, NewEntry, address_of, block, check_name, data,
-    data_at, exists, form, hash_name, leaf_extent, missing, node_edit, place_of, short_corrupt,
+    DirectoryDefect, Entry, ForkChange, Form, NewEntry, address_of, block, data, data_at, form,
+    hash_name, leaf_extent, node_edit, place_of, short_corrupt,
 };
 use crate::bytes::arith;
 use crate::error::Result;
-use crate::fs::NodeKind;
 use crate::fs::xfs::da::header::{BlockKind, DaHeader, DaKind};
 use crate::fs::xfs::da::{DaBlocks, DaFormat, corrupt, read_mapped};
 use crate::fs::xfs::units::{FileBlock, InodeNumber};
+use crate::fs::{NodeKind, entry_name};
 
 const DATA: &str = "directory block";
 
@@ -36,10 +36,10 @@ pub(crate) fn insert_short(
     room: usize,
     new: &NewEntry<'_>,
 ) -> Result<Option<ForkChange>> {
-    check_name(new.name)?;
+    entry_name::check(new.name)?;
     let mut short = Short::parse(bytes, format).map_err(|defect| short_corrupt(format, defect))?;
     if short.find(format, new.name).is_some() {
-        return Err(exists(new.name));
+        return Err(entry_name::exists(new.name));
     }
     let fits = short.insert(format, &stored(format, new), room);
     if !fits.map_err(|defect| short_corrupt(format, defect))? {
@@ -58,9 +58,9 @@ pub(crate) fn remove_short(
     bytes: &[u8],
     name: &[u8],
 ) -> Result<(Entry, ForkChange)> {
-    check_name(name)?;
+    entry_name::check(name)?;
     let mut short = Short::parse(bytes, format).map_err(|defect| short_corrupt(format, defect))?;
-    let index = short.find(format, name).ok_or_else(|| missing(name))?;
+    let index = short.find(format, name).ok_or_else(|| entry_name::missing(name))?;
     let removed = short.entries.remove(index).entry;
     let bytes = short.encode(format).map_err(|defect| short_corrupt(format, defect))?;
     Ok((removed, ForkChange::Short(bytes)))
@@ -94,9 +94,9 @@ pub(crate) fn convert_short(blocks: &mut dyn DaBlocks, bytes: &[u8]) -> Result<F
 /// # Errors
 /// `Refused` if the name exists or cannot be a name, or without space; `Corrupt`.
 pub(crate) fn insert(blocks: &mut dyn DaBlocks, new: &NewEntry<'_>) -> Result<ForkChange> {
-    check_name(new.name)?;
+    entry_name::check(new.name)?;
     if find(blocks, new.name)?.is_some() {
-        return Err(exists(new.name));
+        return Err(entry_name::exists(new.name));
     }
     let new = stored(blocks.format(), new);
     match form(blocks)? {
@@ -111,8 +111,8 @@ pub(crate) fn insert(blocks: &mut dyn DaBlocks, new: &NewEntry<'_>) -> Result<Fo
 /// # Errors
 /// `NotFound`; `Refused` for `.` and `..`; `Corrupt`.
 pub(crate) fn remove(blocks: &mut dyn DaBlocks, name: &[u8]) -> Result<(Entry, ForkChange)> {
-    check_name(name)?;
-    let place = find(blocks, name)?.ok_or_else(|| missing(name))?;
+    entry_name::check(name)?;
+    let place = find(blocks, name)?.ok_or_else(|| entry_name::missing(name))?;
     let change = match place.index {
         Index::Block(index) => remove_block(blocks, index)?,
         Index::Leaf(index) => remove_leaf(blocks, index, place.address)?,

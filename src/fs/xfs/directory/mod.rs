@@ -40,8 +40,8 @@ pub(crate) use find::{lookup, lookup_short, visit, visit_short};
 
 use super::da::{self, DaBlocks, DaFormat};
 use super::units::{FileBlock, InodeNumber};
-use crate::bytes::{arith, text};
-use crate::error::{Corrupt, Error, Refusal, Result};
+use crate::bytes::arith;
+use crate::error::{Corrupt, Error, Result};
 use crate::fs::NodeKind;
 
 /// Where the leaves start, in bytes of the fork (`XFS_DIR2_LEAF_OFFSET`).
@@ -52,8 +52,6 @@ const FREE_OFFSET_BYTES: u64 = 64 << 30;
 const END_OFFSET_BYTES: u64 = 96 << 30;
 /// Bound on the blocks of one directory that are visited.
 const DIRECTORY_BLOCKS_MAX: u64 = 1 << 22;
-/// Longest name in bytes.
-const NAME_LEN_MAX: usize = 255;
 
 /// One name of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,33 +240,4 @@ fn form(blocks: &dyn DaBlocks) -> Result<Form> {
             Err(da::corrupt(blocks, structure, root, leaf::LeafDefect::Kind))
         }
     }
-}
-
-/// Refuses what cannot be the name of a new or removed entry.
-fn check_name(name: &[u8]) -> Result<()> {
-    if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
-        return Err(unsuitable(name, "is not a file name"));
-    }
-    if name == b"." || name == b".." {
-        return Err(unsuitable(name, "is a fixed entry of every directory"));
-    }
-    if name.len() > NAME_LEN_MAX {
-        let what = format!("length of the file name {} in bytes", text::escape_limited(name, 40));
-        return Err(Error::limit(what, arith::len_u64(NAME_LEN_MAX), arith::len_u64(name.len())));
-    }
-    Ok(())
-}
-
-/// The refusal of a name that is taken.
-fn exists(name: &[u8]) -> Error {
-    unsuitable(name, "exists already")
-}
-
-/// The name to remove is not there.
-fn missing(name: &[u8]) -> Error {
-    Error::not_found(format!("no entry {}", text::escape(name)))
-}
-
-fn unsuitable(name: &[u8], reason: &str) -> Error {
-    Refusal::UnsuitableFile { path: text::escape(name), reason: reason.into() }.into()
 }
