@@ -1,13 +1,20 @@
 //! What the targets share: good inputs, and damage made from the bytes of the fuzzer.
 
+// What is tried serves the targets and the black-box tests.
+#[path = "../../tests/integration/support/attempt.rs"]
+pub mod attempt;
 mod tree;
+mod xfs;
 
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::{Change, Overlay};
+use regain::fs::FileSystem;
+use regain::fs::path::{self, GuestPath};
 use regain::patch::{self, Description, Patch, TargetIdentity};
 use std::io::Read as _;
 use std::sync::{Arc, LazyLock};
 pub use tree::linux;
+pub use xfs::{damaged_xfs, damaged_xfs_log, edit_xfs};
 
 /// Good file systems of different features, made by `fixtures/fuzz/generate`.
 static FILE_SYSTEMS: LazyLock<Vec<Good>> = LazyLock::new(|| {
@@ -121,5 +128,13 @@ fn raw_or(good: &[Good], bytes: &[u8]) -> Vec<u8> {
         Some((choice, rest)) if choice % 2 == 1 => damage(good, rest),
         Some((_, rest)) => rest.to_vec(),
         None => Vec::new(),
+    }
+}
+
+/// Fails if a fresh reader finds the new file with another content.
+pub fn assert_line(fs: &dyn FileSystem) {
+    let file = GuestPath::new(attempt::NEW_FILE);
+    if let Ok(Some(content)) = path::read_file(fs, &file, 1 << 20) {
+        assert_eq!(content, attempt::LINE);
     }
 }

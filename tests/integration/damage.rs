@@ -5,29 +5,22 @@
 //! `REGAIN_DAMAGE_SEED=N` for others, and `REGAIN_DAMAGE_KEEP=DIRECTORY` keeps what was edited although e2fsck
 //! complains. The fuzz targets (`fuzz/README.md`) look further.
 
+use crate::support::attempt::{self, CLOCK, EXT};
 use crate::support::oracle::{self, Verdict};
 use crate::support::rng::Rng;
 use crate::support::scratch::Scratch;
 use regain::disk::DiskEdit;
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::Overlay;
-use regain::error::Result;
 use regain::fs::ext::Ext;
-use regain::fs::path::{self, GuestPath};
-use regain::fs::{FileEdit, FileSystem, NewNode, NodeId, NodeKind, Timestamp, Xattr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const IMAGES: [&str; 7] = ["ext4", "ext2", "inline", "journal", "dirty", "plain", "plain-inline"];
 /// Rounds without `REGAIN_DAMAGE_ROUNDS`.
 const ROUNDS: u64 = 600;
-const NODES_MAX: usize = 300;
-const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 0 };
-const LINE: &[u8] = b"ssh-ed25519 AAAA a line that is appended\n";
-const LABEL: &[u8] = b"system_u:object_r:ssh_home_t:s0\0";
 
 fn fixtures(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(below)
@@ -65,58 +58,6 @@ fn damage(bytes: &mut [u8], rng: &mut Rng) {
     }
 }
 
-/// Asks at most [`NODES_MAX`] nodes for everything they have.
-fn walk(fs: &Ext) {
-    let mut nodes = vec![fs.root()];
-    let mut next = 0;
-    while let Some(&node) = nodes.get(next) {
-        next += 1;
-        visit(fs, node, &mut nodes);
-    }
-}
-
-fn visit(fs: &Ext, node: NodeId, nodes: &mut Vec<NodeId>) {
-    let Ok(metadata) = fs.metadata(node) else { return };
-    let _ = fs.xattrs(node);
-    match metadata.kind {
-        NodeKind::File => drop(fs.read_at(node, 0, metadata.size_bytes.min(1 << 20) as usize)),
-        NodeKind::Symlink => drop(fs.read_link(node)),
-        NodeKind::Directory => {
-            let _ = fs.lookup(node, b"a-rather-long-file-name-77");
-            let _ = fs.read_dir(node, &mut |entry| {
-                if nodes.len() < NODES_MAX && !nodes.contains(&entry.node) {
-                    nodes.push(entry.node);
-                }
-                Ok(ControlFlow::Continue(()))
-            });
-        }
-        _ => {}
-    }
-}
-
-/// Edits of all kinds.
-fn edit(fs: &mut Ext) -> Result<()> {
-    fs.check_writable()?;
-    if let Some(keys) = path::find(fs, &GuestPath::new("/home/admin/.ssh/authorized_keys"))? {
-        fs.append(keys.node, LINE)?;
-    }
-    let Some(etc) = path::find(fs, &GuestPath::new("/etc"))? else { return Ok(()) };
-    let label = Xattr { name: b"security.selinux".to_vec(), value: LABEL.to_vec() };
-    let new = NewNode { mode: 0o700, uid: 1000, gid: 1000, xattrs: vec![label] };
-    let directory = fs.create_directory(etc.node, b"new", &new)?;
-    fs.create_file(directory, b"file", &new, LINE)?;
-    if let Some(many) = path::find(fs, &GuestPath::new("/many"))? {
-        fs.remove(many.node, b"a-rather-long-file-name-9")?;
-        for number in 0..8 {
-            fs.create_file(many.node, format!("new-{number}").as_bytes(), &new, LINE)?;
-        }
-    }
-    if let Some(large) = path::find(fs, &GuestPath::new("/home/large"))? {
-        fs.replace(large.node, LINE)?;
-    }
-    Ok(())
-}
-
 /// What became of one image.
 enum Outcome {
     Refused,
@@ -127,12 +68,12 @@ enum Outcome {
 fn try_image(bytes: &[u8]) -> Outcome {
     let overlay = || Arc::new(Overlay::new(Arc::new(MemoryDisk::new(bytes.to_vec()))));
     let Ok(fs) = Ext::open(overlay(), CLOCK) else { return Outcome::Refused };
-    walk(&fs);
+    attempt::walk(&fs, &EXT);
     let disk: Arc<Overlay> = overlay();
     let Ok(mut fs) = Ext::open(disk.clone() as Arc<dyn DiskEdit>, CLOCK) else {
         return Outcome::Refused;
     };
-    if edit(&mut fs).is_err() {
+    if attempt::edit(&mut fs, &EXT).is_err() {
         return Outcome::Refused;
     }
     let mut after = bytes.to_vec();
@@ -255,7 +196,8 @@ fn broken_volumes_are_refused() {
     for (name, reason) in BROKEN {
         let bytes = unpack(&fixtures("broken").join(format!("{name}.zst")));
         let disk: Arc<dyn DiskEdit> = Arc::new(Overlay::new(Arc::new(MemoryDisk::new(bytes))));
-        let error = Ext::open(disk, CLOCK).and_then(|mut fs| edit(&mut fs)).unwrap_err();
+        let error =
+            Ext::open(disk, CLOCK).and_then(|mut fs| attempt::edit(&mut fs, &EXT)).unwrap_err();
         assert!(error.to_string().contains(reason), "{name}: {error}");
     }
     let files = std::fs::read_dir(fixtures("broken")).unwrap().map(|file| file.unwrap().path());

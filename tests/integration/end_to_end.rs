@@ -18,13 +18,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Start of the root partition, in sectors of 512 bytes: Debian's cloud images leave room before it too.
-const START_SECTOR: u64 = 65_536;
+pub(crate) const START_SECTOR: u64 = 65_536;
 const USER: &str = "admin";
 /// How long an emulated machine may take until its sshd answers.
 const BOOT_SECONDS_MAX: u64 = 600;
 
 /// A Debian to build, and the disk it goes on.
-struct Debian {
+pub(crate) struct Debian {
     /// Name of its tar file in the cache.
     name: &'static str,
     /// Packages beside the smallest set.
@@ -39,7 +39,7 @@ struct Debian {
 const ADD_USER: &str = "chroot \"$1\" useradd --create-home --shell /bin/bash --uid 1000 admin";
 
 /// Just enough for its sshd to run in a changed root.
-const CHROOT: Debian = Debian {
+pub(crate) const CHROOT: Debian = Debian {
     name: "debian-bookworm-sshd.tar",
     packages: "openssh-server",
     hooks: &[ADD_USER],
@@ -109,7 +109,7 @@ fn campaign_an_edited_disk_boots_and_lets_both_keys_in() {
 }
 
 /// The old and the new key log in; the wrong one does not.
-fn assert_logins(port: u16, keys: &[PathBuf; 3]) {
+pub(crate) fn assert_logins(port: u16, keys: &[PathBuf; 3]) {
     for (key, expected) in keys.iter().zip([true, true, false]) {
         let login = login(port, key);
         assert_eq!(login.status.success(), expected, "{}: {login:?}", key.display());
@@ -123,7 +123,7 @@ fn assert_logins(port: u16, keys: &[PathBuf; 3]) {
 }
 
 /// A fresh key pair; the path of its private half.
-fn key_pair(scratch: &Scratch, name: &str) -> PathBuf {
+pub(crate) fn key_pair(scratch: &Scratch, name: &str) -> PathBuf {
     let path = scratch.join(name);
     let file = path.to_str().unwrap();
     tools::succeed("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file]);
@@ -136,14 +136,7 @@ fn locked_out_disk(scratch: &Scratch, debian: &Debian, old_key: &Path) -> PathBu
     std::fs::create_dir(&root).unwrap();
     let (tar, root_name) = (debian_tree(debian), root.to_str().unwrap());
     tools::succeed("tar", &["-xf", tar.to_str().unwrap(), "-C", root_name, "--numeric-owner"]);
-    let ssh = root.join("home/admin/.ssh");
-    std::fs::create_dir(&ssh).unwrap();
-    let key_file = ssh.join("authorized_keys");
-    std::fs::copy(old_key.with_extension("pub"), &key_file).unwrap();
-    for (path, mode) in [(&ssh, 0o700), (&key_file, 0o600)] {
-        std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
-        set_mode(path, mode);
-    }
+    lock_out(&root, old_key);
     let disk = scratch.join("disk.img");
     std::fs::File::create(&disk).unwrap().set_len(debian.disk_bytes).unwrap();
     let name = disk.to_str().unwrap();
@@ -156,8 +149,20 @@ fn locked_out_disk(scratch: &Scratch, debian: &Debian, old_key: &Path) -> PathBu
     disk
 }
 
+/// Gives the user of the tree at `root` the old key, and no other.
+pub(crate) fn lock_out(root: &Path, old_key: &Path) {
+    let ssh = root.join("home/admin/.ssh");
+    std::fs::create_dir(&ssh).unwrap();
+    let key_file = ssh.join("authorized_keys");
+    std::fs::copy(old_key.with_extension("pub"), &key_file).unwrap();
+    for (path, mode) in [(&ssh, 0o700), (&key_file, 0o600)] {
+        std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
+        set_mode(path, mode);
+    }
+}
+
 /// The cached tree as a tar file; built by mmdebstrap when it is not there.
-fn debian_tree(debian: &Debian) -> PathBuf {
+pub(crate) fn debian_tree(debian: &Debian) -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-cache");
     let cache = std::env::var_os("REGAIN_TEST_CACHE").map_or_else(default, PathBuf::from);
     std::fs::create_dir_all(&cache).unwrap();
@@ -186,16 +191,24 @@ fn extracted(scratch: &Scratch, disk: &Path) -> PathBuf {
     std::fs::create_dir(&root).unwrap();
     let command = format!("rdump / {}", root.to_str().unwrap());
     tools::succeed("debugfs", &["-R", &command, &volume]);
-    // rdump brings files, directories and links; the devices that sshd opens are made here.
+    // rdump brings files, directories and links.
+    give_devices(&root);
+    root
+}
+
+/// Makes the devices that sshd opens, and its directory.
+pub(crate) fn give_devices(root: &Path) {
     for (name, minor) in [("null", 3), ("zero", 5), ("random", 8), ("urandom", 9)] {
         let path = root.join("dev").join(name);
         let device = nix::sys::stat::makedev(1, minor);
         let kind = nix::sys::stat::SFlag::S_IFCHR;
+        if path.exists() {
+            std::fs::remove_file(&path).unwrap();
+        }
         nix::sys::stat::mknod(&path, kind, nix::sys::stat::Mode::empty(), device).unwrap();
         set_mode(&path, 0o666);
     }
     std::fs::create_dir_all(root.join("run/sshd")).unwrap();
-    root
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -208,13 +221,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The sshd of the disk, on a loopback port.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
-    fn start(root: &Path) -> Self {
+    pub(crate) fn start(root: &Path) -> Self {
         let port = free_port();
         let mut process = Command::new("chroot")
             .arg(root)

@@ -8,14 +8,29 @@ use crate::support::xfs_tools::{self, RepairVerdict};
 #[test]
 fn every_fixture_is_listed_and_whole() {
     let scratch = Scratch::new();
-    let index = xfs_image::index();
-    for line in &index {
-        let path = xfs_image::unpack(&scratch, &line.name);
-        assert_eq!(digest::of_file(&path), line.digest, "{}", line.name);
+    for (below, names) in [(".", xfs_image::names()), ("dirty", xfs_image::dirty_names())] {
+        let index = xfs_image::index(below);
+        let listed: Vec<&str> = index.iter().map(|line| line.name.as_str()).collect();
+        let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches("dirty/")).collect();
+        assert_eq!(names, listed);
+        for line in &index {
+            let path = xfs_image::unpack(&scratch, &format!("{below}/{}", line.name));
+            assert_eq!(digest::of_file(&path), line.digest, "{below}/{}", line.name);
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_outside_checker_sees_that_the_log_is_dirty() {
+    let scratch = Scratch::new();
+    let names = xfs_image::dirty_names();
+    assert!(names.len() >= 30, "{}", names.len());
+    for name in names {
+        let path = xfs_image::unpack(&scratch, &name);
+        assert_eq!(xfs_tools::repair(&path, None), RepairVerdict::Dirty, "{name}");
         std::fs::remove_file(path).unwrap();
     }
-    let listed: Vec<&str> = index.iter().map(|line| line.name.as_str()).collect();
-    assert_eq!(xfs_image::names(), listed);
 }
 
 #[test]

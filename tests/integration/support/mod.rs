@@ -1,5 +1,7 @@
 //! What the tests are built from: images, outside readers and checkers, and the program under test.
 
+#[allow(unreachable_pub, reason = "the fuzz targets use it too")]
+pub(crate) mod attempt;
 pub(crate) mod digest;
 pub(crate) mod image;
 #[allow(dead_code, reason = "the unit tests of the journal use it too")]
@@ -11,10 +13,16 @@ pub(crate) mod regain;
 pub(crate) mod rng;
 pub(crate) mod root;
 pub(crate) mod scratch;
+pub(crate) mod sequence;
 pub(crate) mod shapes;
 pub(crate) mod structures;
 pub(crate) mod tools;
 pub(crate) mod tree;
+pub(crate) mod xfs_bench;
+pub(crate) mod xfs_build;
 pub(crate) mod xfs_image;
+pub(crate) mod xfs_mount;
+pub(crate) mod xfs_structures;
 #[allow(dead_code, reason = "the unit tests of XFS use it too")]
 pub(crate) mod xfs_tools;
+pub(crate) mod xfs_tree;

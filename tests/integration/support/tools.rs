@@ -14,6 +14,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dumpe2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("fdisk", "fdisk"),
+    ("getfattr", "attr"),
+    ("losetup", "mount"),
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
     ("mount", "mount"),
