@@ -49,7 +49,7 @@ impl<'a> ForkBlocks<'a> {
     /// Blocks that are only read.
     ///
     /// # Errors
-    /// As [`format`].
+    /// As [`format()`].
     pub(crate) fn read(volume: &'a Volume, inode: &'a Inode, fork: ForkKind) -> Result<Self> {
         let format = format(volume, inode, fork)?;
         Ok(Self { access: Access::Read(volume, inode), fork, format })
@@ -58,7 +58,7 @@ impl<'a> ForkBlocks<'a> {
     /// Blocks that are edited.
     ///
     /// # Errors
-    /// As [`format`].
+    /// As [`format()`].
     pub(crate) fn edit(
         volume: &'a mut Volume,
         inode: &'a mut Inode,

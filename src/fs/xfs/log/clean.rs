@@ -39,7 +39,7 @@ pub(crate) enum Ending {
 }
 
 /// Ends the log of `volume` as an unmount does. Its content must be in its places: see
-/// [`replay`](super::replay). A clean log is left untouched.
+/// [`replay`](super::replay()). A clean log is left untouched.
 ///
 /// # Errors
 /// * `Refused` - the log is on another device.
@@ -63,7 +63,7 @@ pub(crate) fn write_for_mount(volume: &Volume, pending: &Pending) -> Result<()> 
     end(volume, Ending::LeftToMount, &data, operations)
 }
 
-/// Ends the log of `volume` after a [`replay`](super::replay) that left `pending`, and after the edit:
+/// Ends the log of `volume` after a [`replay`](super::replay()) that left `pending`, and after the edit:
 /// as an unmount does if nothing is left to do, else for the next mount. Blocks reserved for copies
 /// that were never made are freed first, as a mount does; but with intents open they are left to it,
 /// because the intents may name them.

@@ -6,7 +6,7 @@
 //! Three uses:
 //! * [`scan`] says whether the log is clean, and if not what it names ([`ConflictSet`]): an edit that
 //!   touches nothing of that commutes with the replay of the kernel, and needs none.
-//! * [`replay`] writes what the log holds to its places in the overlay, as a mount does.
+//! * [`replay()`] writes what the log holds to its places in the overlay, as a mount does.
 //! * [`finish`] ends the log, so that nobody replays old items over an edit: as an unmount does, or
 //!   with nothing in it but the promises that only a mount can keep (open intents, unlinked inodes).
 //!

@@ -60,14 +60,14 @@ pub(crate) struct Replayed {
     pub(crate) newer: u64,
     /// Those that belong to freed blocks.
     pub(crate) canceled: u64,
-    /// What only a mount can finish; to be given to [`write_for_mount`](super::write_for_mount) if it
+    /// What only a mount can finish; to be given to [`finish`](super::finish) if it
     /// is not empty.
     pub(crate) pending: Pending,
 }
 
 /// Replays the log of `volume` into its overlay, and recomputes the counters of the superblock as a
 /// mount does. `None` if the log is clean. The log itself is not touched: see
-/// [`write_clean`](super::write_clean).
+/// [`finish`](super::finish).
 ///
 /// # Errors
 /// * `Refused` - something that is refused by name; more of it for [`Purpose::Edit`].
