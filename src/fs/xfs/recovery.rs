@@ -78,9 +78,16 @@ fn replay(disk: Arc<dyn DiskEdit>, clock: Timestamp, dirty: log::Dirty) -> Resul
     let base: Arc<dyn Disk> = replayed.clone();
     let edits = Arc::new(Overlay::new(base));
     let volume = Volume::open(edits.clone(), clock)?;
+    let mut warnings = Vec::new();
+    if !pending.is_empty() {
+        warnings.push(
+            "the log announces changes that only a mount makes: the files they are about are seen as before"
+                .to_owned(),
+        );
+    }
     let layers = Layers { below: disk, replayed, edits, named: dirty.named, pending, refusal };
     let health = Health::JournalDirty;
-    Ok(Recovered { volume, health, layers: Some(layers), refusal: None, warnings: Vec::new() })
+    Ok(Recovered { volume, health, layers: Some(layers), refusal: None, warnings })
 }
 
 /// The state that the log leads to, as a layer above `disk`.
