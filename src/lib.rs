@@ -32,7 +32,8 @@
 //! | [`action`]  | what to change: check, plan, edit                                   | login, guest, fs      |
 //! | [`patch`]   | bytes before and after: create, store, apply, undo                  | disk                  |
 //! | [`login`]   | would sshd on this volume accept this key?                          | guest, fs             |
-//! | [`guest`]   | who lives here: distribution, users, agents                         | fs                    |
+//! | [`guest`]   | who lives here: distribution, users, agents                         | hive, fs              |
+//! | [`hive`]    | registry hives of Windows                                           | bytes, error          |
 //! | [`fs`]      | file systems: ext2, ext3, ext4, XFS; probing the others             | volume, disk          |
 //! | [`volume`]  | partition tables                                                    | disk                  |
 //! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
@@ -67,6 +68,7 @@ pub mod disk;
 pub mod error;
 pub mod fs;
 pub mod guest;
+pub mod hive;
 pub mod image;
 pub mod login;
 pub mod patch;

@@ -1,6 +1,7 @@
 //! Carries out a plan on a file system, and says what an independent reader must find afterwards.
 
 use super::plan::{FileChange, Plan};
+use crate::bytes::{arith, field};
 use crate::error::{Context, Error, Refusal, Result};
 use crate::fs::path::{GuestPath, Resolution, resolve};
 use crate::fs::{
@@ -26,6 +27,9 @@ fn run_one(change: &FileChange, fs: &mut dyn FileEdit) -> Result<()> {
         FileChange::Append { bytes, .. } => fs.append(existing(fs.as_file_system(), path)?, bytes),
         FileChange::Replace { content, .. } => {
             fs.replace(existing(fs.as_file_system(), path)?, content)
+        }
+        FileChange::Overwrite { offset_bytes, bytes, .. } => {
+            fs.overwrite(existing(fs.as_file_system(), path)?, *offset_bytes, bytes)
         }
         FileChange::CreateFile { new, content, .. } => {
             let directory = parent(fs.as_file_system(), path)?;
@@ -87,6 +91,9 @@ pub struct ExpectedNode {
     /// Content of a regular file; `None` for anything else and for a file whose content does not
     /// change.
     pub content: Option<Vec<u8>>,
+    /// Pieces of a content that is not known as a whole: where each starts in bytes, and its bytes. They
+    /// may overlap, and then the later one counts.
+    pub pieces: Vec<(u64, Vec<u8>)>,
     /// All extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
 }
@@ -103,13 +110,14 @@ impl ExpectedNode {
         let (mode, uid, gid) = (*mode, *uid, *gid);
         let inherited = default_acl.map(|list| acl::inherited(list, kind, mode)).transpose()?;
         let xattrs = acl::join(xattrs, inherited.unwrap_or_default());
-        Ok(Self { kind, mode, uid, gid, content, xattrs })
+        Ok(Self { kind, mode, uid, gid, content, pieces: Vec::new(), xattrs })
     }
 
     fn of_existing(fs: &dyn FileSystem, path: &GuestPath) -> Result<Self> {
         let node = existing(fs, path)?;
         let Metadata { kind, mode, uid, gid, .. } = fs.metadata(node)?;
-        Ok(Self { kind, mode, uid, gid, content: None, xattrs: fs.xattrs(node)? })
+        let (content, pieces) = (None, Vec::new());
+        Ok(Self { kind, mode, uid, gid, content, pieces, xattrs: fs.xattrs(node)? })
     }
 }
 
@@ -168,6 +176,19 @@ fn default_acl(
     before.xattr(existing(before, &directory)?, acl::DEFAULT_NAME)
 }
 
+/// The content of an existing file with `pieces` written over it.
+fn whole_content(
+    pieces: Vec<(u64, Vec<u8>)>,
+    before: &dyn FileSystem,
+    path: &GuestPath,
+) -> Result<Vec<u8>> {
+    let mut content = before.read(existing(before, path)?, FILE_BYTES_MAX)?;
+    for (offset_bytes, bytes) in pieces {
+        field::put(&mut content, arith::to(offset_bytes)?, &bytes)?;
+    }
+    Ok(content)
+}
+
 fn change_expected(
     node: &mut ExpectedNode,
     change: &FileChange,
@@ -177,12 +198,16 @@ fn change_expected(
         FileChange::Append { path, bytes, .. } => {
             let mut content = match node.content.take() {
                 Some(content) => content,
-                None => before.read(existing(before, path)?, FILE_BYTES_MAX)?,
+                None => whole_content(std::mem::take(&mut node.pieces), before, path)?,
             };
             content.extend_from_slice(bytes);
             node.content = Some(content);
         }
         FileChange::Replace { content, .. } => node.content = Some(content.clone()),
+        FileChange::Overwrite { offset_bytes, bytes, .. } => match &mut node.content {
+            Some(content) => field::put(content, arith::to(*offset_bytes)?, bytes)?,
+            None => node.pieces.push((*offset_bytes, bytes.clone())),
+        },
         FileChange::SetMetadata { change, .. } => {
             node.mode = change.mode.unwrap_or(node.mode);
             let is_list = |xattr: &Xattr| xattr.name == acl::ACCESS_NAME;

@@ -9,6 +9,7 @@ pub mod edit;
 pub mod key_add;
 pub mod key_list;
 mod key_place;
+pub mod password_reset;
 pub mod plan;
 
 pub use plan::{FileChange, Outcome, Plan, UserPlan};

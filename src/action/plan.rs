@@ -28,6 +28,17 @@ pub enum FileChange {
         /// For people.
         detail: String,
     },
+    /// Other bytes at a place inside a file, which keeps its size: what a large file needs.
+    Overwrite {
+        /// The file.
+        path: GuestPath,
+        /// Where, in bytes from its start.
+        offset_bytes: u64,
+        /// The bytes afterwards.
+        bytes: Vec<u8>,
+        /// For people.
+        detail: String,
+    },
     /// A new file.
     CreateFile {
         /// The file.
@@ -83,6 +94,7 @@ impl FileChange {
         match self {
             Self::Append { path, .. }
             | Self::Replace { path, .. }
+            | Self::Overwrite { path, .. }
             | Self::CreateFile { path, .. }
             | Self::CreateDirectory { path, .. }
             | Self::SetMetadata { path, .. }
@@ -96,6 +108,7 @@ impl FileChange {
         match self {
             Self::Append { detail, .. }
             | Self::Replace { detail, .. }
+            | Self::Overwrite { detail, .. }
             | Self::CreateFile { detail, .. }
             | Self::CreateDirectory { detail, .. }
             | Self::SetMetadata { detail, .. }
@@ -109,6 +122,7 @@ impl FileChange {
         match self {
             Self::Append { .. } => "append",
             Self::Replace { .. } => "replace",
+            Self::Overwrite { .. } => "overwrite",
             Self::CreateFile { .. } => "create_file",
             Self::CreateDirectory { .. } => "create_directory",
             Self::SetMetadata { .. } => "set_metadata",

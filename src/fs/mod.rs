@@ -13,6 +13,7 @@ pub mod ext;
 pub(crate) mod feature;
 pub mod known;
 pub mod memory;
+pub mod ntfs;
 pub mod path;
 pub mod probe;
 pub mod verify;
@@ -285,6 +286,18 @@ pub trait FileEdit: FileSystem {
     /// # Errors
     /// See [`FileEdit`].
     fn replace(&mut self, node: NodeId, content: &[u8]) -> Result<()>;
+
+    /// Writes `bytes` over the content of a regular file from `offset_bytes`; its size stays the same. Meant for
+    /// files that are too large to be replaced as a whole, such as registry hives.
+    ///
+    /// # Errors
+    /// See [`FileEdit`]; `Refused` if the range ends behind the file.
+    fn overwrite(&mut self, node: NodeId, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
+        let mut content = self.read(node, FILE_BYTES_MAX)?;
+        let start = crate::bytes::arith::to(offset_bytes)?;
+        crate::bytes::field::put(&mut content, start, bytes)?;
+        self.replace(node, &content)
+    }
 
     /// Creates a regular file.
     ///

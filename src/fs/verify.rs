@@ -5,8 +5,9 @@
 //! system brings its readers.
 
 use super::path::{GuestPath, Resolution, resolve};
-use super::{FileSystem, NodeKind};
-use crate::error::{Refusal, Result};
+use super::{FILE_BYTES_MAX, FileSystem, NodeKind};
+use crate::bytes::arith;
+use crate::error::{Error, Refusal, Result};
 
 /// What must be at a path. No component of the path may be a symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,15 @@ pub enum Expected {
     File {
         /// Its content.
         content: Vec<u8>,
+        /// Owner and permissions.
+        owner: Owner,
+    },
+    /// A regular file that is too large to be compared as a whole.
+    Pieces {
+        /// Its size.
+        size_bytes: u64,
+        /// Where each piece starts in bytes, and its bytes. They do not overlap.
+        pieces: Vec<(u64, Vec<u8>)>,
         /// Owner and permissions.
         owner: Owner,
     },
@@ -96,6 +106,28 @@ pub trait VerifyReader {
     /// # Errors
     /// Whatever keeps the reader from answering.
     fn content(&self, path: &GuestPath, size_bytes: u64) -> Result<Vec<u8>>;
+
+    /// `len` bytes from `offset_bytes` of the regular file at `path`, which has `size_bytes`; fewer only at its
+    /// end.
+    ///
+    /// # Errors
+    /// Whatever keeps the reader from answering; `Limit` if it reads whole files only and this one is too large.
+    fn piece(
+        &self,
+        path: &GuestPath,
+        size_bytes: u64,
+        offset_bytes: u64,
+        len: usize,
+    ) -> Result<Vec<u8>> {
+        if size_bytes > FILE_BYTES_MAX {
+            let what = "size of the file in bytes";
+            return Err(Error::limit(what, FILE_BYTES_MAX, size_bytes));
+        }
+        let content = self.content(path, size_bytes)?;
+        let start: usize = arith::to(offset_bytes)?;
+        let end = start.saturating_add(len).min(content.len());
+        Ok(content.get(start..end).unwrap_or_default().to_vec())
+    }
 }
 
 /// Asks `reader` about every expectation.
@@ -111,6 +143,12 @@ pub fn check(reader: &dyn VerifyReader, expectations: &[Expectation]) -> Result<
             (_, None) => Some("is not there".to_owned()),
             (Expected::Directory { owner }, Some(found)) => {
                 node_difference(NodeKind::Directory, *owner, found)
+            }
+            (Expected::Pieces { size_bytes, pieces, owner }, Some(found)) => {
+                match node_difference(NodeKind::File, *owner, found) {
+                    Some(difference) => Some(difference),
+                    None => piece_difference(reader, path, (*size_bytes, pieces), found)?,
+                }
             }
             (Expected::File { content, owner }, Some(found)) => {
                 match node_difference(NodeKind::File, *owner, found) {
@@ -136,13 +174,30 @@ fn node_difference(kind: NodeKind, expected: Owner, found: Found) -> Option<Stri
         .then(|| format!("has owner {}, should have {}", text(found.owner), text(expected)))
 }
 
+fn piece_difference(
+    reader: &dyn VerifyReader,
+    path: &GuestPath,
+    (size_bytes, pieces): (u64, &[(u64, Vec<u8>)]),
+    found: Found,
+) -> Result<Option<String>> {
+    if found.size_bytes != size_bytes {
+        return Ok(Some(format!("has {} bytes, should have {size_bytes}", found.size_bytes)));
+    }
+    for (offset_bytes, expected) in pieces {
+        if reader.piece(path, size_bytes, *offset_bytes, expected.len())? != *expected {
+            return Ok(Some(format!("has other bytes at {offset_bytes:#x} than were written")));
+        }
+    }
+    Ok(None)
+}
+
 fn content_difference(
     reader: &dyn VerifyReader,
     path: &GuestPath,
     expected: &[u8],
     size_bytes: u64,
 ) -> Result<Option<String>> {
-    let expected_bytes = crate::bytes::arith::len_u64(expected.len());
+    let expected_bytes = arith::len_u64(expected.len());
     if size_bytes != expected_bytes {
         return Ok(Some(format!("has {size_bytes} bytes, should have {expected_bytes}")));
     }
@@ -170,6 +225,13 @@ impl VerifyReader for OwnReader<'_> {
             Resolution::Missing { .. } => Ok(Vec::new()),
         }
     }
+
+    fn piece(&self, path: &GuestPath, _: u64, offset_bytes: u64, len: usize) -> Result<Vec<u8>> {
+        match resolve(self.0, path, false)? {
+            Resolution::Found(resolved) => self.0.read_at(resolved.node, offset_bytes, len),
+            Resolution::Missing { .. } => Ok(Vec::new()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +256,11 @@ mod tests {
         let file = Found { kind: Some(NodeKind::File), owner, size_bytes: 3 };
         let wrong_owner = Owner { uid: 0, gid: 2, mode: 0o4644 };
         let wants = |content: &[u8]| Expected::File { content: content.to_vec(), owner };
+        let piece = |size_bytes, offset_bytes, bytes: &[u8]| Expected::Pieces {
+            size_bytes,
+            pieces: vec![(offset_bytes, bytes.to_vec())],
+            owner,
+        };
         for (found, path, state, expected) in [
             (file, "/file", wants(b"abc"), None),
             (file, "/other", Expected::Absent, None),
@@ -201,6 +268,14 @@ mod tests {
             (file, "/other", wants(b"abc"), Some("/other is not there")),
             (file, "/file", wants(b"abd"), Some("/file has other content than was written")),
             (file, "/file", wants(b"ab"), Some("/file has 3 bytes, should have 2")),
+            (file, "/file", piece(3, 1, b"bc"), None),
+            (file, "/file", piece(4, 1, b"bc"), Some("/file has 3 bytes, should have 4")),
+            (
+                file,
+                "/file",
+                piece(3, 1, b"bd"),
+                Some("/file has other bytes at 0x1 than were written"),
+            ),
             (
                 file,
                 "/file",

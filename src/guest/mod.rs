@@ -5,3 +5,4 @@
 
 pub mod linux;
 pub mod select;
+pub mod windows;

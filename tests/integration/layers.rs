@@ -15,19 +15,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("volume", &["bytes", "error", "disk"]),
     ("fs", &["bytes", "error", "disk", "volume"]),
     ("patch", &["bytes", "error", "disk"]),
-    ("guest", &["bytes", "error", "fs"]),
+    ("hive", &["bytes", "error"]),
+    ("guest", &["bytes", "error", "hive", "fs"]),
     ("login", &["bytes", "error", "fs", "guest"]),
-    ("action", &["bytes", "error", "fs", "guest", "login"]),
+    ("action", &["bytes", "error", "hive", "fs", "guest", "login"]),
     ("report", &["bytes", "error"]),
     (
         "session",
-        &["bytes", "error", "disk", "image", "volume", "fs", "patch", "guest", "login", "action"],
+        &[
+            "bytes", "error", "disk", "image", "volume", "fs", "patch", "hive", "guest", "login",
+            "action",
+        ],
     ),
     (
         "cli",
         &[
-            "bytes", "error", "disk", "image", "volume", "fs", "patch", "guest", "login", "action",
-            "session", "report",
+            "bytes", "error", "disk", "image", "volume", "fs", "patch", "hive", "guest", "login",
+            "action", "session", "report",
         ],
     ),
 ];
