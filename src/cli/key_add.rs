@@ -88,6 +88,7 @@ impl Job<'_> {
         let index = target::choose(self.ui, session, self.args.volume.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
+        target::check_linux(volume, "key add")?;
         let plan = volume
             .read(|open| key_add::plan(open.file_system(), request))
             .context(|| session.target_name())?;

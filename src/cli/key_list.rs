@@ -26,6 +26,7 @@ fn list_target(ui: &Ui, args: &Args, session: &mut Session, report_target: &mut 
     let index = target::choose(ui, session, args.volume.volume.as_deref())?;
     let volume = session.volume_at(index)?;
     report_target.volume_id = Some(volume.volume.id.clone());
+    target::check_linux(volume, "key list")?;
     let names: Vec<Vec<u8>> = args.user.iter().map(|name| name.clone().into()).collect();
     let listed = list(volume, (!names.is_empty()).then_some(names.as_slice()));
     let mut result = listed.context(|| session.target_name())?;

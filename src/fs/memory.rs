@@ -60,6 +60,7 @@ pub struct MemoryTree {
     nodes: BTreeMap<NodeId, Node>,
     identity: Identity,
     clock: Timestamp,
+    ignores_case: bool,
 }
 
 impl Default for MemoryTree {
@@ -79,7 +80,15 @@ impl MemoryTree {
             uuid: "3b28b8a8-9a3c-4c5e-8f2e-111111111111".to_owned(),
             label: b"root".to_vec(),
         };
-        Self { nodes: BTreeMap::from([(ROOT, root)]), identity, clock }
+        Self { nodes: BTreeMap::from([(ROOT, root)]), identity, clock, ignores_case: false }
+    }
+
+    /// The tree as it would be on NTFS: names are found whatever the case of their ASCII letters.
+    #[must_use]
+    pub fn into_ntfs(mut self) -> Self {
+        self.identity.type_name = "ntfs";
+        self.ignores_case = true;
+        self
     }
 
     /// Puts a directory at `path`, owned by `uid` and the group of the same number.
@@ -124,7 +133,7 @@ impl MemoryTree {
     pub fn node_at(&self, path: &str) -> Option<NodeId> {
         let mut node = ROOT;
         for part in path.split('/').filter(|part| !part.is_empty()) {
-            node = *self.names(node).ok()?.get(part.as_bytes())?;
+            node = self.child(node, part.as_bytes())?;
         }
         Some(node)
     }
@@ -160,7 +169,12 @@ impl MemoryTree {
                     old.metadata = node.metadata;
                 }
             }
-            (Some(_), _) => _ = self.insert(directory, path.file_name(), node),
+            (Some(_), _) => {
+                let stored = self.names(directory).ok();
+                let stored = stored.and_then(|names| self.entry(names, path.file_name()));
+                let name = stored.map_or_else(|| path.file_name().to_vec(), |(name, _)| name);
+                self.insert(directory, &name, node);
+            }
         }
         self
     }
@@ -177,7 +191,18 @@ impl MemoryTree {
     }
 
     fn child(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
-        self.names(directory).ok()?.get(name).copied()
+        let (_, node) = self.entry(self.names(directory).ok()?, name)?;
+        Some(node)
+    }
+
+    /// The name as it is stored, and its node.
+    fn entry(&self, names: &BTreeMap<Vec<u8>, NodeId>, name: &[u8]) -> Option<(Vec<u8>, NodeId)> {
+        let found = if self.ignores_case {
+            names.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name))
+        } else {
+            names.get_key_value(name)
+        };
+        found.map(|(stored, &node)| (stored.clone(), node))
     }
 
     fn insert(&mut self, directory: NodeId, name: &[u8], node: Node) -> NodeId {
@@ -210,7 +235,7 @@ impl MemoryTree {
     }
 
     fn refuse_existing(&self, directory: NodeId, name: &[u8]) -> Result<()> {
-        if self.names(directory)?.contains_key(name) {
+        if self.entry(self.names(directory)?, name).is_some() {
             return Err(unsuitable(directory, "has that name already"));
         }
         Ok(())
@@ -239,7 +264,7 @@ impl FileSystem for MemoryTree {
     }
 
     fn lookup(&self, directory: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
-        Ok(self.names(directory)?.get(name).copied())
+        Ok(self.entry(self.names(directory)?, name).map(|(_, node)| node))
     }
 
     fn read_dir(
@@ -280,7 +305,15 @@ impl FileSystem for MemoryTree {
     }
 
     fn xattrs(&self, node: NodeId) -> Result<Vec<Xattr>> {
-        self.node(node).map(|node| node.xattrs.clone())
+        let mut xattrs = self.node(node)?.xattrs.clone();
+        // As NTFS: every node has one, and it is given only to those who ask for it.
+        xattrs.retain(|xattr| !(self.ignores_case && xattr.name == super::NTFS_ACL_NAME));
+        Ok(xattrs)
+    }
+
+    fn xattr(&self, node: NodeId, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let xattrs = &self.node(node)?.xattrs;
+        Ok(xattrs.iter().find(|xattr| xattr.name == name).map(|xattr| xattr.value.clone()))
     }
 }
 
@@ -333,13 +366,13 @@ impl FileEdit for MemoryTree {
     }
 
     fn remove(&mut self, directory: NodeId, name: &[u8]) -> Result<()> {
-        let child = self.names(directory)?.get(name).copied();
-        let child = child.ok_or_else(|| Error::not_found("name to remove"))?;
+        let found = self.entry(self.names(directory)?, name);
+        let (name, child) = found.ok_or_else(|| Error::not_found("name to remove"))?;
         if self.names(child).is_ok() {
             return Err(unsuitable(child, "is a directory"));
         }
         if let Content::Names(names) = &mut self.node_mut(directory)?.content {
-            names.remove(name);
+            names.remove(&name);
         }
         self.nodes.remove(&child);
         Ok(())

@@ -26,6 +26,10 @@ use std::ops::ControlFlow;
 /// Bound on the content of a file that is read or written as a whole, in bytes (LOGIN-128).
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// The extended attribute that stands for the security descriptor of a node on NTFS, self-relative. Every node
+/// has it, so it is given to those who ask for it and never listed.
+pub const NTFS_ACL_NAME: &[u8] = b"system.ntfs_acl";
+
 /// A file, directory or other object: the inode number, or the MFT record number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);

@@ -5,4 +5,7 @@
 
 pub mod linux;
 pub mod select;
+mod system;
 pub mod windows;
+
+pub use system::{System, detect};

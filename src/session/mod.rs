@@ -18,7 +18,7 @@ use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::known;
 use crate::fs::probe::{Probe, ProbeKind, probe};
 use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
-use crate::guest::linux::{self, System};
+use crate::guest::{self, System};
 use crate::image::{self, Image, format::Format};
 use crate::volume::{self, Layout, TableKind, Volume};
 use std::path::Path;
@@ -260,6 +260,6 @@ fn open_file_system(
     clock: Timestamp,
 ) -> Result<OpenVolume> {
     let fs = known::open(kind, window.clone(), clock)?;
-    let system = linux::detect(fs.as_ref());
+    let system = guest::detect(fs.as_ref());
     Ok(OpenVolume { overlay, window, fs, kind, system })
 }

@@ -4,7 +4,6 @@ use super::{Content, Session, SessionVolume};
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::fs::probe::ProbeKind;
-use crate::guest::linux::System;
 
 impl Session {
     /// The index of the one volume with a system, or of the one that `wanted` names: a partition number, a
@@ -49,7 +48,7 @@ impl Session {
     pub fn unreadable_besides(&self, chosen: usize) -> Vec<String> {
         let others = self.volumes.iter().enumerate().filter(|(index, _)| *index != chosen);
         let reasons = others.filter_map(|(_, volume)| match &volume.content {
-            Content::Closed(error) if has_ext(volume) => {
+            Content::Closed(error) if has_ext(volume) || has_ntfs(volume) => {
                 Some(format!("{}: {error}", volume.describe()))
             }
             Content::Open(open) => {
@@ -154,14 +153,18 @@ impl SessionVolume {
     /// The system for people, as in `Debian GNU/Linux 13, host "web"`; none if there is none.
     pub fn describe_system(&self) -> Option<String> {
         let system = self.system()?;
-        let host = system.host_name.as_ref();
+        let host = system.host_name();
         let host = host.map(|host| format!(", host \"{}\"", escape(host))).unwrap_or_default();
-        Some(format!("{}{host}", escape(system_name(system))))
+        Some(format!("{}{host}", escape(&system.full_name())))
     }
 }
 
 fn has_ext(volume: &SessionVolume) -> bool {
     volume.probe.as_ref().is_some_and(|probe| is_ext(probe.kind))
+}
+
+fn has_ntfs(volume: &SessionVolume) -> bool {
+    volume.probe.as_ref().is_some_and(|probe| probe.kind == ProbeKind::Ntfs)
 }
 
 fn is_ext(kind: ProbeKind) -> bool {
@@ -179,10 +182,4 @@ fn can_hold_a_root(kind: ProbeKind) -> bool {
 fn candidate(volume: &SessionVolume) -> String {
     let system = volume.describe_system();
     system.map_or_else(|| volume.describe(), |system| format!("{} ({system})", volume.volume.id))
-}
-
-/// The name of a system for people.
-pub fn system_name(system: &System) -> &[u8] {
-    let names = [&system.os.pretty_name, &system.os.name, &system.os.id];
-    names.into_iter().find(|name| !name.is_empty()).map_or(b"Linux", Vec::as_slice)
 }

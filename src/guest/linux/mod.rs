@@ -46,6 +46,14 @@ pub struct System {
     pub warnings: Vec<String>,
 }
 
+impl System {
+    /// The name for people, unescaped, as in `Debian GNU/Linux 13 (trixie)`.
+    pub fn full_name(&self) -> &[u8] {
+        let names = [&self.os.pretty_name, &self.os.name, &self.os.id];
+        names.into_iter().find(|name| !name.is_empty()).map_or(b"Linux", Vec::as_slice)
+    }
+}
+
 /// Where distributions say their name.
 const RELEASE_FILES: [&str; 5] = [
     "/etc/os-release",

@@ -1,5 +1,7 @@
 //! `regain inspect`: what is on a disk, who can log in, and every way back in.
 
+mod windows;
+
 use super::args::Inspect;
 use super::hints::shell_word;
 use super::human::{self, Table, add, styled};
@@ -9,8 +11,8 @@ use crate::action::key_add::{self, KeyAddRequest};
 use crate::disk::Disk as _;
 use crate::error::{Error, Result};
 use crate::fs::path::GuestPath;
-use crate::guest::linux;
 use crate::guest::select::{self, UserChoice};
+use crate::guest::{self, linux};
 use crate::image::in_use::in_use_report;
 use crate::login::Guest;
 use crate::login::public_key::PublicKey;
@@ -18,7 +20,6 @@ use crate::report::Text;
 use crate::report::change::Io;
 use crate::report::inspect::{AccessRoute, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
-use crate::session::select::system_name;
 use crate::session::{Session, SessionVolume, clock};
 
 /// Runs the command.
@@ -51,7 +52,10 @@ fn inspection(session: &Session) -> Inspection {
     for volume in &session.volumes {
         warnings.extend(volume.warnings());
         if let Some(found) = volume.system() {
-            systems.push(system(session, volume, found, &mut warnings));
+            systems.push(match found {
+                guest::System::Linux(found) => system(session, volume, found, &mut warnings),
+                guest::System::Windows(found) => windows::system(volume, found, &mut warnings),
+            });
         }
     }
     let disk = &session.image.disk;
@@ -122,7 +126,7 @@ fn system(
 
 /// `NAME` of os-release, or what comes closest.
 fn name_of(system: &linux::System) -> Vec<u8> {
-    if system.os.name.is_empty() { system_name(system).to_vec() } else { system.os.name.clone() }
+    if system.os.name.is_empty() { system.full_name().to_vec() } else { system.os.name.clone() }
 }
 
 /// The user whom `key add` takes without `--user`, or why there is none.
