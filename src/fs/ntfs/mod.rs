@@ -1,1 +1,26 @@
-//! NTFS 3.1.
+//! NTFS 3.1: reading and editing.
+//!
+//! Formats: the linux-ntfs project's "NTFS Documentation" and libyal libfsntfs, "New Technologies File System
+//! (NTFS)", which the module docs cite by section; WIN-n are the rules of the Windows half. `Ntfs` works on an
+//! overlay and believes that it edits a disk. Edits are made in place, without `$LogFile`, which must be clean.
+//!
+//! ```text
+//!  edit                    the operations
+//!  index                   directories and other trees of sorted entries
+//!  secure                  security descriptors
+//!  attribute_list, stream  values of attributes, whatever holds them; compress: LZNT1
+//!  mft                     records by number
+//!  attribute, run_list     what a record holds, and where values lie
+//!  record, bitmap          fix-ups of a record; bits in use
+//!  gate, log_file          whether the volume may be edited
+//!  upcase, name, file_name names and how they compare
+//!  boot, volume, units
+//! ```
+//!
+//! Not handled: versions other than 3.1 for writing, BitLocker, encrypted files, files whose content is kept by a
+//! filter (WOF, deduplication), alternate data streams (all refused or ignored by name).
+
+#![allow(dead_code, reason = "the parts land one by one; the editor uses all of them")]
+
+mod boot;
+mod units;
