@@ -42,6 +42,12 @@ pub(super) struct NewKey {
     pub(super) public: PublicKey,
 }
 
+impl std::fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKey").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// Refuses names for a new key pair that are taken.
 pub(super) fn check_names(args: &KeyArgs) -> Outcome {
     let Some(path) = &args.generate_key else { return Ok(()) };

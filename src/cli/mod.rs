@@ -8,6 +8,7 @@ mod commit;
 mod completions;
 mod confirm;
 mod demo;
+mod edit;
 mod hints;
 mod host_file;
 mod human;

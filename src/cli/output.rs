@@ -234,6 +234,13 @@ impl Ui {
         }
     }
 
+    /// Prints what the user should know although nothing is wrong, unless told to be quiet.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.is_quiet {
+            self.say(&format!("{} {text}\n", styled(self.error_styles.strong, "note:")));
+        }
+    }
+
     /// Prints a line about what is going on, with `-v`.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbosity > 0 {

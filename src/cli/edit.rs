@@ -1,0 +1,286 @@
+//! The one way from a plan to a report, shared by every command that edits: what was found, the edit in
+//! memory, the question, then nowhere (`--dry-run`), into a patch file, or onto the target.
+
+use super::args::WriteArgs;
+use super::commit::{self, Committed, Way, commit};
+use super::hints::shell_word;
+use super::host_file::Fresh;
+use super::human::{self, add, count, styled};
+use super::keys::NewKey;
+use super::output::{Outcome, Ui};
+use super::{confirm, host_file, show};
+use crate::action::{FileChange, Plan, UserPlan};
+use crate::bytes::arith::len_u64;
+use crate::error::Result;
+use crate::fs::Timestamp;
+use crate::fs::path::GuestPath;
+use crate::image::in_use::in_use_report;
+use crate::login::Finding;
+use crate::patch::{self, Patch};
+use crate::report::change::{self, Change, GeneratedKey, Io};
+use crate::session::Session;
+use crate::session::edit::Edit;
+use std::path::{Path, PathBuf};
+
+/// One run of a command that edits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) ui: &'a Ui,
+    /// The command without its arguments, as in "key add".
+    pub(super) command: &'static str,
+    pub(super) write: &'a WriteArgs,
+    pub(super) time: Timestamp,
+    /// A key pair that is to be stored before the first write.
+    pub(super) new_key: Option<&'a NewKey>,
+    /// True if notes are part of what the user must know before the question.
+    pub(super) shows_notes: bool,
+}
+
+impl Job<'_> {
+    /// Tells what was found, and carries out `plan` on the volume at `index`, if it changes anything.
+    pub(super) fn run(&self, session: &mut Session, index: usize, plan: &Plan) -> Outcome<Change> {
+        let mut result = self.report(session, index, plan)?;
+        for warning in &result.warnings {
+            self.ui.warn(warning);
+        }
+        for finding in &result.findings {
+            self.show_finding(finding);
+        }
+        if plan.changes_something() {
+            let edit = session.edit(index, plan, self.command, self.time)?;
+            self.carry_out(session, index, &edit, &mut result)?;
+        }
+        result.io.bytes_read = result.io.bytes_read.saturating_add(session.bytes_read());
+        Ok(result)
+    }
+
+    /// Everything that is known before an edit.
+    fn report(&self, session: &Session, index: usize, plan: &Plan) -> Outcome<Change> {
+        let volume = session.volume_at(index)?;
+        Ok(Change {
+            changed: false,
+            dry_run: self.write.dry_run,
+            volume_id: volume.volume.id.clone(),
+            users: plan.users.iter().map(user).collect(),
+            changes: plan.changes.iter().map(file_change).collect(),
+            findings: plan.findings.iter().map(finding).collect(),
+            warnings: volume.warnings(),
+            verified_by: None,
+            patch: None,
+            undo_file: None,
+            undo_command: None,
+            generated_key: None,
+            io: Io::default(),
+        })
+    }
+
+    /// Writes the edit: nowhere, into a patch file, or onto the target.
+    fn carry_out(
+        &self,
+        session: &Session,
+        index: usize,
+        edit: &Edit,
+        result: &mut Change,
+    ) -> Outcome {
+        let patch = &edit.patch;
+        result.verified_by = Some(edit.verdict.reader().to_owned());
+        result.patch = Some(change::Patch {
+            bytes_changed: patch.bytes_changed(),
+            runs: len_u64(patch.runs().len()),
+            path: None,
+        });
+        if self.write.dry_run {
+            result.changed = !patch.is_empty();
+            if let Some(refusal) = in_use_report(&session.image)? {
+                self.ui.warn(&format!("writing would be refused: {refusal}"));
+            }
+            return Ok(());
+        }
+        if let Some(key) = self.new_key {
+            key.check_apart(&session.image)?;
+        }
+        let mut fresh = Fresh::default();
+        match &self.write.patch_out {
+            Some(path) => self.write_patch(session, patch, path, &mut fresh, result)?,
+            None => self.write_target(session, index, patch, &mut fresh, result)?,
+        }
+        fresh.keep();
+        Ok(())
+    }
+
+    fn write_patch(
+        &self,
+        session: &Session,
+        patch: &Patch,
+        path: &Path,
+        fresh: &mut Fresh,
+        result: &mut Change,
+    ) -> Outcome {
+        host_file::check_apart(path, &session.image)?;
+        result.generated_key = self.store_key(fresh)?;
+        patch::store(patch, path)?;
+        if let Some(report) = &mut result.patch {
+            report.path = Some(super::shown(path));
+        }
+        Ok(())
+    }
+
+    fn write_target(
+        &self,
+        session: &Session,
+        index: usize,
+        patch: &Patch,
+        fresh: &mut Fresh,
+        result: &mut Change,
+    ) -> Outcome {
+        commit::check_free(&session.image)?;
+        let undo_path = commit::undo_path(&self.write.commit, &session.image)?;
+        let system = session.volume_at(index)?.describe_system();
+        let question = question(session, system, patch, result, undo_path.as_deref());
+        confirm::ask(self.ui, &question, self.write.commit.yes)?;
+        // Before the first write, so that no lost key is ever on the target.
+        let prepare = || {
+            result.generated_key = self.store_key(fresh)?;
+            Ok(())
+        };
+        let undo_path = undo_path.as_deref();
+        let done = commit(self.ui, &session.image, patch, Way::Apply, undo_path, prepare);
+        let done = done.inspect_err(|failure| {
+            if failure.error.target_modified() {
+                fresh.keep();
+            }
+        })?;
+        note_committed(session, &done, result);
+        Ok(())
+    }
+
+    fn store_key(&self, fresh: &mut Fresh) -> Result<Option<GeneratedKey>> {
+        self.new_key.map(|key| key.store(fresh)).transpose()
+    }
+
+    fn show_finding(&self, finding: &change::Finding) {
+        let text = format!("{}: {} ({})", finding.subject, finding.message, finding.rule);
+        match finding.severity {
+            "info" if self.shows_notes => self.ui.note(&text),
+            "info" => self.ui.detail(&text),
+            _ => self.ui.warn(&text),
+        }
+    }
+
+    /// The first word of the text about a change that was made or planned.
+    pub(super) fn head(&self) -> String {
+        let head = match (&self.write.patch_out, self.write.dry_run) {
+            (_, true) => "plan, nothing written",
+            (Some(_), _) => "patch written, target untouched",
+            (None, false) => "done",
+        };
+        styled(self.ui.styles.good, head)
+    }
+
+    /// The files and bytes of a change.
+    pub(super) fn body(result: &Change) -> String {
+        let mut text: String = result.changes.iter().map(show::file_line).collect();
+        text.push_str(&bytes_line(result));
+        text
+    }
+
+    /// What to do next; `after` is what there is to say once the target is written.
+    pub(super) fn next_step(&self, session: &Session, result: &Change, after: &str) -> String {
+        let target = shell_word(&session.target_name());
+        if self.write.dry_run {
+            return "next: the same command without --dry-run\n".to_owned();
+        }
+        if let Some(path) = &self.write.patch_out {
+            let path = shell_word(&super::shown(path));
+            return format!("next: regain show {path}; regain apply {path} {target}\n");
+        }
+        let mut text = String::new();
+        if let Some(command) = &result.undo_command {
+            add(&mut text, format_args!("undo with: {command}\n"));
+        }
+        add(&mut text, format_args!("next: {after}\n"));
+        text
+    }
+}
+
+fn note_committed(session: &Session, done: &Committed, result: &mut Change) {
+    result.changed = done.bytes_written > 0;
+    result.io = Io { bytes_read: done.bytes_read, bytes_written: done.bytes_written };
+    result.undo_file = done.undo_file.as_deref().map(super::shown);
+    let command = |path: &PathBuf| commit::undo_command(path, &session.image);
+    result.undo_command = done.undo_file.as_ref().map(command);
+}
+
+/// What is asked before the first write.
+fn question(
+    session: &Session,
+    system: Option<String>,
+    patch: &Patch,
+    result: &Change,
+    undo_path: Option<&Path>,
+) -> String {
+    let mut text = format!("About to write to {}, ", session.target_name());
+    let system = system.map(|system| format!(" ({system})")).unwrap_or_default();
+    add(&mut text, format_args!("volume {}{system}:\n", result.volume_id));
+    for change in &result.changes {
+        text.push_str(&show::file_line(change));
+    }
+    add(
+        &mut text,
+        format_args!(
+            "  {} in {}, verified by {}\n",
+            count(patch.bytes_changed(), "byte"),
+            count(len_u64(patch.runs().len()), "range"),
+            result.verified_by.as_deref().unwrap_or("nobody")
+        ),
+    );
+    match undo_path {
+        Some(path) => add(&mut text, format_args!("  undo file: {}\n", super::shown(path))),
+        None => text.push_str("  no undo file, as asked for\n"),
+    }
+    text
+}
+
+fn bytes_line(result: &Change) -> String {
+    let Some(patch) = &result.patch else { return String::new() };
+    let reader = result.verified_by.as_deref().unwrap_or("nobody");
+    let mut text = format!(
+        "  {} in {}, verified by {reader}",
+        count(patch.bytes_changed, "byte"),
+        count(patch.runs, "range")
+    );
+    if result.io.bytes_written > 0 {
+        let written = human::size(result.io.bytes_written);
+        add(&mut text, format_args!("; {written} written, read back and compared"));
+    }
+    text.push('\n');
+    text
+}
+
+fn user(plan: &UserPlan) -> change::ChangedUser {
+    change::ChangedUser {
+        name: plan.name.clone().into(),
+        outcome: plan.outcome.name(),
+        reason: plan.reason.clone(),
+        path: plan.path.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into(),
+    }
+}
+
+fn file_change(change: &FileChange) -> change::FileChange {
+    change::FileChange {
+        path: change.path().as_bytes().into(),
+        action: change.action_name().to_owned(),
+        detail: change.detail().to_owned(),
+    }
+}
+
+fn finding(finding: &Finding) -> change::Finding {
+    change::Finding {
+        rule: finding.rule.to_owned(),
+        check: finding.check,
+        severity: finding.severity.name(),
+        subject: finding.subject.clone(),
+        message: finding.message.clone(),
+        fix: finding.fix.clone(),
+    }
+}
