@@ -23,4 +23,7 @@
 #![allow(dead_code, reason = "the parts land one by one; the editor uses all of them")]
 
 mod boot;
+mod file_name;
+mod name;
 mod units;
+mod upcase;
