@@ -3,6 +3,8 @@
 //! Names are matched as the volume matches them, without case (WIN-11). Not handled: several installations on
 //! one volume, such as `\Windows.old`.
 
+pub mod format;
+
 use crate::error::Result;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind};

@@ -1,0 +1,31 @@
+//! Files and registry values of a Windows guest that a password reset reads or changes.
+//!
+//! Pure: bytes in, a value or a typed defect out, no I/O. What would change is always a list of
+//! [`ByteChange`], never a new serialisation: everything that is not meant stays as it is, to the
+//! byte. After every change the text is parsed again, and what was meant must be the only
+//! difference (WIN-46).
+//!
+//! | module            | what                                                        | rules             |
+//! |-------------------|-------------------------------------------------------------|-------------------|
+//! | [`text`]          | encodings, and the way back from text to bytes              | WIN-49, 65, 83    |
+//! | [`change`]        | bytes to be replaced                                        | WIN-T3            |
+//! | [`password`]      | passwords: made, checked, never shown                       | WIN-61            |
+//! | [`ec2config`]     | `config.xml` of EC2Config                                   | WIN-79 to WIN-85  |
+
+pub mod change;
+pub mod ec2config;
+pub mod password;
+pub mod text;
+
+pub use change::ByteChange;
+pub use password::Password;
+pub use text::{CONFIG_BYTES_MAX, Encoding, Text, TextDefect};
+
+use crate::error::{Error, Refusal};
+
+/// The refusal for a file of the guest that is not as an edit needs it.
+///
+/// `path` is the guest path, already escaped; `defect` is any defect of this module.
+pub fn refused(path: &str, defect: &impl std::fmt::Display) -> Error {
+    Refusal::UnsuitableFile { path: path.to_owned(), reason: defect.to_string() }.into()
+}
