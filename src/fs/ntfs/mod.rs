@@ -22,8 +22,12 @@
 
 #![allow(dead_code, reason = "the parts land one by one; the editor uses all of them")]
 
+mod attribute;
 mod boot;
 mod file_name;
+mod fix_up;
 mod name;
+mod record;
+mod run_list;
 mod units;
 mod upcase;
