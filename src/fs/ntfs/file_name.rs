@@ -7,7 +7,7 @@ use super::name::{NAME_UNITS_MAX, units_from_le, units_to_le};
 use super::units::FileReference;
 use crate::bytes::arith::to;
 use crate::bytes::field::{self, le_u32, le_u64, put, put_le_u32, put_le_u64, u8_at};
-use crate::error::{Corrupt, Result};
+use crate::error::{Corrupt, Error, Result};
 
 /// Bytes in front of the name.
 pub(crate) const FILE_NAME_HEADER_BYTES: usize = 0x42;
@@ -98,9 +98,32 @@ impl FileName {
     /// Parses the value of the attribute, or the key of an index entry. Bytes behind the name are ignored.
     ///
     /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        parse(bytes).map_err(|defect| Corrupt::new("$FILE_NAME", defect).into())
+    /// [`FileNameDefect`].
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, FileNameDefect> {
+        let units = u8_at(bytes, 0x40)?;
+        if units == 0 {
+            return Err(FileNameDefect::Empty);
+        }
+        let name_bytes = usize::from(units).saturating_mul(2);
+        let Ok(name) = field::slice(bytes, FILE_NAME_HEADER_BYTES, name_bytes) else {
+            return Err(FileNameDefect::Short { units, available: bytes.len() });
+        };
+        let raw_space = u8_at(bytes, 0x41)?;
+        let name_space =
+            NameSpace::from_raw(raw_space).ok_or(FileNameDefect::NameSpace(raw_space))?;
+        Ok(Self {
+            parent: FileReference::from_raw(le_u64(bytes, 0)?),
+            created: le_u64(bytes, 0x08)?,
+            modified: le_u64(bytes, 0x10)?,
+            changed: le_u64(bytes, 0x18)?,
+            accessed: le_u64(bytes, 0x20)?,
+            allocated_bytes: le_u64(bytes, 0x28)?,
+            size_bytes: le_u64(bytes, 0x30)?,
+            flags: le_u32(bytes, 0x38)?,
+            extended: le_u32(bytes, 0x3c)?,
+            name_space,
+            name: units_from_le(name),
+        })
     }
 
     /// The stored form.
@@ -124,30 +147,10 @@ impl FileName {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<FileName, FileNameDefect> {
-    let units = u8_at(bytes, 0x40)?;
-    if units == 0 {
-        return Err(FileNameDefect::Empty);
+impl From<FileNameDefect> for Error {
+    fn from(defect: FileNameDefect) -> Self {
+        Corrupt::new("$FILE_NAME", defect).into()
     }
-    let name_bytes = usize::from(units).saturating_mul(2);
-    let Ok(name) = field::slice(bytes, FILE_NAME_HEADER_BYTES, name_bytes) else {
-        return Err(FileNameDefect::Short { units, available: bytes.len() });
-    };
-    let raw_space = u8_at(bytes, 0x41)?;
-    let name_space = NameSpace::from_raw(raw_space).ok_or(FileNameDefect::NameSpace(raw_space))?;
-    Ok(FileName {
-        parent: FileReference::from_raw(le_u64(bytes, 0)?),
-        created: le_u64(bytes, 0x08)?,
-        modified: le_u64(bytes, 0x10)?,
-        changed: le_u64(bytes, 0x18)?,
-        accessed: le_u64(bytes, 0x20)?,
-        allocated_bytes: le_u64(bytes, 0x28)?,
-        size_bytes: le_u64(bytes, 0x30)?,
-        flags: le_u32(bytes, 0x38)?,
-        extended: le_u32(bytes, 0x3c)?,
-        name_space,
-        name: units_from_le(name),
-    })
 }
 
 #[cfg(test)]
@@ -195,10 +198,10 @@ mod tests {
     fn every_defect_is_named() {
         let bytes = sample().encode().unwrap();
         assert_eq!(
-            parse(&bytes[..bytes.len() - 1]),
+            FileName::parse(&bytes[..bytes.len() - 1]),
             Err(FileNameDefect::Short { units: 8, available: bytes.len() - 1 })
         );
-        assert!(matches!(parse(&bytes[..0x40]), Err(FileNameDefect::Field(_))));
+        assert!(matches!(FileName::parse(&bytes[..0x40]), Err(FileNameDefect::Field(_))));
         for (at, value, expected) in [
             (0x40, 0, FileNameDefect::Empty),
             (0x41, 4, FileNameDefect::NameSpace(4)),
@@ -206,7 +209,7 @@ mod tests {
         ] {
             let mut broken = bytes.clone();
             broken[at] = value;
-            assert_eq!(parse(&broken), Err(expected));
+            assert_eq!(FileName::parse(&broken), Err(expected));
         }
         let long = FileName { name: vec![0x61; 256], ..sample() };
         assert!(long.encode().is_err());

@@ -38,6 +38,11 @@ impl UpCase {
         parse(bytes).map_err(|defect| Corrupt::new("$UpCase", defect).into())
     }
 
+    /// The table itself: the capital of every unit.
+    pub(crate) fn units(&self) -> &[u16] {
+        &self.upper
+    }
+
     /// The capital of `unit`.
     pub(crate) fn upper(&self, unit: u16) -> u16 {
         self.upper.get(usize::from(unit)).copied().unwrap_or(unit)
@@ -81,7 +86,7 @@ impl UpCase {
     /// A table that knows what Unicode says about single capitals, much as Windows does.
     pub(crate) fn for_tests() -> Self {
         let upper = |unit: u16| {
-            let capital = char::from_u32(u32::from(unit)).map(|c| c.to_uppercase());
+            let capital = char::from_u32(u32::from(unit)).map(char::to_uppercase);
             match capital.map(|mut c| (c.next(), c.next())) {
                 Some((Some(c), None)) => u16::try_from(u32::from(c)).unwrap_or(unit),
                 _ => unit,
