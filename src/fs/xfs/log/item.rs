@@ -7,6 +7,7 @@
 
 use super::LogDefect;
 use super::operation::RawItem;
+use super::quota::QuotaKinds;
 use crate::bytes::field::{be_u32, le_u16, le_u32, le_u64, slice};
 use crate::error::{Corrupt, Refusal, Result};
 use crate::fs::xfs::units::InodeNumber;
@@ -26,7 +27,7 @@ pub(super) mod buffer_flag {
     pub(in super::super) const INODE: u16 = 0x1;
     /// The buffer was freed: what was logged before must not be replayed.
     pub(in super::super) const CANCEL: u16 = 0x2;
-    /// Quota records.
+    /// Quota records: of users, projects, groups.
     pub(in super::super) const QUOTA: u16 = 0x4 | 0x8 | 0x10;
     /// Where the kind of buffer starts.
     pub(in super::super) const KIND_SHIFT: u32 = 11;
@@ -97,9 +98,19 @@ pub(super) struct Inode {
     pub(super) attribute: Option<Vec<u8>>,
 }
 
-/// A quota record (`xfs_dq_logformat_t`): type, size, id (4), blkno (8), len (4), boffset (4).
+/// A quota record (`xfs_dq_logformat_t`), 24 bytes.
+///
+/// | offset | size | field       | ours    | valid when |
+/// |-------:|-----:|-------------|---------|------------|
+/// | 0      | 2    | qlf_type    |         | 0x123d |
+/// | 2      | 2    | qlf_size    |         | regions, with this one: 2 |
+/// | 4      | 4    | qlf_id      | `id`    | that of the record |
+/// | 8      | 8    | qlf_blkno   | `daddr` | inside the file system |
+/// | 16     | 4    | qlf_len     | `sectors` | |
+/// | 20     | 4    | qlf_boffset | `offset_bytes` | the record fits behind it |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Quota {
+    pub(super) id: u32,
     pub(super) daddr: u64,
     pub(super) sectors: u32,
     pub(super) offset_bytes: u32,
@@ -180,7 +191,8 @@ pub(super) enum Item {
     Buffer(Buffer),
     Inode(Inode),
     Quota(Quota),
-    QuotaOff,
+    /// The accounting of these kinds ended (`xfs_qoff_logformat_t`): type, size, flags (4), padding.
+    QuotaOff(QuotaKinds),
     InodeCreate(InodeCreate),
     Intent(IntentKind, u64, IntentTargets),
     Done(IntentKind, u64),
@@ -198,7 +210,7 @@ pub(super) fn parse(raw: &RawItem) -> Result<Item> {
         0x123c => buffer(raw).map(Item::Buffer),
         0x123b => inode(raw).map(Item::Inode),
         0x123d => quota(raw).map(Item::Quota),
-        0x123e => Ok(Item::QuotaOff),
+        0x123e => quota_off(format).map(Item::QuotaOff),
         0x123f => inode_create(format).map(Item::InodeCreate),
         0x1236..=0x1237 | 0x1240..=0x124f => intent(kind, format),
         _ => {
@@ -292,11 +304,16 @@ fn inode(raw: &RawItem) -> Result<Inode, LogDefect> {
 fn quota(raw: &RawItem) -> Result<Quota, LogDefect> {
     let format = region(raw, 0)?;
     Ok(Quota {
+        id: le_u32(format, 4)?,
         daddr: le_u64(format, 8)?,
         sectors: le_u32(format, 16)?,
         offset_bytes: le_u32(format, 20)?,
         record: region(raw, 1)?.to_vec(),
     })
+}
+
+fn quota_off(format: &[u8]) -> Result<QuotaKinds, LogDefect> {
+    Ok(QuotaKinds::of_accounting(le_u32(format, 4)?))
 }
 
 fn inode_create(format: &[u8]) -> Result<InodeCreate, LogDefect> {

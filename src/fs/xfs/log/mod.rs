@@ -11,8 +11,7 @@
 //!   with nothing in it but the promises that only a mount can keep (open intents, unlinked inodes).
 //!
 //! Not handled, and refused by name: version 1 logs, logs of big-endian hosts, logs on another
-//! device, open intents for the realtime device, quota records (not proven) and quotaoff, changes of the owner of an extent tree,
-//! parts of directory blocks that lie in several places, growing of the file system, version 4 (no
+//! device, open intents for the realtime device, changes of the owner of an extent tree, parts of directory blocks that lie in several places, growing of the file system, version 4 (no
 //! checksums, no numbers of changes in its structures).
 
 mod blocks;
@@ -24,6 +23,7 @@ mod item;
 mod named;
 mod operation;
 mod pending;
+mod quota;
 mod record;
 mod replay;
 mod structure;
@@ -275,5 +275,7 @@ fn scan_blocks(log: &dyn LogBlocks, uuids: &LogUuids) -> Result<(LogState, Summa
 }
 #[cfg(test)]
 mod kernel_tests;
+#[cfg(test)]
+mod quota_tests;
 #[cfg(test)]
 mod tests;

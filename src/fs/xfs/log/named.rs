@@ -6,6 +6,7 @@
 use super::item::{self, IntentKind, IntentTargets, Item, buffer_flag};
 use super::operation::{RawItem, Transaction};
 use super::pending::Pending;
+use super::quota::QuotaKinds;
 use crate::bytes::arith::{add, div_ceil, len_u64};
 use crate::error::{Error, Result};
 use crate::fs::xfs::superblock::Superblock;
@@ -133,10 +134,8 @@ pub(super) struct Summary {
     pub(super) named: ConflictSet,
     /// The last transaction that cancels a buffer, by start and length in sectors.
     pub(super) canceled: BTreeMap<(u64, u64), u32>,
-    /// True if quota records were changed.
-    pub(super) has_quota: bool,
-    /// True if quota was switched off.
-    pub(super) has_quota_off: bool,
+    /// What is not counted any more: nothing of these kinds must be replayed.
+    pub(super) quota_off: QuotaKinds,
     /// Intents without done item, as they were logged.
     open: BTreeMap<(IntentKind, u64), RawItem>,
     open_bytes: usize,
@@ -163,7 +162,6 @@ impl Summary {
         match item {
             Item::Buffer(buffer) => {
                 let sectors = u64::from(buffer.sectors);
-                self.has_quota |= buffer.flags & buffer_flag::QUOTA != 0;
                 ConflictSet::add_sectors(&mut named.sectors, buffer.daddr, sectors);
                 if buffer.flags & buffer_flag::CANCEL != 0 {
                     self.canceled.insert((buffer.daddr, sectors), self.transactions);
@@ -175,11 +173,10 @@ impl Summary {
                 ConflictSet::add_sectors(&mut named.clusters, inode.daddr, sectors);
             }
             Item::Quota(quota) => {
-                self.has_quota = true;
                 let sectors = u64::from(quota.sectors).min(LONGEST);
                 ConflictSet::add_sectors(&mut named.sectors, quota.daddr, sectors);
             }
-            Item::QuotaOff => self.has_quota_off = true,
+            Item::QuotaOff(kinds) => self.quota_off.add(kinds),
             Item::InodeCreate(new) => {
                 named.created.insert((new.ag, new.ag_block, new.blocks));
             }

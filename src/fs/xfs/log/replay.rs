@@ -10,7 +10,8 @@
 //!    come before what was done to them, and pointers last because they change inodes too.
 //!
 //! A structure that carries the number of a later change than that of the transaction is on the disk
-//! already and is left alone. If the numbers are equal it is written again: several transactions can
+//! already and is left alone; but not a buffer of dquots, which has no number: what happened to its dquots
+//! later comes later in the log. If the numbers are equal it is written again: several transactions can
 //! start in one record, and writing what is there already changes nothing.
 
 use super::blocks::{LogBlocks, VolumeLog};
@@ -19,26 +20,19 @@ use super::item::{self, Buffer, Inode, InodeCreate, Item, Quota, buffer_flag, in
 use super::named::{Intent, Summary};
 use super::operation::Transaction;
 use super::pending::Pending;
+use super::quota::{self, QuotaKinds};
 use super::structure::{self, Content};
 use super::{Dirty, LogDefect, LogState, counters, walk};
-use crate::bytes::arith::{add, mul, to};
+use crate::bytes::arith::{add, len_u64, mul, to};
 use crate::bytes::field::{self, put, put_be_u16, put_be_u32, put_be_u64, slice, slice_mut};
 use crate::error::{Context, Corrupt, Refusal, Result};
 use crate::fs::xfs::checksum;
 use crate::fs::xfs::feature::incompat;
 use crate::fs::xfs::inode::MAGIC as INODE_MAGIC;
+use crate::fs::xfs::quota::dquot::{DQUOT_BYTES, Dquot, DquotDefect};
 use crate::fs::xfs::superblock::{INODES_PER_CHUNK, Superblock};
 use crate::fs::xfs::units::{AgBlock, AgInode, AgNumber, Lsn, NULL_AG_INODE};
 use crate::fs::xfs::volume::Volume;
-
-/// Size of a quota record with what version 5 adds to it.
-const QUOTA_BYTES: usize = 136;
-const QUOTA_CRC_AT: usize = 108;
-const QUOTA_LSN_AT: usize = 112;
-/// "DQ".
-const QUOTA_MAGIC: u16 = 0x4451;
-/// Size of the quota record in the log.
-const QUOTA_LOGGED_BYTES: usize = 104;
 
 /// What a replay is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +54,8 @@ pub(crate) struct Replayed {
     pub(crate) newer: u64,
     /// Those that belong to freed blocks.
     pub(crate) canceled: u64,
+    /// Those of quotas that ended later in the log.
+    pub(crate) ended: u64,
     /// What only a mount can finish; to be given to [`finish`](super::finish) if it
     /// is not empty.
     pub(crate) pending: Pending,
@@ -77,7 +73,7 @@ pub(crate) fn replay(volume: &mut Volume, purpose: Purpose) -> Result<Option<Rep
     let log = super::internal(volume)?;
     let (state, summary) = super::scan_blocks(&log, &super::uuids(volume))?;
     let LogState::Dirty(dirty) = state else { return Ok(None) };
-    check_supported(volume.superblock(), &dirty, &summary, purpose)?;
+    check_supported(volume.superblock(), &dirty, purpose)?;
     let before = volume.superblock().clone();
     let mut replayer = Replayer {
         volume,
@@ -105,23 +101,12 @@ fn refuse(detail: impl Into<String>) -> crate::error::Error {
     Refusal::DirtyLog { detail: detail.into() }.into()
 }
 
-fn check_supported(
-    superblock: &Superblock,
-    dirty: &Dirty,
-    summary: &Summary,
-    purpose: Purpose,
-) -> Result<()> {
+fn check_supported(superblock: &Superblock, dirty: &Dirty, purpose: Purpose) -> Result<()> {
     if !superblock.has_crc() {
         return Err(refuse("the file system is of version 4"));
     }
-    if summary.has_quota_off {
-        return Err(refuse("it holds the end of quota accounting (QUOTAOFF)"));
-    }
     if purpose == Purpose::View {
         return Ok(());
-    }
-    if summary.has_quota {
-        return Err(refuse("it holds quota records, whose replay is not proven"));
     }
     let intents = dirty.pending.intents();
     let realtime = |intent: &&Intent| intent.kind.is_realtime();
@@ -181,7 +166,7 @@ impl Replayer<'_> {
                 Item::Inode(inode) => self.inode(inode, transaction.lsn)?,
                 Item::Quota(quota) => self.quota(quota, transaction.lsn)?,
                 Item::InodeCreate(new) => self.create_inodes(*new)?,
-                Item::QuotaOff | Item::Intent(..) | Item::Done(..) => {}
+                Item::QuotaOff(_) | Item::Intent(..) | Item::Done(..) => {}
             }
         }
         self.index = self.index.saturating_add(1);
@@ -222,6 +207,11 @@ impl Replayer<'_> {
             self.replayed.canceled = self.replayed.canceled.saturating_add(1);
             return Ok(());
         }
+        let quotas = QuotaKinds::of_buffer(buffer.flags);
+        if self.summary.quota_off.has_any(quotas) {
+            self.replayed.ended = self.replayed.ended.saturating_add(1);
+            return Ok(());
+        }
         let offset = self.place(buffer.daddr, sectors)?;
         let mut bytes = self.volume.disk().read_vec(offset, to(mul(sectors, 512)?)?)?;
         if buffer.flags & buffer_flag::INODE != 0 {
@@ -235,6 +225,11 @@ impl Replayer<'_> {
         for (at, part) in &buffer.parts {
             put(&mut bytes, *at, part)?;
         }
+        if !quotas.is_empty() {
+            quota::check_buffer(self.volume.superblock(), quotas, &bytes)
+                .map_err(|wrong| Corrupt::new("logged dquot", wrong).at(offset))?;
+            return self.write(offset, &bytes, "dquots");
+        }
         let content =
             structure::check(self.volume.superblock(), buffer.flags, buffer.daddr, &bytes)?;
         let what = match content {
@@ -242,7 +237,7 @@ impl Replayer<'_> {
                 structure.seal(&mut bytes, lsn)?;
                 structure.name()
             }
-            Content::Plain => "quota records or realtime bitmap",
+            Content::Plain => "realtime bitmap or summary",
         };
         self.write(offset, &bytes, what)
     }
@@ -309,24 +304,27 @@ impl Replayer<'_> {
             self.replayed.canceled = self.replayed.canceled.saturating_add(1);
             return Ok(());
         }
-        let start = self.place(quota.daddr, sectors)?;
-        let end = add(u64::from(quota.offset_bytes), 136)?;
-        let offset = add(start, u64::from(quota.offset_bytes))?;
-        let mut bytes = self.volume.disk().read_vec(offset, QUOTA_BYTES)?;
-        let record = slice(&quota.record, 0, QUOTA_LOGGED_BYTES)?;
-        let is_quota = |bytes: &[u8]| field::be_u16(bytes, 0) == Ok(QUOTA_MAGIC);
-        if end > mul(sectors, 512)? || !is_quota(&bytes) || !is_quota(record) {
-            return Err(Corrupt::new("quota record", LogDefect::InodeCore).at(offset).into());
+        if self.summary.quota_off.has_any(quota::kind_of(quota)?) {
+            self.replayed.ended = self.replayed.ended.saturating_add(1);
+            return Ok(());
         }
-        let present = field::be_u64(&bytes, QUOTA_LSN_AT)?;
-        if present != u64::MAX && present > lsn.0 {
+        let start = self.place(quota.daddr, sectors)?;
+        let offset = add(start, u64::from(quota.offset_bytes))?;
+        let buffer_end = add(start, mul(sectors, 512)?)?;
+        if add(offset, len_u64(DQUOT_BYTES))? > buffer_end {
+            let wrong = LogDefect::Place { daddr: quota.daddr, sectors };
+            return Err(Corrupt::new("log item", wrong).of(quota.name()).into());
+        }
+        let mut bytes = self.volume.disk().read_vec(offset, DQUOT_BYTES)?;
+        let uuid = self.volume.superblock().meta_uuid.0;
+        let wrong = |defect: DquotDefect| Corrupt::new("dquot", defect).at(offset).of(quota.name());
+        if quota::is_newer(&bytes, lsn, &uuid).map_err(wrong)? {
             self.replayed.newer = self.replayed.newer.saturating_add(1);
             return Ok(());
         }
-        put(&mut bytes, 0, record)?;
-        put_be_u64(&mut bytes, QUOTA_LSN_AT, lsn.0)?;
-        checksum::seal(&mut bytes, QUOTA_CRC_AT)?;
-        self.write(offset, &bytes, "quota record")
+        quota::apply(quota, &mut bytes, lsn)?;
+        Dquot::check(&bytes, &uuid).map_err(wrong)?;
+        self.write(offset, &bytes, "dquot")
     }
 
     /// Writes empty inodes.

@@ -15,7 +15,6 @@ use crate::fs::xfs::units::Lsn;
 /// Kinds of buffers, as their items number them.
 mod kind {
     pub(super) const UNKNOWN: u16 = 0;
-    pub(super) const QUOTA: std::ops::RangeInclusive<u16> = 1..=3;
     pub(super) const BTREE: u16 = 4;
     pub(super) const AGF: u16 = 5;
     pub(super) const AGFL: u16 = 6;
@@ -119,7 +118,7 @@ const BY_HALF_WORD: &[Structure] = &[
 pub(super) enum Content {
     /// A self-describing structure.
     Structure(Structure),
-    /// Quota records or a realtime bitmap or summary: logged as they are.
+    /// A realtime bitmap or summary: logged as it is.
     Plain,
 }
 
@@ -184,7 +183,7 @@ pub(super) fn check(
     bytes: &[u8],
 ) -> Result<Content> {
     let kind = flags >> item::buffer_flag::KIND_SHIFT;
-    if kind::QUOTA.contains(&kind) || kind::REALTIME.contains(&kind) {
+    if kind::REALTIME.contains(&kind) {
         return Ok(Content::Plain);
     }
     let offset = daddr.saturating_mul(512);

@@ -287,20 +287,41 @@ fn volume(overlay: &Arc<Overlay>) -> Volume {
 
 /// Puts a record with these operations behind the unmount record of a clean volume.
 fn append(volume: &Volume, data: &[u8], operations: u32) -> Lsn {
+    append_all(volume, &[(data.to_vec(), operations)])[0]
+}
+
+/// Puts records with these operations and their numbers behind the unmount record of a clean volume.
+pub(super) fn append_all(volume: &Volume, records: &[(Vec<u8>, u32)]) -> Vec<Lsn> {
     let log = internal(volume).unwrap();
     let LogState::Clean(ends) = scan(volume).unwrap() else { panic!() };
-    let record = NewRecord {
-        position: ends.head,
-        tail: ends.head,
-        previous: 0,
-        uuid: &volume.superblock().uuid.0,
-        unit_bytes: 512,
-        data,
-        operations,
-    };
-    let bytes = record.encode(&log).unwrap();
-    log.write(ends.head.block(), &bytes).unwrap();
-    ends.head
+    let mut position = ends.head;
+    let mut positions = Vec::new();
+    for (data, operations) in records {
+        let record = NewRecord {
+            position,
+            tail: ends.head,
+            previous: positions.last().map_or(0, |last: &Lsn| last.block()),
+            uuid: &volume.superblock().uuid.0,
+            unit_bytes: 512,
+            data,
+            operations: *operations,
+        };
+        let bytes = record.encode(&log).unwrap();
+        log.write(position.block(), &bytes).unwrap();
+        positions.push(position);
+        position = ends::position_behind(&log, position, bytes.len() as u32 / 512);
+    }
+    positions
+}
+
+/// The operations of a transaction with these items, each a list of regions, and their number.
+pub(super) fn transaction_of(items: &[Vec<Vec<u8>>]) -> (Vec<u8>, u32) {
+    let mut header = 0x5452_414e_u32.to_le_bytes().to_vec();
+    header.resize(16, 0);
+    let mut operations = vec![operation(1, 1, &[]), operation(1, 0, &header)];
+    operations.extend(items.iter().flatten().map(|region| operation(1, 0, region)));
+    operations.push(operation(1, 2, &[]));
+    (operations.concat(), operations.len() as u32)
 }
 
 /// A log with nothing in it but the start of the superblock is replayed, and ended in both ways, which
@@ -364,18 +385,10 @@ fn blocks_behind_the_new_head_are_cleared() {
 fn open_intents_are_logged_again() {
     let overlay = fixture("default");
     let mut volume = volume(&overlay);
-    let mut header = 0x5452_414e_u32.to_le_bytes().to_vec();
-    header.resize(16, 0);
     let mut intent = vec![0x36, 0x12, 1, 0, 1, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9];
     intent.extend(70_u64.to_le_bytes());
     intent.extend([3, 0, 0, 0, 0, 0, 0, 0]);
-    let operations = [
-        operation(1, 1, &[]),
-        operation(1, 0, &header),
-        operation(1, 0, &intent),
-        operation(1, 2, &[]),
-    ];
-    append(&volume, &operations.concat(), 4);
+    append_all(&volume, &[transaction_of(&[vec![intent.clone()]])]);
     let replayed = replay(&mut volume, Purpose::Edit).unwrap().unwrap();
     let named = replayed.pending.named();
     let names = |block| named.names_blocks(volume.superblock(), FsBlock(block), 1).unwrap();

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::fs::xfs::checksum::{self, ChecksumDefect};
 
 /// Size of a dquot in its block.
-pub(super) const DQUOT_BYTES: usize = 136;
+pub(in crate::fs::xfs) const DQUOT_BYTES: usize = 136;
 
 /// "DQ".
 const MAGIC: u16 = 0x4451;
@@ -15,12 +15,15 @@ const TYPE_MASK: u8 = 0x7;
 
 const BLOCKS_AT: usize = 40;
 const INODES_AT: usize = 48;
-const CRC_AT: usize = 108;
+/// `dd_crc`.
+pub(in crate::fs::xfs) const CRC_AT: usize = 108;
+/// `dd_lsn`.
+pub(in crate::fs::xfs) const LSN_AT: usize = 112;
 const UUID_AT: usize = 120;
 
 /// What can be wrong with a dquot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DquotDefect {
+pub(in crate::fs::xfs) enum DquotDefect {
     #[error("magic number is {0:#x}")]
     Magic(u16),
     #[error("version is {0}, should be 1")]
@@ -55,7 +58,7 @@ pub(super) enum DquotDefect {
 /// | 112 | 8 | dd_lsn | (kept) | any |
 /// | 120 | 16 | dd_uuid | (checked) | the metadata UUID |
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dquot {
+pub(in crate::fs::xfs) struct Dquot {
     /// Blocks that the id has.
     pub(super) blocks: u64,
     /// Inodes that the id has.
@@ -71,29 +74,42 @@ impl Dquot {
         dquot_type: u8,
         uuid: &[u8; 16],
     ) -> Result<Self, DquotDefect> {
+        let (stored, stored_id) = Self::check(bytes, uuid)?;
+        if stored != dquot_type {
+            return Err(DquotDefect::Type { stored, expected: dquot_type });
+        }
+        if stored_id != id {
+            return Err(DquotDefect::Id(stored_id));
+        }
+        let (blocks, inodes) = (be_u64(bytes, BLOCKS_AT)?, be_u64(bytes, INODES_AT)?);
+        Ok(Self { blocks, inodes, bytes: bytes.to_vec() })
+    }
+
+    /// Checks a dquot of whatever id; gives its type and its id.
+    pub(in crate::fs::xfs) fn check(
+        bytes: &[u8],
+        uuid: &[u8; 16],
+    ) -> Result<(u8, u32), DquotDefect> {
+        let header = Self::check_header(bytes)?;
+        let short = Short { needed: DQUOT_BYTES, available: bytes.len() };
+        checksum::verify(bytes, CRC_AT).map_err(|_| short)??;
+        if array::<16>(bytes, UUID_AT)? != *uuid {
+            return Err(DquotDefect::Uuid);
+        }
+        Ok(header)
+    }
+
+    /// Checks the part of a dquot that is logged; gives its type and its id.
+    pub(in crate::fs::xfs) fn check_header(bytes: &[u8]) -> Result<(u8, u32), DquotDefect> {
         let magic = be_u16(bytes, 0)?;
         if magic != MAGIC {
             return Err(DquotDefect::Magic(magic));
         }
-        let short = Short { needed: DQUOT_BYTES, available: bytes.len() };
-        checksum::verify(bytes, CRC_AT).map_err(|_| short)??;
         let version = u8_at(bytes, 2)?;
         if version != VERSION {
             return Err(DquotDefect::Version(version));
         }
-        let (stored, expected) = (u8_at(bytes, 3)? & TYPE_MASK, dquot_type);
-        if stored != expected {
-            return Err(DquotDefect::Type { stored, expected });
-        }
-        let stored = be_u32(bytes, 4)?;
-        if stored != id {
-            return Err(DquotDefect::Id(stored));
-        }
-        if array::<16>(bytes, UUID_AT)? != *uuid {
-            return Err(DquotDefect::Uuid);
-        }
-        let (blocks, inodes) = (be_u64(bytes, BLOCKS_AT)?, be_u64(bytes, INODES_AT)?);
-        Ok(Self { blocks, inodes, bytes: bytes.to_vec() })
+        Ok((u8_at(bytes, 3)? & TYPE_MASK, be_u32(bytes, 4)?))
     }
 
     /// The bytes with the present counts and a checksum that fits.

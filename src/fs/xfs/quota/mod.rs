@@ -7,10 +7,10 @@
 //! Not handled: making dquots that do not exist yet (the next mount then has to count anew), limits and
 //! their timers (the superuser's edits may go beyond them; the kernel starts a timer at its next change).
 
-mod dquot;
+pub(super) mod dquot;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::inode::{ForkKind, Inode};
 use super::units::FileBlock;
@@ -26,7 +26,7 @@ const VERSION_HAS_QUOTA: u16 = 0x40;
 
 /// Who quotas count for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum QuotaKind {
+pub(super) enum QuotaKind {
     User,
     Group,
     Project,

@@ -7,7 +7,7 @@ use crate::disk::{Disk as _, DiskEdit as _};
 use crate::fs::xfs::Xfs;
 use crate::fs::xfs::checksum;
 use crate::fs::xfs::testing::{self, RepairVerdict};
-use crate::fs::xfs::units::AgInode;
+use crate::fs::xfs::units::{AgInode, FsBlock};
 use crate::fs::xfs::{ag::Agi, units::AgNumber};
 use crate::fs::{FileEdit as _, FileSystem as _, MetadataChange, NewNode, NodeKind, Timestamp};
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ fn quota_file(volume: &mut Volume, kind: QuotaKind, counts: &BTreeMap<u32, (u64,
 }
 
 /// The fixture `name` with all three quotas switched on and counted.
-fn with_quotas(name: &str) -> (Arc<Overlay>, Volume) {
+pub(in crate::fs::xfs) fn with_quotas(name: &str) -> (Arc<Overlay>, Volume) {
     let disk = testing::fixture(name);
     let mut volume = open(&disk);
     let mut numbers = Vec::new();
@@ -92,6 +92,22 @@ fn with_quotas(name: &str) -> (Arc<Overlay>, Volume) {
     disk.write_at(0, &sector, "superblock").unwrap();
     volume.reload_superblock().unwrap();
     (disk, volume)
+}
+
+/// Where the dquot of `id` lies: its block, its offset inside, and its bytes.
+pub(in crate::fs::xfs) fn dquot_of(
+    volume: &Volume,
+    kind: QuotaKind,
+    id: u32,
+) -> (FsBlock, usize, Vec<u8>) {
+    let file = volume.load_inode(volume.superblock().quota_inodes[kind.index()]).unwrap();
+    let in_block = volume.superblock().block_size() as u32 / DQUOT_BYTES as u32;
+    let file_block = FileBlock(u64::from(id / in_block));
+    let extent = volume.find_extent(&file, ForkKind::Data, file_block).unwrap().unwrap();
+    let block = extent.block_at(file_block).unwrap();
+    let at = (id % in_block) as usize * DQUOT_BYTES;
+    let bytes = volume.read_blocks(block, 1).unwrap()[at..at + DQUOT_BYTES].to_vec();
+    (block, at, bytes)
 }
 
 /// Changes an inode and expects the checker to miss that in the quotas of `kind` until it is counted.
