@@ -26,6 +26,7 @@ mod attribute;
 mod boot;
 mod file_name;
 mod fix_up;
+mod index;
 mod name;
 mod record;
 mod run_list;

@@ -1,0 +1,34 @@
+//! Indexes: directories, and the other sorted tables of NTFS.
+//!
+//! Sources: linux-ntfs documentation, "$INDEX_ROOT", "$INDEX_ALLOCATION" and "Index Record"; libyal libfsntfs,
+//! "New Technologies File System (NTFS)", section "The index"; WIN-107.
+//!
+//! An index is a B-tree whose inner nodes hold entries as well. The root is the value of the resident
+//! attribute `$INDEX_ROOT`; every other node is a block of `$INDEX_ALLOCATION`, found by its VCN. Each entry
+//! of an inner node leads to the node with the keys between its left neighbour and itself, the end entry to
+//! the keys behind the last.
+//!
+//! ```text
+//!  read                       one entry by its key, all entries in order
+//!  collation                  the order of keys
+//!  format, block, node, entry the structures
+//!  host                       what an index needs from the record that it belongs to
+//! ```
+//!
+//! Not handled: other collation rules than those of [`Collation`] ($Quota has one).
+
+mod block;
+mod collation;
+mod defect;
+mod entry;
+mod format;
+mod host;
+mod node;
+mod read;
+
+pub(crate) use collation::Collation;
+pub(crate) use defect::IndexDefect;
+pub(crate) use entry::Entry;
+pub(crate) use format::{IndexFormat, IndexRoot};
+pub(crate) use host::{IndexBlock, IndexHost, IndexSource};
+pub(crate) use read::Index;
