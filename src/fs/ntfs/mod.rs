@@ -23,12 +23,18 @@
 #![allow(dead_code, reason = "the parts land one by one; the editor uses all of them")]
 
 mod attribute;
+mod attribute_list;
 mod boot;
+mod compress;
+mod file;
 mod file_name;
 mod fix_up;
 mod index;
+mod mft;
 mod name;
 mod record;
 mod run_list;
+mod stream;
 mod units;
 mod upcase;
+mod volume;

@@ -30,6 +30,11 @@ pub(crate) struct UpCase {
 }
 
 impl UpCase {
+    /// The table in which case counts, for the time until the true one is read.
+    pub(crate) fn identity() -> Self {
+        Self { upper: (0..=u16::MAX).collect() }
+    }
+
     /// Parses the content of `$UpCase`.
     ///
     /// # Errors
