@@ -34,6 +34,8 @@ pub(super) struct Block {
     prefix: Vec<u8>,
     /// End of the space for entries, from the node header.
     allocated: usize,
+    /// End of the entries as stored, from the node header.
+    total: usize,
     /// Bytes of the block.
     len: usize,
     /// What it holds.
@@ -51,7 +53,7 @@ impl Block {
         field::put_le_u16(&mut prefix, 0x4, to(ARRAY_AT)?)?;
         field::put_le_u16(&mut prefix, 0x6, to(words)?)?;
         field::put_le_u64(&mut prefix, 0x10, vcn.0)?;
-        Ok(Self { prefix, allocated: len.saturating_sub(NODE_AT), len, node })
+        Ok(Self { prefix, allocated: len.saturating_sub(NODE_AT), total: 0, len, node })
     }
 
     /// Reads the block that `vcn` leads to from its stored bytes.
@@ -79,7 +81,17 @@ impl Block {
             }));
         }
         field::slice(&prefix, array_at, array_len)?;
-        Ok(Self { prefix, allocated: header.allocated, len: bytes.len(), node })
+        let NodeHeader { allocated, total, .. } = header;
+        Ok(Self { prefix, allocated, total, len: bytes.len(), node })
+    }
+
+    /// Checks that the end entry ends the node and that the node has the whole block. Reading does not
+    /// insist on either.
+    pub(super) fn check_exact(&self) -> Result<(), IndexDefect> {
+        let entries_end = self.prefix.len().saturating_add(self.node.stored_len());
+        let is_exact = NODE_AT.saturating_add(self.allocated) == self.len
+            && NODE_AT.saturating_add(self.total) == entries_end;
+        if is_exact { Ok(()) } else { Err(IndexDefect::Loose) }
     }
 
     /// Bytes that entries and end may take.

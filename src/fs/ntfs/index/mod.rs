@@ -10,6 +10,8 @@
 //!
 //! ```text
 //!  read                       one entry by its key, all entries in order
+//!  edit, path, settle         inserting, removing, changing; splits and joins
+//!  check                      a whole tree, strictly
 //!  collation                  the order of keys
 //!  format, block, node, entry the structures
 //!  host                       what an index needs from the record that it belongs to
@@ -18,17 +20,28 @@
 //! Not handled: other collation rules than those of [`Collation`] ($Quota has one).
 
 mod block;
+mod check;
 mod collation;
 mod defect;
+mod edit;
 mod entry;
 mod format;
 mod host;
 mod node;
+mod path;
 mod read;
+mod settle;
 
+pub(crate) use check::{IndexSummary, check};
 pub(crate) use collation::Collation;
 pub(crate) use defect::IndexDefect;
+pub(crate) use edit::IndexEditor;
 pub(crate) use entry::Entry;
 pub(crate) use format::{IndexFormat, IndexRoot};
 pub(crate) use host::{IndexBlock, IndexHost, IndexSource};
 pub(crate) use read::Index;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;

@@ -109,6 +109,15 @@ impl Node {
         self.entries.get(position).map_or(self.end, |entry| entry.sub_node)
     }
 
+    /// Changes the sub-node that [`sub_node`](Self::sub_node) gives for `position`.
+    pub(super) fn set_sub_node(&mut self, position: usize, vcn: Vcn) {
+        let vcn = Some(vcn);
+        match self.entries.get_mut(position) {
+            Some(entry) => entry.sub_node = vcn,
+            None => self.end = vcn,
+        }
+    }
+
     /// Bytes that the entries and the end take.
     pub(super) fn stored_len(&self) -> usize {
         let entries =
