@@ -201,6 +201,38 @@ pub enum Refusal {
         /// The first blocking reason.
         reason: String,
     },
+    /// No local account has a password there.
+    #[error("the system is a domain controller ({evidence}), which has no local accounts")]
+    DomainController {
+        /// What says so.
+        evidence: String,
+    },
+    /// Nothing on the volume could reset the password at the next boot.
+    #[error("no agent that could reset the password: {detail}")]
+    NoAgent {
+        /// What was looked for, and what is there of it.
+        detail: String,
+    },
+    /// The agent is there, but is not as the reset needs it.
+    #[error("{agent} cannot reset the password: {reason}")]
+    AgentUnusable {
+        /// The agent.
+        agent: String,
+        /// What is missing or different.
+        reason: String,
+    },
+    /// The service that would do it is turned off.
+    #[error("the service {service} is disabled, so nothing would happen at the next boot")]
+    ServiceDisabled {
+        /// The service.
+        service: String,
+    },
+    /// Nobody could log in through SSH.
+    #[error("no OpenSSH server to log in to: {reason}")]
+    NoSshServer {
+        /// What is missing or turned off.
+        reason: String,
+    },
     /// A key that no current sshd accepts, or that is too weak.
     #[error("{key}: {reason}")]
     UnsuitableKey {

@@ -11,7 +11,8 @@ macro_rules! three_commands {
         "FIRST STEPS
   regain inspect disk.img                         what is on the disk, and who can log in
   regain key add disk.img --key id_ed25519.pub    let its user in with this key; asks first
-  regain undo UNDO_FILE disk.img                  take that back, to the last bit
+  regain password reset win.img                   Windows: a new password at the next boot
+  regain undo UNDO_FILE disk.img                  take a change back, to the last bit
 
   Instead of disk.img: a disk such as /dev/xvdf. To practise: regain demo"
     };
@@ -21,8 +22,8 @@ const THREE_COMMANDS: &str = three_commands!();
 
 /// Gets you back into a machine from its detached root disk.
 ///
-/// regain puts your SSH key onto the disk of a machine that you cannot log in to. The disk is an image file
-/// or is attached to another machine. Nothing is mounted, and images need no root rights. Each change is
+/// regain puts your SSH key onto the disk of a machine that you cannot log in to, or has its Windows set a
+/// new password at the next boot. The disk is an image file or is attached to another machine. Nothing is mounted, and images need no root rights. Each change is
 /// checked before it is written, happens wholly or not at all, and can be undone to the last bit.
 #[derive(Debug, Parser)]
 #[command(
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     #[command(subcommand)]
     Key(Key),
+    #[command(subcommand)]
+    Password(Password),
     Show(Show),
     Apply(Apply),
     Undo(Undo),
@@ -207,7 +210,7 @@ pub(crate) struct KeyArgs {
     /// Make a new key pair, write the private key to PATH (mode 0600), and add its public half
     ///
     /// PATH is never overwritten. The public half is also written to PATH.pub.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, conflicts_with = "dry_run")]
     pub(crate) generate_key: Option<PathBuf>,
     /// Type of the new key pair
     #[arg(long, value_enum, value_name = "TYPE", requires = "generate_key", default_value_t)]
@@ -245,12 +248,106 @@ pub(crate) struct WhoArgs {
     pub(crate) force: bool,
 }
 
+/// Has Windows set a new password.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "EXAMPLES
+  regain password reset disk.img
+  regain password reset disk.img --method startup-script --user Administrator --generate")]
+pub(crate) enum Password {
+    Reset(PasswordReset),
+}
+
+/// Has Windows set a new password at its next boot.
+///
+/// The agent of the cloud that is installed (EC2Launch v2, EC2Launch v1 or EC2Config) is told to set a new
+/// random password, which only the private key of the launch key pair can decrypt. If that key is lost, or
+/// there is no agent, a start-up script can set a password of your own. What will happen is told before the
+/// question. Running it a second time changes nothing. Domain controllers are refused.
+///
+/// Experimental, which means not proven on real systems yet: EC2Launch v1; EC2Launch v2 whose configuration
+/// says another type than random; --method startup-script on Windows Server 2022 and 2025; --method setup.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain password reset disk.img
+      the agent that is installed sets a random password; asks before writing
+  regain password reset /dev/xvdf --agent ec2launch-v2 --yes
+      this agent or none, without a question
+  regain password reset disk.img --method startup-script --generate
+      a start-up script sets a new password, which is shown once at the end
+  regain password reset disk.img --method startup-script --user alice --password-file pw.txt
+      a password of your own for another local user, who becomes an administrator
+  regain password reset disk.img --dry-run
+      shows what would change")]
+pub(crate) struct PasswordReset {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    #[command(flatten)]
+    pub(crate) how: ResetArgs,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// Who sets which password.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Password")]
+pub(crate) struct ResetArgs {
+    /// The agent whose state is changed; ec2launch-v1 is experimental
+    #[arg(long, value_enum, value_name = "AGENT", default_value_t)]
+    pub(crate) agent: AgentArg,
+    /// Who sets the password
+    #[arg(long, value_enum, value_name = "METHOD", default_value_t)]
+    pub(crate) method: MethodArg,
+    /// Account, with startup-script or setup; default: the built-in administrator
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// File with the password, with startup-script or setup; `-` is standard input
+    ///
+    /// One line of UTF-8. Windows needs the password in clear text until the script has run; so do the patch
+    /// and the undo file, which only you can read.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Make a strong password, with startup-script or setup, and show it once at the end
+    #[arg(long, conflicts_with = "password_file")]
+    pub(crate) generate: bool,
+    /// Also have the service of the agent start at boot again, if it is disabled
+    #[arg(long)]
+    pub(crate) enable_service: bool,
+}
+
+/// An agent by its word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AgentArg {
+    /// The first that is installed, in the order below
+    #[default]
+    Auto,
+    /// EC2Launch v2
+    Ec2launchV2,
+    /// EC2Launch v1 (experimental)
+    Ec2launchV1,
+    /// EC2Config
+    Ec2config,
+}
+
+/// A method by its word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// The agent, with a random password
+    #[default]
+    Agent,
+    /// A script of the local group policy, which removes itself
+    StartupScript,
+    /// The command of Windows Setup (experimental)
+    Setup,
+}
+
 /// How to write.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Writing")]
 pub(crate) struct WriteArgs {
     /// Show what would change, and write nothing
-    #[arg(long, conflicts_with_all = ["patch_out", "generate_key"])]
+    #[arg(long, conflicts_with = "patch_out")]
     pub(crate) dry_run: bool,
     /// Write the change to FILE, for `regain apply`, instead of to the disk
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -386,6 +483,7 @@ impl Command {
             Self::Inspect(_) => "inspect",
             Self::Key(Key::List(_)) => "key list",
             Self::Key(Key::Add(_)) => "key add",
+            Self::Password(Password::Reset(_)) => "password reset",
             Self::Show(_) => "show",
             Self::Apply(_) => "apply",
             Self::Undo(_) => "undo",
@@ -402,6 +500,7 @@ impl Command {
             Self::Inspect(args) => Some(&args.target.target),
             Self::Key(Key::List(args)) => Some(&args.target.target),
             Self::Key(Key::Add(args)) => Some(&args.target.target),
+            Self::Password(Password::Reset(args)) => Some(&args.target.target),
             Self::Apply(args) => Some(&args.target.target),
             Self::Undo(args) => Some(&args.target.target),
             _ => None,

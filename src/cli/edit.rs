@@ -70,6 +70,7 @@ impl Job<'_> {
             undo_file: None,
             undo_command: None,
             generated_key: None,
+            generated_password: None,
             io: Io::default(),
         })
     }

@@ -171,6 +171,22 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::WouldNotAccept { .. } => {
             "add --fix to repair what is in the way, or name another user with --user".to_owned()
         }
+        Refusal::DomainController { .. } => {
+            "reset the account in the domain: from another domain controller, or in Directory Services \
+             Restore Mode"
+                .to_owned()
+        }
+        Refusal::NoAgent { .. } | Refusal::AgentUnusable { .. } => format!(
+            "a start-up script can set it: `regain password reset {target} --method startup-script \
+             --generate`"
+        ),
+        Refusal::ServiceDisabled { .. } => format!(
+            "add --enable-service to have it start again, or use a start-up script: `regain password \
+             reset {target} --method startup-script --generate`"
+        ),
+        Refusal::NoSshServer { .. } => {
+            format!("set a new password in place of a key: `regain password reset {target}`")
+        }
         Refusal::UnsuitableKey { .. } => {
             "make a new key with `ssh-keygen -t ed25519`, or let regain make one with --generate-key"
                 .to_owned()

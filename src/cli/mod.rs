@@ -18,6 +18,7 @@ mod key_list;
 mod keys;
 mod later;
 mod output;
+mod password_reset;
 mod progress;
 mod show;
 mod target;
@@ -25,7 +26,7 @@ mod user_data;
 
 use crate::error::Error;
 use crate::report::Target;
-use args::{Cli, Command, Common, Key, When};
+use args::{Cli, Command, Common, Key, Password, When};
 use clap::Parser as _;
 use output::{Failure, Outcome, Ui};
 use std::ffi::OsString;
@@ -66,6 +67,7 @@ fn dispatch(ui: &Ui, command: &Command) -> Outcome {
         Command::Inspect(args) => inspect::run(ui, args),
         Command::Key(Key::List(args)) => key_list::run(ui, args),
         Command::Key(Key::Add(args)) => key_add::run(ui, args),
+        Command::Password(Password::Reset(args)) => password_reset::run(ui, args),
         Command::Show(args) => show::run(ui, args),
         Command::Apply(args) => apply::apply(ui, args),
         Command::Undo(args) => apply::undo(ui, args),

@@ -1,10 +1,11 @@
-//! Result of the commands that edit: `key add`, and what they share with `apply` and `undo`.
+//! Result of the commands that edit: `key add`, `password reset`, and what they share with `apply` and `undo`.
 
 use super::Text;
 use serde::Serialize;
+use std::fmt;
 
 /// What an editing command did, or would do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Change {
     /// True if bytes of the target were changed, or would be.
     pub changed: bool,
@@ -16,7 +17,7 @@ pub struct Change {
     pub users: Vec<ChangedUser>,
     /// The files.
     pub changes: Vec<FileChange>,
-    /// What the login rules say about the result.
+    /// What the rules say about the result, and what the user must know.
     pub findings: Vec<Finding>,
     /// What the user should know about the file system, as in "the end of the journal is damaged".
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -33,8 +34,22 @@ pub struct Change {
     /// The key pair made by `--generate-key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generated_key: Option<GeneratedKey>,
+    /// The password made by `--generate`, once: it is stored nowhere but on the target and in its patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_password: Option<String>,
     /// What was read and written.
     pub io: Io,
+}
+
+/// Without the password, which belongs into no log.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("changed", &self.changed)
+            .field("users", &self.users)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One user of a change.
@@ -44,9 +59,9 @@ pub struct ChangedUser {
     pub name: Text,
     /// `changes`, `already_present` or `refused`.
     pub outcome: &'static str,
-    /// Why sshd would not accept the key, if so.
+    /// Why nothing helps this user, if so.
     pub reason: Option<String>,
-    /// The file that holds the keys.
+    /// The file that holds the keys, or that arranges the reset.
     pub path: Text,
 }
 
@@ -61,10 +76,10 @@ pub struct FileChange {
     pub detail: String,
 }
 
-/// One statement of the login rules.
+/// One statement of the rules, of logins or of Windows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// As in "LOGIN-12".
+    /// As in "LOGIN-12" or "WIN-36".
     pub rule: String,
     /// The name of the check, as in "strict-mode".
     pub check: &'static str,
