@@ -11,10 +11,12 @@
 //! | [`change`]        | bytes to be replaced                                        | WIN-T3            |
 //! | [`password`]      | passwords: made, checked, never shown                       | WIN-61            |
 //! | [`ec2config`]     | `config.xml` of EC2Config                                   | WIN-79 to WIN-85  |
+//! | [`task_cache`]    | the scheduled task of EC2Launch v1 in the registry          | WIN-68 to WIN-77  |
 
 pub mod change;
 pub mod ec2config;
 pub mod password;
+pub mod task_cache;
 pub mod text;
 
 pub use change::ByteChange;
