@@ -10,12 +10,17 @@
 //! | [`text`]          | encodings, and the way back from text to bytes              | WIN-49, 65, 83    |
 //! | [`change`]        | bytes to be replaced                                        | WIN-T3            |
 //! | [`password`]      | passwords: made, checked, never shown                       | WIN-61            |
+//! | [`agent_config`]  | `agent-config.yml` of EC2Launch v2                          | WIN-43 to WIN-50  |
+//! | [`launch_config`] | `LaunchConfig.json` of EC2Launch v1                         | WIN-56 to WIN-67  |
 //! | [`ec2config`]     | `config.xml` of EC2Config                                   | WIN-79 to WIN-85  |
 //! | [`task_cache`]    | the scheduled task of EC2Launch v1 in the registry          | WIN-68 to WIN-77  |
 
+pub mod agent_config;
 pub mod change;
 pub mod ec2config;
+pub mod launch_config;
 pub mod password;
+mod quoted;
 pub mod task_cache;
 pub mod text;
 

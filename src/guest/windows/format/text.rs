@@ -97,6 +97,16 @@ impl Encoding {
         found.unwrap_or((Self::Utf8, bytes))
     }
 
+    /// Length of `text` in units of the encoding: bytes, or pairs of them in UTF-16. An ASCII
+    /// character has one.
+    pub fn unit_count(self, text: &str) -> usize {
+        match self {
+            Self::Utf8 | Self::Utf8Mark => text.len(),
+            Self::Utf16Le | Self::Utf16Be => text.encode_utf16().count(),
+            Self::Ansi => text.chars().count(),
+        }
+    }
+
     /// `text`, without a mark; `None` if the encoding cannot hold it.
     pub fn encode(self, text: &str) -> Option<Vec<u8>> {
         match self {
@@ -172,6 +182,12 @@ impl Text {
             Some(offset_bytes) => Err(TextDefect::Nul { offset_bytes }),
             None => Ok(text),
         }
+    }
+
+    /// The file again.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let body = self.encoding.encode(&self.content).unwrap_or_default();
+        [self.encoding.mark(), &body].concat()
     }
 
     /// How the file stores its text.
@@ -376,7 +392,7 @@ pub(crate) mod tests {
             if let Ok(text) = Text::decode(&bytes) {
                 let change = text.change(0..text.as_str().len(), "").unwrap();
                 prop_assert_eq!(apply(&bytes, &[change]).unwrap(), text.encoding().mark());
-                prop_assert_eq!(file(text.encoding(), text.as_str()), bytes);
+                prop_assert_eq!(text.to_bytes(), bytes);
             }
         }
     }

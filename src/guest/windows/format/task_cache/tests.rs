@@ -23,7 +23,7 @@ impl Blob {
         self
     }
     fn align(mut self) -> Self {
-        while self.bytes.len() % 8 != 0 {
+        while !self.bytes.len().is_multiple_of(8) {
             self.bytes.push(self.pad);
         }
         self
