@@ -140,8 +140,10 @@ pub struct Xattr {
 pub enum Health {
     /// Unmounted cleanly.
     Clean,
-    /// The journal holds changes that were replayed in memory.
+    /// The journal holds changes: they were replayed in memory, or keep the file system from being edited.
     JournalDirty,
+    /// The system on it is hibernated, and will go on with what it has in memory.
+    Hibernated,
     /// Marked as having errors.
     Errors,
 }

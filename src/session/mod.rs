@@ -166,6 +166,7 @@ impl SessionVolume {
                 _ if open.is_damaged() => "errors",
                 Health::Clean => "clean",
                 Health::JournalDirty => "journal_dirty",
+                Health::Hibernated => "hibernated",
                 Health::Errors => "errors",
             }),
             Content::Closed(error) => match error.kind() {

@@ -1,7 +1,7 @@
 //! NTFS 3.1: reading and editing.
 //!
 //! Formats: the linux-ntfs project's "NTFS Documentation" and libyal libfsntfs, "New Technologies File System
-//! (NTFS)", which the module docs cite by section; WIN-n are the rules of the Windows half. `Ntfs` works on an
+//! (NTFS)", which the module docs cite by section; WIN-n are the rules of the Windows half. [`Ntfs`] works on an
 //! overlay and believes that it edits a disk. Edits are made in place, without `$LogFile`, which must be clean.
 //!
 //! ```text
@@ -28,13 +28,22 @@ mod boot;
 mod compress;
 mod file;
 mod file_name;
+mod file_system;
 mod fix_up;
+mod gate;
 mod index;
+mod index_view;
+mod log_file;
 mod mft;
 mod name;
 mod record;
+mod reparse;
 mod run_list;
+mod secure;
+mod standard_information;
 mod stream;
 mod units;
 mod upcase;
 mod volume;
+
+pub use file_system::Ntfs;
