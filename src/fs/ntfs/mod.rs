@@ -24,8 +24,10 @@
 
 mod attribute;
 mod attribute_list;
+mod bitmap;
 mod boot;
 mod compress;
+mod edit;
 mod file;
 mod file_name;
 mod file_system;

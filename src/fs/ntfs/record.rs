@@ -231,6 +231,18 @@ impl Record {
         Ok(Self { number, header, bytes })
     }
 
+    /// An empty record in the place of `old`, a free one: its sequence number and its update sequence go on.
+    ///
+    /// # Errors
+    /// As [`Record::format`].
+    pub(crate) fn format_over(old: &Self) -> Result<Self, RecordDefect> {
+        let mut new = Self::format(old.number, old.len(), old.header.sequence.max(1))?;
+        let old_array = usize::from(field::le_u16(&old.bytes, 4)?);
+        let update_sequence: [u8; 2] = field::array(&old.bytes, old_array)?;
+        field::put(&mut new.bytes, HEADER_BYTES, &update_sequence)?;
+        Ok(new)
+    }
+
     /// The record as it is stored, with the update sequence number raised (WIN-104).
     ///
     /// # Errors

@@ -250,6 +250,27 @@ impl RunList {
         Ok(())
     }
 
+    /// The part from `first` to `end`, cut to what the list has.
+    ///
+    /// # Errors
+    /// [`RunDefect::OutOfRange`] if a number leaves its type.
+    pub(crate) fn part(&self, first: Vcn, end: Vcn) -> Result<Self, RunDefect> {
+        let mut part = Self::new(first);
+        for run in &self.runs {
+            let start = run.vcn.0.max(first.0);
+            let run_end = arith::add(run.vcn.0, run.clusters)?.min(end.0);
+            if start < run_end {
+                let skipped = arith::sub(start, run.vcn.0)?;
+                let lcn = match run.lcn {
+                    Some(lcn) => Some(Lcn(arith::add(lcn.0, skipped)?)),
+                    None => None,
+                };
+                part.runs.push(Run { vcn: Vcn(start), lcn, clusters: arith::sub(run_end, start)? });
+            }
+        }
+        Ok(part)
+    }
+
     /// Takes away everything from `end` on, and gives it back.
     pub(crate) fn truncate(&mut self, end: Vcn) -> Vec<Run> {
         let mut removed = Vec::new();
@@ -394,6 +415,9 @@ mod tests {
         );
         runs.join(&list(13, &[(Some(6), 1)])).unwrap();
         assert_eq!(runs.runs().len(), 3);
+        let part = runs.part(Vcn(5), Vcn(12)).unwrap();
+        assert_eq!(part, list(5, &[(Some(13), 3), (None, 3), (Some(4), 1)]));
+        assert_eq!(runs.part(Vcn(0), Vcn(99)).unwrap().runs(), runs.runs());
         let cut = runs.truncate(Vcn(5));
         assert_eq!(runs, list(2, &[(Some(10), 3)]));
         let cut: Vec<_> = cut.iter().map(|run| (run.vcn.0, run.clusters)).collect();

@@ -5,7 +5,8 @@
 use super::super::record::{Record, RecordDefect};
 use super::super::run_list::{RunDefect, RunList};
 use super::{
-    AttributeKind, COMPRESSED_HEADER_BYTES, NON_RESIDENT_HEADER_BYTES, RESIDENT_HEADER_BYTES, Sizes,
+    Attribute, AttributeKind, Body, COMPRESSED_HEADER_BYTES, NON_RESIDENT_HEADER_BYTES,
+    RESIDENT_HEADER_BYTES, Sizes,
 };
 use crate::bytes::arith::{self, OutOfRange};
 use crate::bytes::field;
@@ -60,6 +61,26 @@ impl NewAttribute {
     ) -> Self {
         let body = NewBody::NonResident { runs, sizes, compression_unit_log2: 0 };
         Self { kind, name: name.to_vec(), flags: 0, body }
+    }
+
+    /// The same attribute, to be stored elsewhere.
+    ///
+    /// # Errors
+    /// [`RunDefect`] if its run list is damaged.
+    pub(crate) fn of(attribute: &Attribute<'_>) -> Result<Self, RunDefect> {
+        let body = match attribute.body {
+            Body::Resident(resident) => NewBody::Resident {
+                value: resident.value.to_vec(),
+                is_indexed: resident.is_indexed,
+            },
+            Body::NonResident(body) => NewBody::NonResident {
+                runs: RunList::decode(body.runs, body.first)?,
+                sizes: body.sizes,
+                compression_unit_log2: body.compression_unit_log2,
+            },
+        };
+        let (kind, name, flags) = (attribute.kind, attribute.name.clone(), attribute.flags);
+        Ok(Self { kind, name, flags, body })
     }
 
     /// Length in a record, in bytes.
@@ -263,7 +284,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::super::super::units::{Lcn, MftRecordNumber, Vcn};
-    use super::super::{Attribute, Body, INDEX_NAME};
+    use super::super::INDEX_NAME;
     use super::*;
 
     fn record() -> Record {
