@@ -1,6 +1,6 @@
 //! A strict check of a whole index: what an edit must leave behind.
 //!
-//! Stricter than reading: trees of other drivers may break the rules about shape and still be usable.
+//! Stricter than reading. The shape of the tree is only counted, since other drivers leave uneven ones.
 
 use super::collation::Collation;
 use super::defect::{IndexDefect, in_block, in_root};
@@ -19,12 +19,27 @@ pub(crate) struct IndexSummary {
     pub(crate) entries: u64,
     /// Index blocks in use.
     pub(crate) blocks: u64,
-    /// Levels, with the root.
+    /// Levels, with the root, down to the deepest leaf.
     pub(crate) levels: usize,
+    /// Levels down to the highest leaf.
+    pub(crate) levels_min: usize,
+    /// Inner blocks without entries, which lead to one block only. ntfs-3g leaves such ones.
+    pub(crate) empty_inner_blocks: u64,
+    /// Leaves without entries.
+    pub(crate) empty_leaf_blocks: u64,
 }
 
-/// Checks every node of an index: structures, order, the ranges that parents give, no way to a block but one,
-/// the bitmap, no empty blocks, and leaves of equal depth.
+impl IndexSummary {
+    /// True if the tree has the shape that the editor keeps: no empty blocks, and leaves of equal depth.
+    pub(crate) fn is_even(&self) -> bool {
+        self.levels == self.levels_min
+            && self.empty_inner_blocks == 0
+            && self.empty_leaf_blocks == 0
+    }
+}
+
+/// Checks every node of an index: structures, order, the ranges that parents give, one way to each block, and
+/// the bitmap.
 ///
 /// # Errors
 /// `Corrupt` with the first defect; those of reading.
@@ -36,8 +51,8 @@ pub(crate) fn check(
     let (root, format) = load_root(host, cluster_size_bytes, collation)?;
     let value = host.root_value()?;
     check_exact(value.get(ROOT_HEADER_LEN..).unwrap_or_default(), &root.node).map_err(in_root)?;
-    let mut check =
-        Check { host, format, collation, used: BTreeSet::new(), entries: 0, leaf_depth: None };
+    let summary = IndexSummary { levels_min: LEVELS_MAX, ..IndexSummary::default() };
+    let mut check = Check { host, format, collation, used: BTreeSet::new(), summary };
     check.node(None, &root.node, &Range::default(), 1)?;
     for number in 0..host.block_count()? {
         let block = IndexBlock(number);
@@ -45,8 +60,7 @@ pub(crate) fn check(
             return Err(in_block(block, IndexDefect::Lost(number)));
         }
     }
-    let blocks = len_u64(check.used.len());
-    Ok(IndexSummary { entries: check.entries, blocks, levels: check.leaf_depth.unwrap_or(0) })
+    Ok(IndexSummary { blocks: len_u64(check.used.len()), ..check.summary })
 }
 
 /// Checks that the header of a node agrees with its entries and with the `bytes` that it has.
@@ -65,8 +79,7 @@ struct Check<'a> {
     format: IndexFormat,
     collation: Collation<'a>,
     used: BTreeSet<IndexBlock>,
-    entries: u64,
-    leaf_depth: Option<usize>,
+    summary: IndexSummary,
 }
 
 impl Check<'_> {
@@ -82,14 +95,16 @@ impl Check<'_> {
             return Err(in_root(IndexDefect::Depth(LEVELS_MAX)));
         }
         range.check(node, self.collation).map_err(|defect| in_node(at, defect))?;
-        self.entries = add(self.entries, len_u64(node.entries.len()))?;
+        let summary = &mut self.summary;
+        summary.entries = add(summary.entries, len_u64(node.entries.len()))?;
+        let empty = u64::from(at.is_some() && node.entries.is_empty());
         if node.is_leaf() {
-            let expected = *self.leaf_depth.get_or_insert(depth);
-            if expected != depth {
-                return Err(in_node(at, IndexDefect::Unbalanced { found: depth, expected }));
-            }
+            summary.empty_leaf_blocks = add(summary.empty_leaf_blocks, empty)?;
+            summary.levels = summary.levels.max(depth);
+            summary.levels_min = summary.levels_min.min(depth);
             return Ok(());
         }
+        summary.empty_inner_blocks = add(summary.empty_inner_blocks, empty)?;
         for position in 0..=node.entries.len() {
             let Some(vcn) = node.sub_node(position) else { continue };
             let (block, loaded) = load(self.host, self.format, vcn)?;
@@ -98,9 +113,6 @@ impl Check<'_> {
             }
             if !self.host.is_allocated(block)? {
                 return Err(in_block(block, IndexDefect::Free(block.0)));
-            }
-            if loaded.node.entries.is_empty() {
-                return Err(in_block(block, IndexDefect::Empty(block.0)));
             }
             loaded.check_exact().map_err(|defect| in_block(block, defect))?;
             let range = range.of_sub_node(node, position);

@@ -115,17 +115,6 @@ pub(crate) enum IndexDefect {
     /// Leaves without entries, again and again.
     #[error("more than {0} leaves without entries")]
     NoEntries(usize),
-    /// A block without entries.
-    #[error("index block {0} has no entries")]
-    Empty(u64),
-    /// Leaves at different depths.
-    #[error("leaf at depth {found}, other leaves at depth {expected}")]
-    Unbalanced {
-        /// Depth of this leaf.
-        found: usize,
-        /// Depth of the first leaf.
-        expected: usize,
-    },
 }
 
 /// The error for a defect of an index block.

@@ -42,6 +42,12 @@ pub(crate) use host::{IndexBlock, IndexHost, IndexSource};
 pub(crate) use read::Index;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
-mod tests;
+mod testing;

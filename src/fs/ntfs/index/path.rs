@@ -137,4 +137,39 @@ impl<'a> Path<'a> {
         self.levels.push(Level { place, position: 0, is_dirty: false });
         Ok(true)
     }
+
+    /// The last node, to be changed.
+    pub(super) fn edit_last(&mut self) -> Result<&mut Node> {
+        match self.levels.last_mut() {
+            Some(level) => Ok(level.edit()),
+            None => Err(in_root(IndexDefect::Depth(0))),
+        }
+    }
+
+    /// Reads the block on the other side of entry `separator` of the last node, for its sub-node `at`: the right
+    /// one if that `is_left`.
+    pub(super) fn load_sibling(
+        &self,
+        host: &dyn IndexHost,
+        at: IndexBlock,
+        separator: usize,
+        is_left: bool,
+    ) -> Result<(IndexBlock, Block)> {
+        let Some(parent) = self.levels.last() else {
+            return Err(in_root(IndexDefect::Depth(0)));
+        };
+        let position = if is_left { separator.saturating_add(1) } else { separator };
+        let vcn = parent.node().sub_node(position);
+        let vcn = vcn.ok_or_else(|| in_node(parent.block(), IndexDefect::MixedSubNodes))?;
+        let (sibling_at, sibling) = load_allocated(host, self.format, vcn)?;
+        let is_on_the_way = self.levels.iter().any(|level| level.block() == Some(sibling_at));
+        if sibling_at == at || is_on_the_way {
+            return Err(in_block(sibling_at, IndexDefect::Visited(sibling_at.0)));
+        }
+        let range = Range::default().of_sub_node(parent.node(), position);
+        range
+            .check(&sibling.node, self.collation)
+            .map_err(|defect| in_block(sibling_at, defect))?;
+        Ok((sibling_at, sibling))
+    }
 }

@@ -19,7 +19,7 @@ use super::entry::{Entry, end_len};
 use super::format::IndexRoot;
 use super::host::IndexBlock;
 use super::node::Node;
-use super::path::{Level, Path, Place, load_allocated};
+use super::path::{Level, Path, Place};
 use super::read::LEVELS_MAX;
 use crate::bytes::arith::len_u64;
 use crate::error::{Refusal, Result};
@@ -42,12 +42,16 @@ impl IndexEditor<'_> {
             if !level.is_dirty {
                 continue;
             }
-            match (level.place, path.levels.last_mut()) {
-                (Place::Block(at, block), Some(parent)) => {
-                    self.settle_block(at, block, parent, &mut homeless)?;
+            match level.place {
+                Place::Root(root) => self.settle_root(root)?,
+                Place::Block(at, block) if block.node.entries.is_empty() => {
+                    homeless.extend(self.settle_empty(at, block, &mut path)?);
                 }
-                (Place::Root(root), _) => self.settle_root(root)?,
-                (Place::Block(..), None) => {}
+                Place::Block(at, block) => {
+                    if let Some(parent) = path.levels.last_mut() {
+                        self.settle_full(at, block, parent)?;
+                    }
+                }
             }
         }
         Ok(homeless)
@@ -69,20 +73,9 @@ impl IndexEditor<'_> {
         Ok((at, block.map_err(|defect| in_block(at, defect))?))
     }
 
-    fn settle_block(
-        &mut self,
-        at: IndexBlock,
-        mut block: Block,
-        parent: &mut Level,
-        homeless: &mut Vec<Entry>,
-    ) -> Result<()> {
-        if block.node.entries.is_empty() {
-            self.settle_empty(at, block, parent, homeless)
-        } else if block.fits() {
-            self.write(at, &mut block)
-        } else {
-            self.split(at, block, parent)
-        }
+    /// Writes a block that has entries, split if it is too full.
+    fn settle_full(&mut self, at: IndexBlock, mut block: Block, parent: &mut Level) -> Result<()> {
+        if block.fits() { self.write(at, &mut block) } else { self.split(at, block, parent) }
     }
 
     /// Splits a block that is too full and gives `parent` the entry in the middle.
@@ -112,48 +105,45 @@ impl IndexEditor<'_> {
     }
 
     /// Finds a new place for what an empty block leads to, and for the entry that separates it from its
-    /// neighbour.
+    /// neighbour. The result is that entry if it fits neither of the two.
     fn settle_empty(
         &mut self,
         at: IndexBlock,
         block: Block,
-        parent: &mut Level,
-        homeless: &mut Vec<Entry>,
-    ) -> Result<()> {
+        path: &mut Path<'_>,
+    ) -> Result<Option<Entry>> {
         let child = block.node.end;
-        let count = parent.node().entries.len();
+        let Some(parent) = path.levels.last() else { return Ok(None) };
+        let (position, count) = (parent.position, parent.node().entries.len());
         if count == 0 {
             // The only block below its parent. The parent leads to the child instead, and is an empty leaf
             // if there is none.
-            parent.edit().end = child;
-            return self.host.free_block(at);
+            path.edit_last()?.end = child;
+            self.host.free_block(at)?;
+            return Ok(None);
         }
-        let is_left = parent.position < count;
-        let separator = if is_left { parent.position } else { count.saturating_sub(1) };
-        let sibling_position = if is_left { separator.saturating_add(1) } else { separator };
-        let Some(vcn) = parent.node().sub_node(sibling_position) else {
-            return Err(in_block(at, IndexDefect::MixedSubNodes));
-        };
-        let (sibling_at, sibling) = load_allocated(self.host, self.format, vcn)?;
-        if sibling_at == at {
-            return Err(in_block(at, IndexDefect::Visited(at.0)));
-        }
+        let is_left = position < count;
+        let separator = if is_left { position } else { count.saturating_sub(1) };
+        let (sibling_at, sibling) = path.load_sibling(self.host, at, separator, is_left)?;
+        let parent = path.edit_last()?;
         if sibling.node.is_leaf() == child.is_none() {
             let pair = Pair { at, block, sibling_at, sibling, separator, is_left };
-            return self.join(pair, parent.edit());
+            self.join(pair, parent)?;
+            return Ok(None);
         }
-        let position = parent.position;
+        // Leaves of unequal depth.
+        let mut homeless = None;
         if let Some(child) = child {
-            parent.edit().set_sub_node(position, child);
-        } else if is_left {
-            homeless.push(parent.edit().entries.remove(separator));
+            parent.set_sub_node(position, child);
         } else {
-            let parent = parent.edit();
-            let last = parent.entries.remove(separator);
-            parent.end = last.sub_node;
-            homeless.push(last);
+            let entry = parent.entries.remove(separator);
+            if !is_left {
+                parent.end = entry.sub_node;
+            }
+            homeless = Some(entry);
         }
-        self.host.free_block(at)
+        self.host.free_block(at)?;
+        Ok(homeless)
     }
 
     /// Joins an empty block with its neighbour, or moves one entry over if the neighbour is too full.
@@ -230,7 +220,7 @@ impl IndexEditor<'_> {
         let (at, block) = self.allocate(node)?;
         root.node.end = Some(self.vcn(at)?);
         let mut level = Level { place: Place::Root(root), position: 0, is_dirty: true };
-        self.settle_block(at, block, &mut level, &mut Vec::new())?;
+        self.settle_full(at, block, &mut level)?;
         match level.place {
             Place::Root(root) => Ok(root),
             Place::Block(..) => Err(in_block(at, IndexDefect::Order)),
