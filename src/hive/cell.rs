@@ -49,12 +49,12 @@ impl Cell {
     }
 
     /// Bytes of data that fit into the cell.
-    pub(super) fn capacity_bytes(&self) -> u32 {
+    pub(super) fn capacity_bytes(self) -> u32 {
         self.size_bytes.saturating_sub(SIZE_BYTES)
     }
 
     /// Place of the byte `offset` of the cell's data in the bins data.
-    pub(super) fn data_at(&self, offset: u32) -> u32 {
+    pub(super) fn data_at(self, offset: u32) -> u32 {
         // The cell ends inside the bins data, whose size is 32 bits.
         self.at.0.saturating_add(SIZE_BYTES).saturating_add(offset)
     }
@@ -64,7 +64,7 @@ impl Cell {
     /// # Errors
     /// `Corrupt` - the cell is too small.
     pub(super) fn read(
-        &self,
+        self,
         pages: &Pages<'_>,
         structure: &'static str,
         offset: u32,
@@ -80,7 +80,7 @@ impl Cell {
 
     /// Checks the two letters that records start with.
     pub(super) fn expect(
-        &self,
+        self,
         record: &[u8],
         structure: &'static str,
         signature: &'static str,

@@ -119,12 +119,28 @@ pub enum Defect {
         /// Size of the entry.
         entry_bytes: u32,
     },
+    /// A log of the old format ends before its pages do.
+    #[error("{pages} pages with {page_bytes} bytes in a log of {log_bytes} bytes")]
+    LogShort {
+        /// Number of pages.
+        pages: u64,
+        /// Their bytes, or those of the bitmap.
+        page_bytes: u64,
+        /// Length of the log.
+        log_bytes: u64,
+    },
+    /// The bins data grow by a log that does not have the new pages.
+    #[error("page {0} of the grown bins data is in no log")]
+    PageMissing(u32),
     /// A sequence number is so high that none above it is left.
     #[error("sequence number {0:#x} leaves none above it")]
     SequenceExhausted(u32),
-    /// Two cells that should be different are one.
-    #[error("{0:#x} is used twice")]
-    UsedTwice(u32),
+    /// No cell of its bin starts where one is used.
+    #[error("no cell of its bin starts here")]
+    NoCell,
+    /// The number of values is a handle.
+    #[error("number of values is a predefined handle")]
+    PredefinedHandle,
     /// A count would fall below 0 or above its field.
     #[error("count {0}")]
     Count(u32),

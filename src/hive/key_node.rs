@@ -59,6 +59,8 @@ pub(super) struct KeyNode {
     pub(super) parent: CellOffset,
     pub(super) subkey_count: u32,
     pub(super) subkey_list: CellOffset,
+    /// The number of values is a handle, and there are none.
+    pub(super) has_predefined_handle: bool,
     /// 0 for a predefined handle.
     pub(super) value_count: u32,
     pub(super) value_list: CellOffset,
@@ -80,15 +82,17 @@ impl KeyNode {
         cell.expect(&fixed, STRUCTURE, "nk")?;
         let flags = field::le_u16(&fixed, 2)?;
         let name_len = field::le_u16(&fixed, 72)?;
-        let name = read_name(pages, &cell, name_len, flags & FLAG_COMPRESSED_NAME != 0)?;
+        let name = read_name(pages, cell, name_len, flags & FLAG_COMPRESSED_NAME != 0)?;
         let value_count = field::le_u32(&fixed, 36)?;
+        let has_predefined_handle = flags & FLAG_PREDEFINED_HANDLE != 0;
         Ok(Self {
             cell,
             last_written: FileTime(field::le_u64(&fixed, 4)?),
             parent: CellOffset(field::le_u32(&fixed, 16)?),
             subkey_count: field::le_u32(&fixed, 20)?,
             subkey_list: CellOffset(field::le_u32(&fixed, 28)?),
-            value_count: if flags & FLAG_PREDEFINED_HANDLE == 0 { value_count } else { 0 },
+            has_predefined_handle,
+            value_count: if has_predefined_handle { 0 } else { value_count },
             value_list: CellOffset(field::le_u32(&fixed, 40)?),
             security: CellOffset(field::le_u32(&fixed, 44)?),
             class: CellOffset(field::le_u32(&fixed, 48)?),
@@ -114,7 +118,7 @@ impl KeyNode {
     }
 }
 
-fn read_name(pages: &Pages<'_>, cell: &Cell, name_len: u16, is_compressed: bool) -> Result<Name> {
+fn read_name(pages: &Pages<'_>, cell: Cell, name_len: u16, is_compressed: bool) -> Result<Name> {
     if name_len > KEY_NAME_BYTES_MAX {
         let (limit, actual) = (KEY_NAME_BYTES_MAX.into(), name_len.into());
         return Err(Error::limit("name of a key in bytes", limit, actual));

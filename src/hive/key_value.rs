@@ -98,7 +98,7 @@ impl KeyValue {
         let is_compressed = field::le_u16(&fixed, 16)? & FLAG_COMPRESSED_NAME != 0;
         Ok(Self {
             cell,
-            name: read_name(pages, &cell, field::le_u16(&fixed, 2)?, is_compressed)?,
+            name: read_name(pages, cell, field::le_u16(&fixed, 2)?, is_compressed)?,
             kind: field::le_u32(&fixed, 12)?,
             data_len,
             is_inline,
@@ -225,7 +225,7 @@ pub(super) fn read_list(pages: &Pages<'_>, node: &KeyNode) -> Result<Vec<CellOff
     Ok(offsets.collect::<Result<_, _>>()?)
 }
 
-fn read_name(pages: &Pages<'_>, cell: &Cell, name_len: u16, is_compressed: bool) -> Result<Name> {
+fn read_name(pages: &Pages<'_>, cell: Cell, name_len: u16, is_compressed: bool) -> Result<Name> {
     if name_len > VALUE_NAME_BYTES_MAX {
         let (limit, actual) = (VALUE_NAME_BYTES_MAX.into(), name_len.into());
         return Err(Error::limit("name of a registry value in bytes", limit, actual));

@@ -12,11 +12,15 @@
 //! to be recovered from a log. They are refused by name.
 
 mod base_block;
+mod bins;
 mod cell;
+mod changes;
 mod data;
 mod defect;
+mod edit;
 mod key_node;
 mod key_value;
+mod log;
 mod name;
 mod pages;
 mod read;
@@ -24,8 +28,15 @@ mod source;
 mod subkey_list;
 mod units;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use changes::HiveChanges;
 pub use data::{Data, ValueKind};
 pub use defect::Defect;
+pub use log::Replay;
 pub use name::Name;
 pub use read::{Key, Value};
 pub use source::{MemorySource, Source};
@@ -34,18 +45,25 @@ pub use units::{CellOffset, FileTime};
 use crate::bytes::arith;
 use crate::error::{Corrupt, Error, Result};
 use base_block::{BaseBlock, HEAD_LEN};
-use defect::corrupt;
+use bins::Bin;
 use pages::Pages;
+use std::rc::Rc;
 use units::BASE_BLOCK_BYTES;
 
 /// Bound on the bins data, in bytes. Windows: a hive has at most 2 GiB.
 const BINS_BYTES_MAX: u32 = 0x8000_0000;
+
+/// Bound on what a replay or an edit appends to the file, in bytes.
+const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// An open hive.
 #[derive(Debug)]
 pub struct Hive<'a> {
     pages: Pages<'a>,
     base: BaseBlock,
+    replay: Option<Replay>,
+    /// Read when room is needed.
+    bins: Option<Rc<[Bin]>>,
 }
 
 impl<'a> Hive<'a> {
@@ -59,23 +77,47 @@ impl<'a> Hive<'a> {
         let head = primary.read_at(0, HEAD_LEN)?;
         let base = BaseBlock::parse(&head)?;
         base.validate_primary()?;
-        if base.is_dirty() {
-            return Err(base_block::dirty("replay is not there yet"));
+        let pages = Pages::new(primary, logs, base.bins_bytes);
+        let mut hive = Self { pages, base, replay: None, bins: None };
+        if hive.base.is_dirty() {
+            hive.replay()?;
+        } else {
+            hive.check_size(0)?;
         }
-        let end_bytes = arith::add(BASE_BLOCK_BYTES, base.bins_bytes.into())?;
-        let file_bytes = primary.len_bytes();
-        if end_bytes > file_bytes {
+        hive.root()?;
+        Ok(hive)
+    }
+
+    /// What the replay of its logs did; `None` for a hive that was clean.
+    pub fn replayed(&self) -> Option<Replay> {
+        self.replay
+    }
+
+    fn replay(&mut self) -> Result<()> {
+        self.replay = Some(log::replay(&mut self.pages, &mut self.base)?);
+        self.check_size(GROWTH_BYTES_MAX)?;
+        if let Some(page) = self.pages.first_missing() {
+            return Err(Corrupt::new("log of a hive", Defect::PageMissing(page)).into());
+        }
+        // Windows repairs bins that come damaged out of a replay; we do not.
+        bins::read_all(&self.pages)?;
+        Ok(())
+    }
+
+    /// Checks that the bins data end inside the file, or at most `growth_bytes` behind it.
+    fn check_size(&self, growth_bytes: u64) -> Result<()> {
+        let bins_bytes = self.base.bins_bytes;
+        if bins_bytes > BINS_BYTES_MAX {
+            let (limit, actual) = (BINS_BYTES_MAX.into(), bins_bytes.into());
+            return Err(Error::limit("size of a hive in bytes", limit, actual));
+        }
+        let end_bytes = arith::add(BASE_BLOCK_BYTES, bins_bytes.into())?;
+        let file_bytes = self.pages.primary().len_bytes();
+        if end_bytes > file_bytes.saturating_add(growth_bytes) {
             let defect = Defect::BinsOutsideFile { end_bytes, file_bytes };
             return Err(Corrupt::new("base block", defect).at(0).into());
         }
-        if base.bins_bytes > BINS_BYTES_MAX {
-            let (limit, actual) = (BINS_BYTES_MAX.into(), base.bins_bytes.into());
-            return Err(Error::limit("size of a hive in bytes", limit, actual));
-        }
-        let pages = Pages::new(primary, logs, base.bins_bytes);
-        let hive = Self { pages, base };
-        hive.root()?;
-        Ok(hive)
+        Ok(())
     }
 
     /// Checks that the hive may be edited.

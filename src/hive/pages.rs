@@ -44,6 +44,13 @@ pub(super) struct Pages<'a> {
     cache: RefCell<HashMap<u32, Rc<[u8]>>>,
 }
 
+/// Edits at some moment.
+#[derive(Debug)]
+pub(super) struct Edits {
+    pages: BTreeMap<u32, Box<[u8]>>,
+    bins_bytes: u32,
+}
+
 impl fmt::Debug for Pages<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pages")
@@ -139,6 +146,42 @@ impl<'a> Pages<'a> {
     pub(super) fn replay(&mut self, sector: u32, place: LogSector) {
         self.replayed.insert(sector, place);
         self.cache.borrow_mut().clear();
+    }
+
+    /// Our edits, and the size that the bins data have with them.
+    pub(super) fn edits(&self) -> Edits {
+        Edits { pages: self.edited.clone(), bins_bytes: self.bins_bytes }
+    }
+
+    /// Brings back earlier edits.
+    pub(super) fn restore(&mut self, edits: Edits) {
+        self.bins_bytes = edits.bins_bytes;
+        self.edited = edits.pages;
+    }
+
+    /// True if an edit changed a byte.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub(super) fn is_edited(&self) -> Result<bool> {
+        for (page, edited) in &self.edited {
+            if **edited != *self.cached(*page)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first page behind the end of the primary file that is not all in a log.
+    pub(super) fn first_missing(&self) -> Option<u32> {
+        let there = self.primary.len_bytes().saturating_sub(BASE_BLOCK_BYTES);
+        let first = u32::try_from(there.div_ceil(u64::from(SECTOR_BYTES))).unwrap_or(u32::MAX);
+        let end = self.bins_bytes.div_euclid(SECTOR_BYTES);
+        // A part of a sector at the end of the file is there, but the rest of it is not.
+        let is_there = |sector: &u32| self.replayed.contains_key(sector);
+        let torn = there.div_euclid(SECTOR_BYTES.into()) != u64::from(first);
+        let first = if torn { first.saturating_sub(1) } else { first };
+        (first..end).find(|sector| !is_there(sector)).map(|sector| sector / SECTORS_PER_PAGE)
     }
 
     /// The pages that differ, or may differ, from those of the primary file, ascending.

@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 use std::collections::HashSet;
 
 /// Bound on the levels of keys. Windows: 512 ("Registry element size limits").
-const KEY_LEVELS_MAX: u16 = 512;
+pub(super) const KEY_LEVELS_MAX: u16 = 512;
 
 /// A key of a hive. It stays valid while the hive is edited, but for the counts and times in it.
 #[derive(Debug, Clone)]
 pub struct Key {
     pub(super) at: CellOffset,
-    level: u16,
+    pub(super) level: u16,
     name: Name,
     last_written: FileTime,
     subkey_count: u32,
@@ -26,7 +26,7 @@ pub struct Key {
 }
 
 impl Key {
-    fn new(node: &KeyNode, level: u16) -> Self {
+    pub(super) fn new(node: &KeyNode, level: u16) -> Self {
         Self {
             at: node.cell.at,
             level,
@@ -145,12 +145,12 @@ impl Hive<'_> {
         let hash = name.is_ascii().then(|| name.hash());
         let node = KeyNode::read(&self.pages, key.at)?;
         let mut seen = HashSet::new();
-        for element in SubkeyLists::read(&self.pages, &node)?.elements() {
-            let is_other = matches!((hash, element.hash), (Some(hash), Some(has)) if hash != has);
-            if is_other || !seen.insert(element.key) {
+        for (at, stored) in SubkeyLists::read(&self.pages, &node)?.keys() {
+            let is_other = matches!((hash, stored), (Some(hash), Some(has)) if hash != has);
+            if is_other || !seen.insert(at) {
                 continue;
             }
-            let subkey = self.read_subkey(key, element.key)?;
+            let subkey = self.read_subkey(key, at)?;
             if subkey.name.matches(&name) {
                 return Ok(Some(subkey));
             }
@@ -167,8 +167,8 @@ impl Hive<'_> {
         let node = KeyNode::read(&self.pages, key.at)?;
         let mut seen = HashSet::new();
         let lists = SubkeyLists::read(&self.pages, &node)?;
-        let once = lists.elements().filter(|element| seen.insert(element.key));
-        once.map(|element| self.read_subkey(key, element.key)).collect()
+        let once = lists.keys().filter(|(at, _)| seen.insert(*at));
+        once.map(|(at, _)| self.read_subkey(key, at)).collect()
     }
 
     /// All values of `key`, in the order of its list. One that is listed twice comes once.
@@ -232,7 +232,7 @@ impl Hive<'_> {
     ///
     /// A node below one that is not its parent would let walks run in circles; with this check every walk from
     /// the root is finite.
-    fn read_subkey(&self, key: &Key, at: CellOffset) -> Result<Key> {
+    pub(super) fn read_subkey(&self, key: &Key, at: CellOffset) -> Result<Key> {
         let node = KeyNode::read(&self.pages, at)?;
         if node.parent != key.at || at == self.base.root {
             let defect = Defect::Parent { expected: key.at.0, found: node.parent.0 };

@@ -48,8 +48,8 @@ impl LeafKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) key: CellOffset,
-    /// Only in `lh`.
-    pub(super) hash: Option<u32>,
+    /// The hash in `lh`, the first four characters in `lf`, 0 in `li`.
+    pub(super) hint: u32,
 }
 
 /// A list of key nodes.
@@ -95,9 +95,12 @@ impl SubkeyLists {
         Ok(lists)
     }
 
-    /// All elements, in order.
-    pub(super) fn elements(&self) -> impl Iterator<Item = Element> {
-        self.leaves.iter().flat_map(|leaf| leaf.elements.iter().copied())
+    /// The keys of all elements, in order, and their hashes where they have one.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (CellOffset, Option<u32>)> {
+        self.leaves.iter().flat_map(|leaf| {
+            let has_hash = leaf.kind == LeafKind::Hash;
+            leaf.elements.iter().map(move |key| (key.key, has_hash.then_some(key.hint)))
+        })
     }
 }
 
@@ -134,17 +137,17 @@ fn read_list(pages: &Pages<'_>, at: CellOffset) -> Result<List> {
         b"lf" => LeafKind::Fast,
         b"lh" => LeafKind::Hash,
         b"ri" => {
-            let offsets = read_elements(pages, &cell, count, LeafKind::Index)?;
+            let offsets = read_elements(pages, cell, count, LeafKind::Index)?;
             return Ok(List::Root(cell, offsets.iter().map(|element| element.key).collect()));
         }
         _ => return Err(corrupt(STRUCTURE, at, Defect::ListSignature(signature))),
     };
-    Ok(List::Leaf(Leaf { cell, kind, elements: read_elements(pages, &cell, count, kind)? }))
+    Ok(List::Leaf(Leaf { cell, kind, elements: read_elements(pages, cell, count, kind)? }))
 }
 
 fn read_elements(
     pages: &Pages<'_>,
-    cell: &Cell,
+    cell: Cell,
     count: u16,
     kind: LeafKind,
 ) -> Result<Vec<Element>> {
@@ -154,11 +157,11 @@ fn read_elements(
     let mut elements = Vec::with_capacity(count.into());
     for element in bytes.chunks_exact(size) {
         let key = CellOffset(field::le_u32(element, 0)?);
-        let hash = match kind {
-            LeafKind::Hash => Some(field::le_u32(element, 4)?),
-            LeafKind::Index | LeafKind::Fast => None,
+        let hint = match kind {
+            LeafKind::Index => 0,
+            LeafKind::Fast | LeafKind::Hash => field::le_u32(element, 4)?,
         };
-        elements.push(Element { key, hash });
+        elements.push(Element { key, hint });
     }
     Ok(elements)
 }

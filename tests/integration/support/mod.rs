@@ -3,6 +3,8 @@
 #[allow(unreachable_pub, reason = "the fuzz targets use it too")]
 pub(crate) mod attempt;
 pub(crate) mod digest;
+pub(crate) mod hive_build;
+pub(crate) mod hive_check;
 pub(crate) mod image;
 #[allow(dead_code, reason = "the unit tests of the journal use it too")]
 pub(crate) mod jbd2;
