@@ -9,6 +9,10 @@ use crate::fs::{
 };
 use std::collections::BTreeMap;
 
+/// Size in bytes of a file that is still compared as a whole after bytes were appended to it: registry hives
+/// are larger.
+const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Makes every change of `plan`, in order. After an error the file system must not be used any
 /// more.
 ///
@@ -94,6 +98,8 @@ pub struct ExpectedNode {
     /// Pieces of a content that is not known as a whole: where each starts in bytes, and its bytes. They
     /// may overlap, and then the later one counts.
     pub pieces: Vec<(u64, Vec<u8>)>,
+    /// Size of a content that is not known as a whole and was appended to.
+    pub grown_bytes: Option<u64>,
     /// All extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
 }
@@ -110,14 +116,15 @@ impl ExpectedNode {
         let (mode, uid, gid) = (*mode, *uid, *gid);
         let inherited = default_acl.map(|list| acl::inherited(list, kind, mode)).transpose()?;
         let xattrs = acl::join(xattrs, inherited.unwrap_or_default());
-        Ok(Self { kind, mode, uid, gid, content, pieces: Vec::new(), xattrs })
+        Ok(Self { kind, mode, uid, gid, content, pieces: Vec::new(), grown_bytes: None, xattrs })
     }
 
     fn of_existing(fs: &dyn FileSystem, path: &GuestPath) -> Result<Self> {
         let node = existing(fs, path)?;
         let Metadata { kind, mode, uid, gid, .. } = fs.metadata(node)?;
-        let (content, pieces) = (None, Vec::new());
-        Ok(Self { kind, mode, uid, gid, content, pieces, xattrs: fs.xattrs(node)? })
+        let (content, pieces, grown_bytes) = (None, Vec::new(), None);
+        let xattrs = fs.xattrs(node)?;
+        Ok(Self { kind, mode, uid, gid, content, pieces, grown_bytes, xattrs })
     }
 }
 
@@ -196,6 +203,13 @@ fn change_expected(
 ) -> Result<()> {
     match change {
         FileChange::Append { path, bytes, .. } => {
+            let size_bytes = before.metadata(existing(before, path)?)?.size_bytes;
+            if node.content.is_none() && size_bytes > WHOLE_BYTES_MAX {
+                let end_bytes = node.grown_bytes.unwrap_or(size_bytes);
+                node.grown_bytes = Some(arith::add(end_bytes, arith::len_u64(bytes.len()))?);
+                node.pieces.push((end_bytes, bytes.clone()));
+                return Ok(());
+            }
             let mut content = match node.content.take() {
                 Some(content) => content,
                 None => whole_content(std::mem::take(&mut node.pieces), before, path)?,

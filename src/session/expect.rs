@@ -87,6 +87,7 @@ fn state(
         }
         (NodeKind::File, None) if !node.pieces.is_empty() => {
             let size_bytes = before.metadata(node_at(before, path)?)?.size_bytes;
+            let size_bytes = node.grown_bytes.unwrap_or(size_bytes);
             let pieces = without_overlap(&node.pieces)?;
             Ok(verify::Expected::Pieces { size_bytes, pieces, owner })
         }

@@ -1,7 +1,7 @@
 //! The agent that does it (WIN-1, WIN-6): chosen, checked, and then its own plan.
 
-use super::{Reset, ec2config};
-use crate::error::{Refusal, Result};
+use super::{Reset, ec2config, launch_v1, launch_v2};
+use crate::error::{Error, Refusal, Result};
 use crate::guest::windows::{Agent, AgentKind};
 
 /// Plans the reset by an agent.
@@ -9,15 +9,16 @@ pub(super) fn plan(reset: &mut Reset<'_>) -> Result<()> {
     let agent = choose(reset)?.clone();
     tell(reset, &agent);
     match agent.kind {
-        AgentKind::LaunchV2 | AgentKind::LaunchV1 => {
-            return Err(crate::error::Error::unsupported("this agent is not there yet"));
+        AgentKind::LaunchV2 => launch_v2::plan(reset)?,
+        AgentKind::LaunchV1 => launch_v1::plan(reset)?,
+        AgentKind::Config if reset.request.password.is_some() => {
+            let what = "EC2Config makes a random password; one of your own needs --method \
+                        startup-script";
+            return Err(Error::usage(what));
         }
         AgentKind::Config => ec2config::plan(reset)?,
     }
-    if agent.is_disabled() {
-        enable_service(reset, &agent)?;
-    }
-    Ok(())
+    if agent.is_disabled() { reset.enable_service(&agent) } else { Ok(()) }
 }
 
 /// The agent that was asked for, or the first that is whole (WIN-6).
@@ -64,10 +65,12 @@ fn found(agents: &[Agent]) -> String {
 /// What the user must know of any agent before the edit (sections 1 and 12).
 fn tell(reset: &mut Reset<'_>, agent: &Agent) {
     let name = agent.kind.name();
-    let message = "the new password will be encrypted for the key pair chosen at launch, and nobody \
+    if reset.request.password.is_none() {
+        let message = "the new password will be encrypted for the key pair chosen at launch, and nobody \
                    can read it without its private key, which cannot be changed on an existing \
                    instance; it must be an RSA key. If it is lost, use --method startup-script";
-    reset.warn(("key-pair", "WIN-122"), name, message);
+        reset.warn(("key-pair", "WIN-122"), name, message);
+    }
     let message = "the agent needs the EC2 metadata service: elsewhere it waits and never sets a \
                    password";
     reset.findings.push(crate::login::Finding::info(("metadata", "WIN-7"), name, message));
@@ -81,9 +84,4 @@ fn tell(reset: &mut Reset<'_>, agent: &Agent) {
             reset.findings.push(crate::login::Finding::info(id, other.kind.name(), message));
         }
     }
-}
-
-/// Has the service start with the system again (WIN-37).
-fn enable_service(_: &mut Reset<'_>, _: &Agent) -> Result<()> {
-    Err(crate::error::Error::unsupported("hive edits are not there yet"))
 }

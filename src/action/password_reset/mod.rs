@@ -8,6 +8,9 @@
 mod agent;
 mod ec2config;
 mod files;
+mod hive_edit;
+mod launch_v1;
+mod launch_v2;
 
 #[cfg(test)]
 mod tests;
@@ -86,10 +89,7 @@ pub fn plan(fs: &dyn FileSystem, request: &ResetRequest) -> Result<Plan> {
 fn check_arguments(request: &ResetRequest) -> Result<()> {
     let method = request.method.word();
     match (request.method, &request.password) {
-        (Method::Agent, Some(_)) => Err(Error::usage(
-            "the agent makes a random password; one of your own needs --method startup-script",
-        )),
-        (Method::Agent, None) if request.user.is_some() => Err(Error::usage(
+        (Method::Agent, _) if request.user.is_some() => Err(Error::usage(
             "the agent resets the built-in administrator; another user needs --method startup-script",
         )),
         (Method::StartupScript | Method::Setup, None) => Err(Error::usage(format!(
@@ -177,6 +177,13 @@ impl<'a> Reset<'a> {
         let message = format!("experimental: {what} is not proven on a real system yet");
         let name = self.name();
         self.warn(("experimental", "WIN-127"), name, message);
+    }
+
+    /// Says that a password lies on the disk, and in the files that regain writes (WIN-123).
+    fn tells_clear_text(&mut self, path: &str) {
+        let message = "the password is in this file in clear text until the system has started, and \
+                       also in the undo file or patch, which only you can read: delete it afterwards";
+        self.warn(("clear-text", "WIN-123"), path, message);
     }
 
     fn into_plan(mut self) -> Result<Plan> {

@@ -9,6 +9,8 @@ pub mod format;
 pub mod open_ssh;
 pub mod registry;
 pub mod security;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod users;
 pub mod version;
 
@@ -166,22 +168,4 @@ pub fn exists(fs: &dyn FileSystem, path: &str) -> Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fs::memory::MemoryTree;
-
-    #[test]
-    fn a_system_volume_holds_three_hives_win_10_win_11() {
-        let mut tree = MemoryTree::new().into_ntfs();
-        for hive in ["SYSTEM", "Software", "sam"] {
-            assert!(detect(&tree).unwrap().is_none(), "before {hive}");
-            tree.file(&format!("/WINDOWS/SYSTEM32/Config/{hive}"), 0, 0o777, b"");
-        }
-        assert!(detect(&tree).unwrap().is_some());
-        tree.directory("/windows/system32/config/sam", 0, 0o777);
-        tree.file("/x", 0, 0o777, b"");
-        let mut recovery = MemoryTree::new().into_ntfs();
-        recovery.file("/Recovery/WindowsRE/Winre.wim", 0, 0o777, b"");
-        assert!(detect(&recovery).unwrap().is_none());
-    }
-}
+mod tests;
