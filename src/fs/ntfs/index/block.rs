@@ -85,13 +85,11 @@ impl Block {
         Ok(Self { prefix, allocated, total, len: bytes.len(), node })
     }
 
-    /// Checks that the end entry ends the node and that the node has the whole block. Reading does not
-    /// insist on either.
-    pub(super) fn check_exact(&self) -> Result<(), IndexDefect> {
+    /// True if the end entry ends the node and the node has the whole block. Reading does not insist on either.
+    pub(super) fn is_exact(&self) -> bool {
         let entries_end = self.prefix.len().saturating_add(self.node.stored_len());
-        let is_exact = NODE_AT.saturating_add(self.allocated) == self.len
-            && NODE_AT.saturating_add(self.total) == entries_end;
-        if is_exact { Ok(()) } else { Err(IndexDefect::Loose) }
+        NODE_AT.saturating_add(self.allocated) == self.len
+            && NODE_AT.saturating_add(self.total) == entries_end
     }
 
     /// Bytes that entries and end may take.

@@ -27,19 +27,24 @@ pub(crate) struct IndexSummary {
     pub(crate) empty_inner_blocks: u64,
     /// Leaves without entries.
     pub(crate) empty_leaf_blocks: u64,
+    /// Blocks that the bitmap calls used and to which nothing leads. They are wasted, not dangerous.
+    pub(crate) lost_blocks: u64,
+    /// Nodes whose header does not end where their entries or their space end.
+    pub(crate) loose_nodes: u64,
 }
 
 impl IndexSummary {
-    /// True if the tree has the shape that the editor keeps: no empty blocks, and leaves of equal depth.
-    pub(crate) fn is_even(&self) -> bool {
-        self.levels == self.levels_min
-            && self.empty_inner_blocks == 0
-            && self.empty_leaf_blocks == 0
+    /// True if the tree has the shape that the editor keeps: no empty and no lost blocks, headers that fit,
+    /// and leaves of equal depth.
+    pub(crate) fn is_tidy(&self) -> bool {
+        let empty_blocks = [self.empty_inner_blocks, self.empty_leaf_blocks];
+        let is_even = self.levels == self.levels_min && empty_blocks == [0; 2];
+        is_even && self.lost_blocks == 0 && self.loose_nodes == 0
     }
 }
 
 /// Checks every node of an index: structures, order, the ranges that parents give, one way to each block, and
-/// the bitmap.
+/// that the bitmap knows all that are used.
 ///
 /// # Errors
 /// `Corrupt` with the first defect; those of reading.
@@ -50,28 +55,27 @@ pub(crate) fn check(
 ) -> Result<IndexSummary> {
     let (root, format) = load_root(host, cluster_size_bytes, collation)?;
     let value = host.root_value()?;
-    check_exact(value.get(ROOT_HEADER_LEN..).unwrap_or_default(), &root.node).map_err(in_root)?;
-    let summary = IndexSummary { levels_min: LEVELS_MAX, ..IndexSummary::default() };
+    let is_exact = is_exact(value.get(ROOT_HEADER_LEN..).unwrap_or_default(), &root.node);
+    let loose_nodes = u64::from(!is_exact.map_err(in_root)?);
+    let summary = IndexSummary { levels_min: LEVELS_MAX, loose_nodes, ..IndexSummary::default() };
     let mut check = Check { host, format, collation, used: BTreeSet::new(), summary };
     check.node(None, &root.node, &Range::default(), 1)?;
+    let mut lost_blocks = 0;
     for number in 0..host.block_count()? {
         let block = IndexBlock(number);
         if host.is_allocated(block)? && !check.used.contains(&block) {
-            return Err(in_block(block, IndexDefect::Lost(number)));
+            lost_blocks = add(lost_blocks, 1)?;
         }
     }
-    Ok(IndexSummary { blocks: len_u64(check.used.len()), ..check.summary })
+    let blocks = len_u64(check.used.len());
+    Ok(IndexSummary { blocks, lost_blocks, ..check.summary })
 }
 
-/// Checks that the header of a node agrees with its entries and with the `bytes` that it has.
-fn check_exact(bytes: &[u8], node: &Node) -> Result<(), IndexDefect> {
+/// True if the header of a node agrees with its entries and with the `bytes` that it has.
+fn is_exact(bytes: &[u8], node: &Node) -> Result<bool, IndexDefect> {
     let header = NodeHeader::parse(bytes)?;
-    if header.allocated != bytes.len()
-        || header.first.saturating_add(node.stored_len()) != header.total
-    {
-        return Err(IndexDefect::Loose);
-    }
-    Ok(())
+    let entries_end = header.first.saturating_add(node.stored_len());
+    Ok(header.allocated == bytes.len() && header.total == entries_end)
 }
 
 struct Check<'a> {
@@ -114,7 +118,8 @@ impl Check<'_> {
             if !self.host.is_allocated(block)? {
                 return Err(in_block(block, IndexDefect::Free(block.0)));
             }
-            loaded.check_exact().map_err(|defect| in_block(block, defect))?;
+            let loose = u64::from(!loaded.is_exact());
+            self.summary.loose_nodes = add(self.summary.loose_nodes, loose)?;
             let range = range.of_sub_node(node, position);
             self.node(Some(block), &loaded.node, &range, depth.saturating_add(1))?;
         }

@@ -82,9 +82,6 @@ pub(crate) enum IndexDefect {
     /// The node ends without an end entry.
     #[error("no end entry")]
     NoEnd,
-    /// The header of a node does not end where its entries or its space end.
-    #[error("the node header does not end with the entries or with the space for them")]
-    Loose,
     /// Some entries of a node have sub-nodes and others do not, or the header of the node disagrees.
     #[error("some entries have sub-nodes and others have none")]
     MixedSubNodes,
@@ -106,9 +103,6 @@ pub(crate) enum IndexDefect {
     /// The bitmap of the index says that the block is not used.
     #[error("index block {0} is used but marked as free")]
     Free(u64),
-    /// The bitmap of the index says that the block is used, but nothing leads there.
-    #[error("index block {0} is marked as used but nothing leads to it")]
-    Lost(u64),
     /// Entries so long that a full node cannot be split.
     #[error("entries too long to split the node between them")]
     EntriesTooLong,

@@ -2,9 +2,11 @@
 //!
 //! Every edit reads the nodes from the root to the entry, changes them in memory and settles them from the
 //! bottom up (see [`settle`](super::settle)). Only nodes that changed are written: an insertion into a leaf with
-//! room, a removal from a leaf that keeps an entry, and a change of sizes or times write one node.
+//! room, a removal from a leaf that keeps an entry, and a change of sizes or times write one node. Edits that take
+//! or free blocks read the whole index first, and are not made if it is not sound.
 
 use super::block::Block;
+use super::check::check;
 use super::collation::Collation;
 use super::defect::{IndexDefect, in_entry, in_root};
 use super::entry::{Entry, VCN_LEN};
@@ -26,6 +28,8 @@ pub(crate) struct IndexEditor<'a> {
     pub(super) format: IndexFormat,
     collation: Collation<'a>,
     cluster_size_bytes: u32,
+    /// True once the whole index was found sound.
+    is_checked: bool,
 }
 
 impl std::fmt::Debug for IndexEditor<'_> {
@@ -45,12 +49,22 @@ impl<'a> IndexEditor<'a> {
         collation: Collation<'a>,
     ) -> Result<Self> {
         let (_, format) = load_root(host, cluster_size_bytes, collation)?;
-        Ok(Self { host, format, collation, cluster_size_bytes })
+        Ok(Self { host, format, collation, cluster_size_bytes, is_checked: false })
     }
 
     fn path(&self) -> Result<Path<'a>> {
         let (root, format) = load_root(self.host, self.cluster_size_bytes, self.collation)?;
         Ok(Path::new(root, format, self.collation))
+    }
+
+    /// Checks the whole index before the first edit that takes or frees blocks: a wrong bitmap would hand out a
+    /// block that is in use, and a block to which two ways lead would be freed below the other.
+    fn check_before(&mut self, path: &Path<'_>) -> Result<()> {
+        if !self.is_checked && self.changes_blocks(path)? {
+            check(self.host, self.cluster_size_bytes, self.collation)?;
+            self.is_checked = true;
+        }
+        Ok(())
     }
 
     /// Inserts `entry`. False, and nothing is changed, if there is an entry with the same key.
@@ -69,6 +83,7 @@ impl<'a> IndexEditor<'a> {
             let position = leaf.position;
             leaf.edit().entries.insert(position, entry);
         }
+        self.check_before(&path)?;
         self.settle(path)?;
         Ok(true)
     }
@@ -92,6 +107,7 @@ impl<'a> IndexEditor<'a> {
                     leaf.is_dirty = true;
                 }
             }
+            self.check_before(&path)?;
             for homeless in self.settle(path)? {
                 self.insert(homeless)?;
             }

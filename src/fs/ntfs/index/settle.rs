@@ -57,6 +57,22 @@ impl IndexEditor<'_> {
         Ok(homeless)
     }
 
+    /// True if settling `path` takes or frees a block.
+    pub(super) fn changes_blocks(&self, path: &Path<'_>) -> Result<bool> {
+        for level in path.levels.iter().filter(|level| level.is_dirty) {
+            let changes = match &level.place {
+                Place::Block(_, block) => block.node.entries.is_empty() || !block.fits(),
+                Place::Root(root) => {
+                    root.store().map_err(in_root)?.len() > self.host.root_bytes_max()?
+                }
+            };
+            if changes {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn write(&mut self, at: IndexBlock, block: &mut Block) -> Result<()> {
         let bytes = block.store().map_err(|defect| in_block(at, defect))?;
         self.host.write_block(at, &bytes)
