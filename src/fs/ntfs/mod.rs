@@ -38,12 +38,16 @@ mod index_view;
 mod log_file;
 mod mft;
 mod name;
+#[cfg(test)]
+mod oracle_tests;
 mod record;
 mod reparse;
 mod run_list;
 mod secure;
 mod standard_information;
 mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
 mod units;
 mod upcase;
 mod volume;
