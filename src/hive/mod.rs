@@ -29,6 +29,10 @@ mod subkey_list;
 mod units;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

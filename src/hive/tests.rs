@@ -109,7 +109,7 @@ fn base_blocks_that_are_none_or_wrong() {
         (40, &[0, 0x20], "bins data end at byte 12288, the file at 8192"),
         (36, &[4], "cell 0x4: key node at 0x1004: pointer to 0x4 in bins data of 4096 bytes"),
         (36, &[0, 0x10], "pointer to 0x1000 in bins data of 4096 bytes"),
-        (36, &[32], "key node at 0x1020: needs 76 bytes, its cell has 44"),
+        (36, &[120], "key node at 0x1078: needs 76 bytes, its cell has 44"),
     ] {
         let said = with(at, new).to_string();
         assert!(said.contains(expected), "{at}: {said}");

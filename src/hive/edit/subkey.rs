@@ -127,14 +127,20 @@ impl Hive<'_> {
         Ok(lists.leaves.len().saturating_sub(1))
     }
 
-    /// The place of `name` in a list: before the first greater one.
+    /// The place of `name` in a list, which is sorted: before the first greater one.
     fn place_in(&self, key: &Key, leaf: &Leaf, name: &Name) -> Result<usize> {
-        for (place, element) in leaf.elements.iter().enumerate() {
+        let (mut low, mut high) = (0, leaf.elements.len());
+        // Each round halves the rest.
+        while low < high {
+            let middle = low.midpoint(high);
+            let Some(element) = leaf.elements.get(middle) else { break };
             if self.read_subkey(key, element.key)?.name().upper().gt(name.upper()) {
-                return Ok(place);
+                high = middle;
+            } else {
+                low = middle.saturating_add(1);
             }
         }
-        Ok(leaf.elements.len())
+        Ok(low)
     }
 
     /// Raises the 16-bit number at `offset` of `cell`, whose neighbours are flags.

@@ -100,8 +100,8 @@ fn start(hive: &super::super::Hive<'_>, key: u32) -> u32 {
     data.as_u32().unwrap()
 }
 
-fn replay_of(entries: u64, pages: u64, last_sequence: u32) -> Option<Replay> {
-    Some(Replay { entries, pages, last_sequence })
+fn replay_of(entries: u64, pages: u64, last_sequence: u32) -> Replay {
+    Replay { entries, pages, last_sequence }
 }
 
 /// WIN-88: dirty without logs is refused, clean ignores what the logs say.
@@ -128,7 +128,7 @@ fn entries_apply_in_the_order_of_their_numbers() {
     let two = case.log(42, &[case.entry(42, 3, 701)]);
     for logs in [[one.clone(), two.clone()], [two, one]] {
         let hive = case.open(&logs).unwrap();
-        assert_eq!(hive.replayed(), replay_of(3, 3, 42));
+        assert_eq!(hive.replayed().unwrap(), replay_of(3, 3, 42));
         assert_eq!(start(&hive, 3), 701);
         // The entry 42 has the whole page as it was before 41.
         assert_eq!(start(&hive, 5), if case.page(3) == case.page(5) { 5 } else { 800 });
@@ -168,7 +168,11 @@ fn stale_torn_and_lost_entries_are_left_out() {
         ("an empty log", vec![vec![], good.clone()], 2),
     ] {
         let hive = case.open(&logs).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(hive.replayed(), replay_of(expected, expected, 29 + expected as u32), "{what}");
+        assert_eq!(
+            hive.replayed().unwrap(),
+            replay_of(expected, expected, 29 + expected as u32),
+            "{what}"
+        );
         let starts = (start(&hive, 3), start(&hive, 90));
         assert_eq!(starts, (700, if expected == 2 { 800 } else { 90 }), "{what}");
     }
@@ -326,7 +330,7 @@ fn no_sequence_above_the_highest_is_an_error() {
     let case = Case::new();
     let last = case.log(u32::MAX, &[case.entry(u32::MAX, 3, 700)]);
     let mut hive = case.open(&[last]).unwrap();
-    assert_eq!(hive.replayed(), replay_of(1, 1, u32::MAX));
+    assert_eq!(hive.replayed().unwrap(), replay_of(1, 1, u32::MAX));
     let key = hive.key("Types").unwrap().unwrap();
     hive.set_value(&key, "Number", &super::super::Data::dword(9), None).unwrap();
     let error = hive.finish().unwrap_err();
@@ -355,7 +359,7 @@ fn logs_of_the_old_format_apply_by_time_and_number() {
         }),
     ] {
         let hive = case.open(&logs).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(hive.replayed(), replay_of(1, 2, 21), "{what}");
+        assert_eq!(hive.replayed().unwrap(), replay_of(1, 2, 21), "{what}");
         assert_eq!((start(&hive, 3), start(&hive, 90)), (700, 800), "{what}");
     }
     let changed = |at: usize, byte: u8| {

@@ -120,6 +120,9 @@ pub(crate) struct Built {
     pub(crate) cells: HashMap<String, u32>,
 }
 
+/// A self-relative security descriptor without parts: revision 1, control 0x8000.
+const DESCRIPTOR: [u8; 20] = [1, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 struct Builder {
     bins: Vec<u8>,
     next: usize,
@@ -150,17 +153,13 @@ pub(crate) fn build(root: &TestKey, shape: &HiveShape) -> Built {
         key_count: 0,
         built,
     };
-    // A self-relative descriptor without parts: revision 1, control 0x8000.
-    let mut descriptor = vec![1, 0, 0, 0x80];
-    descriptor.resize(20, 0);
-    builder.security = builder.allocate(20 + descriptor.len());
     let root_at = builder.key(root, "", None);
     let own = builder.security;
     let mut record = b"sk\0\0".to_vec();
     for number in [own, own, builder.key_count, 20] {
         record.extend(number.to_le_bytes());
     }
-    record.extend(descriptor);
+    record.extend(DESCRIPTOR);
     builder.put(own, &record);
     builder.built.cells.insert("security".to_owned(), own);
     builder.close_bin();
@@ -295,6 +294,10 @@ impl Builder {
         self.key_count += 1;
         let (name, is_compressed) = stored(&key.name);
         let at = self.allocate(76 + name.len());
+        if parent.is_none() {
+            // Some readers take the first cell for the root, so it comes before the security descriptor.
+            self.security = self.allocate(20 + DESCRIPTOR.len());
+        }
         self.built.keys.insert(path.to_owned(), at);
         let class = key.class.as_ref().map(|class| {
             let units: Vec<u8> = class.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -10,6 +10,9 @@
 use super::hive_build::{TestKey, TestValue, name_hash, upper};
 use std::collections::{BTreeMap, HashMap};
 
+/// Signature of a list that has hints, and the hint.
+type Hint<'a> = Option<(&'a [u8; 2], u32)>;
+
 struct Reader<'a> {
     bins: &'a [u8],
     /// Cells in use, and how often something points at them.
@@ -130,12 +133,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(
-        &mut self,
-        at: u32,
-        may_be_root: bool,
-        places: &mut Vec<(u32, Option<(&'a [u8; 2], u32)>)>,
-    ) {
+    fn list(&mut self, at: u32, may_be_root: bool, places: &mut Vec<(u32, Hint<'a>)>) {
         let record = self.data(at, true);
         let signature: &[u8; 2] = record[..2].try_into().unwrap();
         for index in 0..usize::from(u16_at(record, 2)) {
