@@ -14,13 +14,21 @@
 //! | [`launch_config`] | `LaunchConfig.json` of EC2Launch v1                         | WIN-56 to WIN-67  |
 //! | [`ec2config`]     | `config.xml` of EC2Config                                   | WIN-79 to WIN-85  |
 //! | [`task_cache`]    | the scheduled task of EC2Launch v1 in the registry          | WIN-68 to WIN-77  |
+//! | [`group_policy`]  | fallback F1: `gpt.ini` and `scripts.ini`                    | WIN-115 to 118    |
+//! | [`startup_script`]| the script of fallbacks F1 and F2                           | WIN-118, WIN-119  |
+//! | [`setup_key`]     | fallback F2: values of `SYSTEM\Setup`                       | WIN-119           |
+//! | [`agent_log`]     | the last password event in a log of an agent                | WIN-8, WIN-64     |
 
 pub mod agent_config;
+pub mod agent_log;
 pub mod change;
 pub mod ec2config;
+pub mod group_policy;
 pub mod launch_config;
 pub mod password;
 mod quoted;
+pub mod setup_key;
+pub mod startup_script;
 pub mod task_cache;
 pub mod text;
 
