@@ -1,7 +1,8 @@
 //! New files and directories.
 //!
 //! WIN-112, WIN-113. A new node gets a name that Windows can open, the archive bit if it is a file, and the security
-//! descriptor of a sibling of the same kind, of its directory, or the one that the caller gives.
+//! descriptor of a sibling of the same kind, of its directory, or the one that the caller gives. A name that is no
+//! 8.3 name has type POSIX, as those of both Linux drivers: ntfs-3g cannot remove one of type WIN32 without a twin.
 
 use super::super::attribute::edit::{NewAttribute, NewBody};
 use super::super::attribute::{AttributeKind, INDEX_NAME};
@@ -57,7 +58,7 @@ impl Editor<'_> {
         let security_id = if let Security::Shared(id) = &security { *id } else { 0 };
         let information = new_information(self.now(), flags, security_id)?;
         file.put_resident(self, AttributeKind::STANDARD_INFORMATION, &[], &information)?;
-        let space = if is_short_name(&units) { NameSpace::Win32AndDos } else { NameSpace::Win32 };
+        let space = if is_short_name(&units) { NameSpace::Win32AndDos } else { NameSpace::Posix };
         let mut file_name = FileName {
             parent: parent.base()?.reference(),
             created: 0,

@@ -117,7 +117,7 @@ impl Bench {
         (Self::open(bytes, directory), changes)
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         use crate::disk::Disk as _;
         let len = usize::try_from(self.overlay.len_bytes()).unwrap();
         self.overlay.read_vec(0, len).unwrap()
