@@ -9,6 +9,13 @@ pub(crate) mod image;
 #[allow(dead_code, reason = "the unit tests of the journal use it too")]
 pub(crate) mod jbd2;
 pub(crate) mod model;
+pub(crate) mod ntfs_bench;
+pub(crate) mod ntfs_check;
+pub(crate) mod ntfs_image;
+pub(crate) mod ntfs_mount;
+pub(crate) mod ntfs_sequence;
+pub(crate) mod ntfs_tools;
+pub(crate) mod ntfs_tree;
 pub(crate) mod oracle;
 pub(crate) mod populated;
 pub(crate) mod regain;
