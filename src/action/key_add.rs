@@ -86,7 +86,7 @@ pub fn plan(fs: &dyn FileSystem, request: &KeyAddRequest) -> Result<Plan> {
 }
 
 /// Checks the caller's options (LOGIN-119, LOGIN-41): a line with them must let somebody in.
-fn check_options(options: Option<&str>, now: Timestamp) -> Result<()> {
+pub(super) fn check_options(options: Option<&str>, now: Timestamp) -> Result<()> {
     let Some(options) = options else { return Ok(()) };
     if options.chars().any(char::is_control) {
         return Err(Error::usage("--options has control characters or line breaks"));

@@ -11,8 +11,11 @@ pub mod key_list;
 mod key_place;
 pub mod password_reset;
 pub mod plan;
+pub mod windows_key;
 
 pub use plan::{FileChange, Outcome, Plan, UserPlan};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod windows_key_tests;

@@ -7,16 +7,17 @@ use super::human::{add, count};
 use super::keys::{self, NewKey};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, target};
-use crate::action::Plan;
 use crate::action::key_add::{self, KeyAddRequest};
+use crate::action::{Plan, windows_key};
 use crate::bytes::arith::len_u64;
-use crate::error::{Context as _, Error};
+use crate::error::{Context as _, Error, Result};
 use crate::fs::Timestamp;
+use crate::guest::System;
 use crate::guest::select::UserChoice;
 use crate::login::public_key::PublicKey;
 use crate::report::Target;
 use crate::report::change::Change;
-use crate::session::{Session, SessionVolume, clock};
+use crate::session::{OpenVolume, Session, SessionVolume, clock};
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
@@ -64,6 +65,14 @@ fn request(
     }
 }
 
+/// The plan for the system on the volume, whichever it is.
+fn plan_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
+    match &open.system {
+        Ok(Some(System::Windows(_))) => windows_key::plan(open.file_system(), request),
+        _ => key_add::plan(open.file_system(), request),
+    }
+}
+
 /// One run of the command.
 struct KeyJob<'a> {
     job: Job<'a>,
@@ -82,10 +91,7 @@ impl KeyJob<'_> {
         let index = target::choose(ui, session, self.args.volume.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
-        target::check_linux(volume, "key add")?;
-        let plan = volume
-            .read(|open| key_add::plan(open.file_system(), request))
-            .context(|| session.target_name())?;
+        let plan = volume.read(|open| plan_on(open, request)).context(|| session.target_name())?;
         if let Some(error) = plan.refusal()
             && !plan.changes_something()
         {
@@ -164,7 +170,7 @@ fn partly_refused(error: Error, plan: &Plan, result: &Change) -> Box<Failure> {
 /// What helps against a refusal: `--fix` only if it really repairs everything.
 fn way_out(volume: &SessionVolume, request: &KeyAddRequest) -> &'static str {
     let with_fix = KeyAddRequest { fix: true, ..request.clone() };
-    let fixed = volume.read(|open| key_add::plan(open.file_system(), &with_fix));
+    let fixed = volume.read(|open| plan_on(open, &with_fix));
     if fixed.is_ok_and(|plan| plan.refusal().is_none()) {
         return "add --fix: it repairs what is in the way, and says what it changes";
     }

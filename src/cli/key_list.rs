@@ -4,8 +4,9 @@ use super::args::KeyList as Args;
 use super::human::Table;
 use super::output::{Outcome, Styles, Ui};
 use super::target;
-use crate::action::key_list;
+use crate::action::{key_list, windows_key};
 use crate::error::{Context as _, Result};
+use crate::guest::System;
 use crate::report::Target;
 use crate::report::change::Io;
 use crate::report::keys::{Key, KeyList};
@@ -26,7 +27,6 @@ fn list_target(ui: &Ui, args: &Args, session: &mut Session, report_target: &mut 
     let index = target::choose(ui, session, args.volume.volume.as_deref())?;
     let volume = session.volume_at(index)?;
     report_target.volume_id = Some(volume.volume.id.clone());
-    target::check_linux(volume, "key list")?;
     let names: Vec<Vec<u8>> = args.user.iter().map(|name| name.clone().into()).collect();
     let listed = list(volume, (!names.is_empty()).then_some(names.as_slice()));
     let mut result = listed.context(|| session.target_name())?;
@@ -40,7 +40,10 @@ fn list_target(ui: &Ui, args: &Args, session: &mut Session, report_target: &mut 
 
 /// The keys of the users called `names`, or of all, on an open volume.
 pub(super) fn list(volume: &SessionVolume, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
-    let listed = volume.read(|open| key_list::list(open.file_system(), names, clock::now()))?;
+    let listed = volume.read(|open| match &open.system {
+        Ok(Some(System::Windows(_))) => windows_key::list(open.file_system(), names),
+        _ => key_list::list(open.file_system(), names, clock::now()),
+    })?;
     Ok(KeyList {
         keys: listed.keys.into_iter().map(key).collect(),
         warnings: listed.findings.iter().map(ToString::to_string).collect(),

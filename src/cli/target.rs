@@ -10,7 +10,7 @@ use crate::fs::probe::ProbeKind;
 use crate::image::format::{Conversion, Format};
 use crate::image::{self, Image, ImageKind};
 use crate::report::Target;
-use crate::session::{OpenOptions, Session, SessionVolume};
+use crate::session::{OpenOptions, Session};
 use std::path::Path;
 
 /// Opens the target of `args` and looks at every volume.
@@ -33,17 +33,6 @@ pub(crate) fn choose(ui: &Ui, session: &mut Session, wanted: Option<&str>) -> Ou
         }
     }
     Ok(index)
-}
-
-/// Refuses a system of another family than Linux for `command`.
-pub(crate) fn check_linux(volume: &SessionVolume, command: &str) -> Outcome {
-    if volume.system().is_none_or(|system| system.as_linux().is_some()) {
-        return Ok(());
-    }
-    let what = format!("{}: `regain {command}` on Windows", volume.describe());
-    Err(Box::new(
-        Failure::from(Error::unsupported(what)).hint("see `regain password reset --help`"),
-    ))
 }
 
 /// Opens the target of `args` without looking inside.

@@ -85,6 +85,85 @@ pub struct System {
     pub agents: Vec<String>,
     /// Every way back in that regain knows for this system.
     pub access_routes: Vec<AccessRoute>,
+    /// What there is to know of a Windows system only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
+}
+
+/// What there is to know of a Windows system.
+#[derive(Debug, Clone, Serialize)]
+pub struct Windows {
+    /// As in "ServerDatacenter".
+    pub edition: Option<String>,
+    /// `Server`, `Server Core`, `Client`.
+    pub installation_type: Option<String>,
+    /// As in 17763.
+    pub build: Option<u32>,
+    /// The update, as in 5458.
+    pub update: Option<u32>,
+    /// As in "1809".
+    pub release: Option<String>,
+    /// As in "IMAGE_STATE_COMPLETE".
+    pub setup_state: Option<String>,
+    /// True if its accounts are those of a domain, and cannot be reset here.
+    pub domain_controller: bool,
+    /// The domain that it is probably a member of.
+    pub domain: Option<String>,
+    /// The agents that can reset a password.
+    pub agents: Vec<WindowsAgent>,
+    /// When the service of the SSM agent starts.
+    pub ssm_agent_start: Option<&'static str>,
+    /// The OpenSSH server.
+    pub open_ssh: Option<OpenSsh>,
+    /// What the logs of the agents say of the last password.
+    pub last_password_event: Option<PasswordEvent>,
+    /// The instance that the logs name last.
+    pub instance_id: Option<String>,
+}
+
+/// An agent that can reset a password.
+#[derive(Debug, Clone, Serialize)]
+pub struct WindowsAgent {
+    /// What `--agent` takes.
+    pub name: &'static str,
+    /// As in "EC2Launch v2".
+    pub title: &'static str,
+    /// Its version, if something on the volume says it.
+    pub version: Option<String>,
+    /// `complete`, `incomplete`, `disabled`.
+    pub state: &'static str,
+    /// What it lacks.
+    pub missing: Vec<String>,
+    /// When its service starts: `automatic`, `manual`, `disabled`, ...; none for a scheduled task.
+    pub service_start: Option<&'static str>,
+}
+
+/// The OpenSSH server of Windows.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpenSsh {
+    /// The program.
+    pub program: Option<&'static str>,
+    /// When its service starts.
+    pub service_start: Option<&'static str>,
+    /// True if somebody could log in through it after the next boot.
+    pub usable: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// What a log says of a password.
+#[derive(Debug, Clone, Serialize)]
+pub struct PasswordEvent {
+    /// The log on the volume.
+    pub path: Text,
+    /// `set`, `failed`.
+    pub outcome: &'static str,
+    /// When, as the log says it.
+    pub time: Option<String>,
+    /// The account.
+    pub account: Option<String>,
+    /// The line, without any password.
+    pub message: String,
 }
 
 /// One user.
@@ -92,13 +171,19 @@ pub struct System {
 pub struct User {
     /// Name.
     pub name: Text,
-    /// User id.
-    pub uid: u32,
-    /// Home directory.
-    pub home: Text,
-    /// Login shell.
-    pub shell: Text,
-    /// True for the one user that `key add` takes without `--user`.
+    /// User id; none on Windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The last number of the SID of a Windows account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rid: Option<u32>,
+    /// Home directory; none on Windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<Text>,
+    /// Login shell; none on Windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Text>,
+    /// True for the one user that a command takes without `--user`.
     pub is_default: bool,
     /// The user's authorized keys.
     pub keys: Vec<Key>,

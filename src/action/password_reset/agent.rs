@@ -24,16 +24,13 @@ pub(super) fn plan(reset: &mut Reset<'_>) -> Result<()> {
 /// The agent that was asked for, or the first that is whole (WIN-6).
 fn choose<'a>(reset: &Reset<'a>) -> Result<&'a Agent> {
     let agents = &reset.system.agents;
-    let agent = match reset.request.agent {
-        Some(kind) => {
-            let agent = agents.iter().find(|agent| agent.kind == kind);
-            let detail = || format!("{} is not installed; {}", kind.name(), found(agents));
-            agent.ok_or_else(|| Refusal::NoAgent { detail: detail() })?
-        }
-        None => {
-            let whole = agents.iter().find(|agent| agent.is_complete());
-            whole.ok_or_else(|| Refusal::NoAgent { detail: found(agents) })?
-        }
+    let agent = if let Some(kind) = reset.request.agent {
+        let agent = agents.iter().find(|agent| agent.kind == kind);
+        let detail = || format!("{} is not installed; {}", kind.name(), found(agents));
+        agent.ok_or_else(|| Refusal::NoAgent { detail: detail() })?
+    } else {
+        let whole = agents.iter().find(|agent| agent.is_complete());
+        whole.ok_or_else(|| Refusal::NoAgent { detail: found(agents) })?
     };
     if !agent.is_complete() {
         let reason = format!("it lacks {}", agent.missing.join(", "));

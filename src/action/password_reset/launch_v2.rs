@@ -29,7 +29,7 @@ pub(super) fn plan(reset: &mut Reset<'_>) -> Result<()> {
     let config = AgentConfig::parse(&file.content).map_err(|defect| refused(&shown, &defect))?;
     if config.has_sysprep() {
         let reason = format!("{shown} has a task `sysprep`, which would generalize the system");
-        return Err(unusable(reason, "WIN-28"));
+        return Err(unusable(&reason, "WIN-28"));
     }
     tell(reset, &config, &shown);
     let account = the_account(&config, &shown)?;
@@ -79,12 +79,12 @@ fn the_account<'a>(config: &'a AgentConfig, shown: &str) -> Result<&'a AdminAcco
             let reason = format!(
                 "{shown}:{line}: setAdminAccount is in the stage {stage}, and runs in preReady only"
             );
-            Err(unusable(reason, "WIN-44"))
+            Err(unusable(&reason, "WIN-44"))
         }
-        [] => Err(unusable(format!("{shown} has no task setAdminAccount"), "WIN-47")),
+        [] => Err(unusable(&format!("{shown} has no task setAdminAccount"), "WIN-47")),
         several => {
             let count = several.len();
-            Err(unusable(format!("{shown} has {count} tasks setAdminAccount"), "WIN-47"))
+            Err(unusable(&format!("{shown} has {count} tasks setAdminAccount"), "WIN-47"))
         }
     }
 }
@@ -142,7 +142,7 @@ fn tell(reset: &mut Reset<'_>, config: &AgentConfig, shown: &str) {
     ));
 }
 
-fn unusable(reason: String, rule: &str) -> Error {
+fn unusable(reason: &str, rule: &str) -> Error {
     let agent = AgentKind::LaunchV2.name().to_owned();
     Refusal::AgentUnusable { agent, reason: format!("{reason} ({rule})") }.into()
 }

@@ -11,7 +11,11 @@ mod files;
 mod hive_edit;
 mod launch_v1;
 mod launch_v2;
+mod setup;
+mod startup_script;
 
+#[cfg(test)]
+mod fallback_tests;
 #[cfg(test)]
 mod tests;
 
@@ -78,11 +82,10 @@ pub fn plan(fs: &dyn FileSystem, request: &ResetRequest) -> Result<Plan> {
     reset.tell_about_the_system();
     match request.method {
         Method::Agent => agent::plan(&mut reset)?,
-        Method::StartupScript | Method::Setup => {
-            return Err(Error::unsupported("this method is not there yet"));
-        }
+        Method::StartupScript => startup_script::plan(&mut reset)?,
+        Method::Setup => setup::plan(&mut reset)?,
     }
-    reset.into_plan()
+    Ok(reset.into_plan())
 }
 
 /// A password is for the methods that set one, and they need it.
@@ -186,13 +189,13 @@ impl<'a> Reset<'a> {
         self.warn(("clear-text", "WIN-123"), path, message);
     }
 
-    fn into_plan(mut self) -> Result<Plan> {
+    fn into_plan(mut self) -> Plan {
         dedup(&mut self.findings);
         self.findings.sort_by_key(|finding| finding.severity);
         let outcome =
             if self.changes.is_empty() { Outcome::AlreadyPresent } else { Outcome::Changes };
         let name = self.account.into_bytes();
         let users = vec![UserPlan { name, path: self.path, outcome, reason: None }];
-        Ok(Plan { users, changes: self.changes, findings: self.findings })
+        Plan { users, changes: self.changes, findings: self.findings }
     }
 }

@@ -24,7 +24,7 @@ const CACHE: &str = r"Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache";
 const TASK: &str = "Amazon Ec2 Launch - Instance Initialization";
 
 /// Plans, edits, checks what was promised, and plans again: the second time nothing may change.
-fn reset(tree: &mut MemoryTree, request: &ResetRequest) -> Result<Plan> {
+pub(super) fn reset(tree: &mut MemoryTree, request: &ResetRequest) -> Result<Plan> {
     let planned = plan(tree, request)?;
     let promised = expectations(&planned, tree)?;
     run(&planned, tree)?;
@@ -54,22 +54,22 @@ fn automatic(server: &Server) -> (MemoryTree, Result<Plan>) {
     (tree, planned)
 }
 
-fn changed(plan: &Plan) -> Vec<(&'static str, String)> {
+pub(super) fn changed(plan: &Plan) -> Vec<(&'static str, String)> {
     plan.changes.iter().map(|change| (change.action_name(), change.path().to_string())).collect()
 }
 
-fn rules(plan: &Plan, severity: Severity) -> Vec<&'static str> {
+pub(super) fn rules(plan: &Plan, severity: Severity) -> Vec<&'static str> {
     let found = plan.findings.iter().filter(|finding| finding.severity == severity);
     found.map(|finding| finding.rule).collect()
 }
 
-fn refusal(server: &Server, request: &ResetRequest) -> (u8, String) {
+pub(super) fn refusal(server: &Server, request: &ResetRequest) -> (u8, String) {
     let tree = server.tree();
     let error = plan(&tree, request).unwrap_err();
     (error.exit_status(), error.to_string())
 }
 
-fn text_at<'a>(tree: &'a MemoryTree, path: &str) -> &'a str {
+pub(super) fn text_at<'a>(tree: &'a MemoryTree, path: &str) -> &'a str {
     std::str::from_utf8(tree.content_at(path).unwrap()).unwrap()
 }
 
@@ -345,13 +345,13 @@ fn arguments_that_do_not_go_together_are_refused() {
     }
 }
 
-fn with_password(method: Method) -> ResetRequest {
+pub(super) fn with_password(method: Method) -> ResetRequest {
     let password = Some(Password::new("Correct-Horse-7").unwrap());
     ResetRequest { method, password, ..ResetRequest::default() }
 }
 
 /// Nothing that is printed or kept beside the bytes may hold the password.
-fn assert_secret_stays(plan: &Plan) {
+pub(super) fn assert_secret_stays(plan: &Plan) {
     let shown = format!("{:?} {:?}", plan.findings, plan.users);
     assert!(!shown.contains("Correct-Horse"), "{shown}");
     for change in &plan.changes {

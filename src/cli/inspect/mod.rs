@@ -54,7 +54,9 @@ fn inspection(session: &Session) -> Inspection {
         if let Some(found) = volume.system() {
             systems.push(match found {
                 guest::System::Linux(found) => system(session, volume, found, &mut warnings),
-                guest::System::Windows(found) => windows::system(volume, found, &mut warnings),
+                guest::System::Windows(found) => {
+                    windows::system(session, volume, found, &mut warnings)
+                }
             });
         }
     }
@@ -121,6 +123,7 @@ fn system(
         users: users(system, &keys, default_name),
         agents: system.agents.iter().map(|agent| agent.name.to_owned()).collect(),
         access_routes: access_routes(session, volume, system, default_user.err()),
+        windows: None,
     }
 }
 
@@ -152,9 +155,10 @@ fn users(system: &linux::System, keys: &[Key], default_name: Option<&[u8]>) -> V
         }
         users.push(User {
             name: user.name.clone().into(),
-            uid: user.uid,
-            home: user.home.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into(),
-            shell: user.effective_shell().into(),
+            uid: Some(user.uid),
+            rid: None,
+            home: Some(user.home.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into()),
+            shell: Some(user.effective_shell().into()),
             is_default,
             keys: own,
         });
@@ -188,27 +192,35 @@ fn trial_request(fix: bool) -> Result<KeyAddRequest> {
     })
 }
 
+/// The target, and the volume where it must be named, as words of a command.
+fn target_words(session: &Session, volume: &SessionVolume) -> String {
+    let name = shell_word(&session.target_name());
+    match session.volumes.iter().filter(|volume| volume.system().is_some()).count() {
+        0 | 1 => name,
+        _ => format!("{name} --volume {}", volume.volume.id),
+    }
+}
+
+/// Why nothing on this volume can be written.
+fn reason_against_writing(session: &Session, volume: &SessionVolume) -> Option<String> {
+    let in_use = in_use_report(&session.image).ok().flatten();
+    volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()))
+}
+
 fn access_routes(
     session: &Session,
     volume: &SessionVolume,
     system: &linux::System,
     no_default_user: Option<Error>,
 ) -> Vec<AccessRoute> {
-    let name = shell_word(&session.target_name());
-    let with_volume =
-        match session.volumes.iter().filter(|volume| volume.system().is_some()).count() {
-            0 | 1 => String::new(),
-            _ => format!(" --volume {}", volume.volume.id),
-        };
-    let in_use = in_use_report(&session.image).ok().flatten();
-    let against_writing =
-        volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()));
+    let target = target_words(session, volume);
+    let against_writing = reason_against_writing(session, volume);
     let user = if no_default_user.is_some() { " --user USER" } else { "" };
     let mut add = AccessRoute {
         route: "key add".to_owned(),
         available: against_writing.is_none(),
         reason: None,
-        command: format!("regain key add {name}{with_volume}{user} --key FILE"),
+        command: format!("regain key add {target}{user} --key FILE"),
     };
     add.reason = against_writing.or_else(|| no_default_user.map(|error| error.to_string()));
     if add.reason.is_none() {
@@ -293,6 +305,21 @@ fn volumes_text(volumes: &[Volume], styles: Styles) -> String {
     text
 }
 
+fn users_text(users: &[User], styles: Styles) -> String {
+    let mut table = Table::new(&["USER", "UID", "HOME", "SHELL", "KEYS", ""]);
+    for user in users {
+        table.row([
+            user.name.escaped(),
+            user.uid.map(|uid| uid.to_string()).unwrap_or_default(),
+            user.home.as_ref().map(Text::escaped).unwrap_or_default(),
+            user.shell.as_ref().map(Text::escaped).unwrap_or_default(),
+            user.keys.len().to_string(),
+            if user.is_default { "default user".to_owned() } else { " ".to_owned() },
+        ]);
+    }
+    table.render(2, styles.faint)
+}
+
 fn system_text(system: &System, show: Show) -> String {
     let styles = show.styles;
     let name = format!("{} {}", system.name.escaped(), system.version.escaped());
@@ -301,23 +328,15 @@ fn system_text(system: &System, show: Show) -> String {
     facts.extend(system.host_name.as_ref().map(|host| format!("host \"{}\"", host.escaped())));
     let title = format!("System on volume {}", system.volume_id);
     let mut text = format!("{}: {}\n", styled(styles.strong, title), facts.join(", "));
-    let mut users = Table::new(&["USER", "UID", "HOME", "SHELL", "KEYS", ""]);
-    for user in &system.users {
-        users.row([
-            user.name.escaped(),
-            user.uid.to_string(),
-            user.home.escaped(),
-            user.shell.escaped(),
-            user.keys.len().to_string(),
-            if user.is_default { "default user".to_owned() } else { " ".to_owned() },
-        ]);
+    match &system.windows {
+        Some(facts) => text.push_str(&windows::text(system, facts, styles)),
+        None => text.push_str(&users_text(&system.users, styles)),
     }
-    text.push_str(&users.render(2, styles.faint));
     if show.has_keys {
         let keys: Vec<Key> = system.users.iter().flat_map(|user| user.keys.clone()).collect();
         text.push_str(&key_list::table(&keys).render(2, styles.faint));
     }
-    if !system.agents.is_empty() {
+    if !system.agents.is_empty() && system.windows.is_none() {
         add(&mut text, format_args!("  agents: {}\n", system.agents.join(", ")));
     }
     add(&mut text, format_args!("  {}\n", styled(styles.strong, "ways back in")));

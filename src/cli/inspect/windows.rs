@@ -1,11 +1,18 @@
 //! What `inspect` says of a Windows system.
 
-use crate::guest::windows;
-use crate::report::inspect::System;
-use crate::session::SessionVolume;
+use super::{reason_against_writing, target_words};
+use crate::action::password_reset::{self, Method, ResetRequest};
+use crate::cli::human::{Table, add};
+use crate::cli::output::Styles;
+use crate::error::{ErrorKind, Refusal, Result};
+use crate::guest::windows::format::Password;
+use crate::guest::windows::{self, Agent, Start, users};
+use crate::report::inspect::{AccessRoute, OpenSsh, System, User, Windows, WindowsAgent};
+use crate::session::{Session, SessionVolume};
 
 /// The system for the report; adds its warnings to `warnings`.
 pub(super) fn system(
+    session: &Session,
     volume: &SessionVolume,
     system: &windows::System,
     warnings: &mut Vec<String>,
@@ -15,11 +22,208 @@ pub(super) fn system(
         volume_id: volume.volume.id.clone(),
         family: "windows",
         name: system.full_name().into(),
-        version: String::new().into(),
-        arch: None,
+        version: system.version.number().into(),
+        arch: system.arch.map(str::to_owned),
         host_name: system.host_name.clone().map(Into::into),
-        users: Vec::new(),
-        agents: Vec::new(),
-        access_routes: Vec::new(),
+        users: system.users.iter().map(user).collect(),
+        agents: agent_names(system),
+        access_routes: access_routes(session, volume, system),
+        windows: Some(facts(system)),
     }
+}
+
+fn user(user: &windows::User) -> User {
+    User {
+        name: user.name.clone().into(),
+        uid: None,
+        rid: Some(user.rid),
+        home: None,
+        shell: None,
+        is_default: user.rid == users::ADMINISTRATOR_RID,
+        keys: Vec::new(),
+    }
+}
+
+fn agent_names(system: &windows::System) -> Vec<String> {
+    let complete = system.agents.iter().filter(|agent| agent.is_complete());
+    let mut names: Vec<String> = complete.map(|agent| agent.kind.word().to_owned()).collect();
+    names.extend(system.ssm.map(|_| "amazon-ssm-agent".to_owned()));
+    names
+}
+
+fn facts(system: &windows::System) -> Windows {
+    let version = &system.version;
+    Windows {
+        edition: version.edition.clone(),
+        installation_type: version.installation_type.clone(),
+        build: version.build,
+        update: version.update,
+        release: version.release.clone(),
+        setup_state: system.image_state.clone(),
+        domain_controller: system.domain_controller.is_some(),
+        domain: system.domain.clone(),
+        agents: system.agents.iter().map(agent).collect(),
+        ssm_agent_start: system.ssm.map(|service| service.start.name()),
+        open_ssh: system.open_ssh.as_ref().map(|open_ssh| OpenSsh {
+            program: open_ssh.program,
+            service_start: open_ssh.start.map(Start::name),
+            usable: open_ssh.reason_against().is_none(),
+            reason: open_ssh.reason_against(),
+        }),
+        last_password_event: None,
+        instance_id: None,
+    }
+}
+
+fn agent(agent: &Agent) -> WindowsAgent {
+    WindowsAgent {
+        name: agent.kind.word(),
+        title: agent.kind.name(),
+        version: agent.version.clone(),
+        state: match (agent.is_complete(), agent.is_disabled()) {
+            (false, _) => "incomplete",
+            (true, true) => "disabled",
+            (true, false) => "complete",
+        },
+        missing: agent.missing.clone(),
+        service_start: agent.start.map(Start::name),
+    }
+}
+
+/// Every way back in, the best one first.
+fn access_routes(
+    session: &Session,
+    volume: &SessionVolume,
+    system: &windows::System,
+) -> Vec<AccessRoute> {
+    let target = target_words(session, volume);
+    let against_writing = reason_against_writing(session, volume);
+    let mut routes = Vec::new();
+    for (route, method, words) in [
+        ("password reset", Method::Agent, ""),
+        ("startup script", Method::StartupScript, " --method startup-script --generate"),
+    ] {
+        let refusal = against_writing.clone().or_else(|| refusal(volume, method));
+        let needs = match method {
+            Method::Agent => "needs the private key of the launch key pair",
+            Method::StartupScript | Method::Setup => "needs no key; sets a password of your own",
+        };
+        routes.push(AccessRoute {
+            route: route.to_owned(),
+            available: refusal.is_none(),
+            reason: Some(refusal.unwrap_or_else(|| needs.to_owned())),
+            command: format!("regain password reset {target}{words}"),
+        });
+    }
+    if let Some(open_ssh) = &system.open_ssh {
+        let reason = against_writing.or_else(|| open_ssh.reason_against());
+        routes.push(AccessRoute {
+            route: "key add".to_owned(),
+            available: reason.is_none(),
+            reason,
+            command: format!("regain key add {target} --key FILE"),
+        });
+    }
+    if let Some(ssm) = system.ssm {
+        let is_running = matches!(ssm.start, Start::Automatic | Start::Boot);
+        let needs = "needs an instance role for SSM, and network".to_owned();
+        routes.push(AccessRoute {
+            route: "amazon-ssm-agent".to_owned(),
+            available: is_running,
+            reason: Some(if is_running {
+                needs
+            } else {
+                format!("the start of its service is {}", ssm.start)
+            }),
+            command: String::new(),
+        });
+    }
+    routes
+}
+
+/// What `password reset` would say with this method; none if it would go on.
+fn refusal(volume: &SessionVolume, method: Method) -> Option<String> {
+    let planned = || -> Result<()> {
+        let password = match method {
+            Method::Agent => None,
+            Method::StartupScript | Method::Setup => Some(Password::generate()?),
+        };
+        let request = ResetRequest { method, password, ..ResetRequest::default() };
+        volume.read(|open| password_reset::plan(open.file_system(), &request).map(drop))
+    };
+    let error = planned().err()?;
+    Some(match error.kind() {
+        ErrorKind::Refused(Refusal::ServiceDisabled { .. }) => {
+            format!("{} (--enable-service)", error.kind())
+        }
+        kind => kind.to_string(),
+    })
+}
+
+/// The part of the text that only Windows has.
+pub(super) fn text(system: &System, facts: &Windows, styles: Styles) -> String {
+    let mut text = String::new();
+    let mut about: Vec<String> = [&facts.edition, &facts.installation_type, &facts.release]
+        .into_iter()
+        .flatten()
+        .map(|word| crate::bytes::text::escape_limited(word.as_bytes(), 64))
+        .collect();
+    about.extend(facts.build.map(|build| format!("build {build}")));
+    if !about.is_empty() {
+        add(&mut text, format_args!("  {}\n", about.join(", ")));
+    }
+    for (name, value) in [("domain", &facts.domain), ("state of setup", &facts.setup_state)] {
+        if let Some(value) = value
+            && value != "IMAGE_STATE_COMPLETE"
+        {
+            let value = crate::bytes::text::escape_limited(value.as_bytes(), 128);
+            add(&mut text, format_args!("  {name}: {value}\n"));
+        }
+    }
+    if facts.domain_controller {
+        text.push_str("  a domain controller: its accounts are those of the domain\n");
+    }
+    let users: Vec<String> = system.users.iter().map(|user| user.name.escaped()).collect();
+    if !users.is_empty() {
+        add(&mut text, format_args!("  local accounts: {}\n", users.join(", ")));
+    }
+    text.push_str(&services_text(facts, styles));
+    text
+}
+
+fn services_text(facts: &Windows, styles: Styles) -> String {
+    let mut table = Table::new(&["AGENT", "VERSION", "STATE", "START", "LACKS"]);
+    for agent in &facts.agents {
+        table.row([
+            agent.title.to_owned(),
+            agent.version.clone().unwrap_or_default(),
+            agent.state.to_owned(),
+            agent.service_start.unwrap_or("task").to_owned(),
+            agent.missing.join(", "),
+        ]);
+    }
+    let service = |start: Option<&str>| start.unwrap_or("no service").to_owned();
+    if let Some(start) = facts.ssm_agent_start {
+        table.row(["SSM agent".into(), String::new(), String::new(), start.into(), String::new()]);
+    }
+    if let Some(open_ssh) = &facts.open_ssh {
+        let state = if open_ssh.usable { "usable" } else { "not usable" };
+        table.row([
+            "OpenSSH server".to_owned(),
+            String::new(),
+            state.to_owned(),
+            service(open_ssh.service_start),
+            if open_ssh.program.is_none() { "sshd.exe".to_owned() } else { String::new() },
+        ]);
+    }
+    let mut text = table.render(2, styles.faint);
+    if let Some(event) = &facts.last_password_event {
+        let time = event.time.as_deref().unwrap_or("at an unknown time");
+        add(&mut text, format_args!("  last password: {}, {time}\n", event.message));
+        add(&mut text, format_args!("    by {}\n", event.path.escaped()));
+    }
+    if let Some(id) = &facts.instance_id {
+        add(&mut text, format_args!("  instance: {id}\n"));
+    }
+    text
 }

@@ -1,4 +1,5 @@
-//! Security descriptors: the safe one for a key file or script, and who may write to an existing file.
+//! Security descriptors: safe ones for key files, scripts and their directories, and who may write to an existing
+//! file.
 //!
 //! Document: MS-DTYP "Windows Data Types", sections 2.4.2 (SID), 2.4.4.1 and 2.4.4.2 (ACE), 2.4.5 (ACL) and 2.4.6
 //! (SECURITY_DESCRIPTOR, self-relative). Little-endian, but for the authority of a SID. Not handled: object ACEs
@@ -17,6 +18,7 @@
 
 use crate::bytes::{arith, field};
 use crate::error::{Corrupt, Error, Result};
+use crate::fs::{NTFS_ACL_NAME, NewNode, Xattr};
 use std::fmt;
 
 /// Bound on the parts of a SID behind the authority (MS-DTYP 2.4.2).
@@ -36,8 +38,6 @@ const ACCESS_ALLOWED: u8 = 0;
 const ACCESS_DENIED: u8 = 1;
 /// An entry that only new children get.
 const INHERIT_ONLY: u8 = 0x08;
-/// FILE_ALL_ACCESS.
-const FULL_CONTROL: u32 = 0x001f_01ff;
 /// Every right that lets somebody change the content, the list or the owner of a file: FILE_WRITE_DATA,
 /// FILE_APPEND_DATA, WRITE_DAC, WRITE_OWNER, GENERIC_WRITE, GENERIC_ALL.
 const CHANGES: u32 = 0x0002 | 0x0004 | 0x0004_0000 | 0x0008_0000 | 0x4000_0000 | 0x1000_0000;
@@ -65,6 +65,11 @@ impl Sid {
         Self::new(5, &[32, 544])
     }
 
+    /// Everybody who has logged in: S-1-5-11.
+    pub fn authenticated_users() -> Self {
+        Self::new(5, &[11])
+    }
+
     /// Reads the text form, as in `S-1-5-21-1-2-3-500`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.strip_prefix("S-1-").or(text.strip_prefix("s-1-"))?.split('-');
@@ -76,6 +81,11 @@ impl Sid {
     /// The last part: the RID of an account.
     pub fn rid(&self) -> Option<u32> {
         self.parts.last().copied()
+    }
+
+    /// True for an account or group of a machine or domain: S-1-5-21-...
+    pub fn is_account(&self) -> bool {
+        self.authority == 5 && self.parts.first() == Some(&21)
     }
 
     /// Length of the binary form in bytes.
@@ -119,27 +129,45 @@ impl fmt::Display for Sid {
     }
 }
 
-/// The descriptor that gives `further` accounts, the system and the administrators full control and nobody else
-/// anything, whatever the directory would pass on; owner are the administrators, group is the system.
+/// Everything.
+pub const FULL_CONTROL: u32 = 0x001f_01ff;
+/// Reading, and running or walking through.
+pub const READ_AND_EXECUTE: u32 = 0x0012_00a9;
+/// What an entry of a directory passes on: OBJECT_INHERIT and CONTAINER_INHERIT.
+const INHERITED_BY_ALL: u8 = 0x03;
+
+/// What a descriptor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeUse {
+    /// A file.
+    File,
+    /// A directory that passes its list on.
+    Directory,
+}
+
+/// The descriptor that gives the system and the administrators full control, `further` accounts what stands
+/// beside them, and nobody else anything, whatever the directory above would pass on. Owner are the
+/// administrators, group is the system.
 ///
 /// # Errors
 /// `Limit` if there are more accounts than a list holds.
-pub fn safe_descriptor(further: &[Sid]) -> Result<Vec<u8>> {
-    let (owner, group) = (Sid::administrators(), Sid::system());
+pub fn descriptor(node: NodeUse, further: &[(Sid, u32)]) -> Result<Vec<u8>> {
+    let own = [(Sid::system(), FULL_CONTROL), (Sid::administrators(), FULL_CONTROL)];
+    let flags = if node == NodeUse::Directory { INHERITED_BY_ALL } else { 0 };
     let mut entries = Vec::new();
     let mut count = 0u16;
-    for sid in [&group, &owner].into_iter().chain(further) {
+    for (sid, mask) in own.iter().chain(further) {
         let sid = sid.encode();
         let size: u16 = arith::to(sid.len().saturating_add(ACE_HEADER_BYTES))?;
-        entries.extend([ACCESS_ALLOWED, 0]);
+        entries.extend([ACCESS_ALLOWED, flags]);
         entries.extend(size.to_le_bytes());
-        entries.extend(FULL_CONTROL.to_le_bytes());
+        entries.extend(mask.to_le_bytes());
         entries.extend(sid);
         count = count.saturating_add(1);
     }
     let list_bytes: u16 = arith::to(entries.len().saturating_add(ACL_HEADER_BYTES))?;
     let owner_at: u32 = arith::to(HEADER_BYTES.saturating_add(usize::from(list_bytes)))?;
-    let owner = owner.encode();
+    let owner = Sid::administrators().encode();
     let group_at = owner_at.saturating_add(arith::to::<usize, u32>(owner.len())?);
     let control = SELF_RELATIVE | DACL_PRESENT | DACL_PROTECTED;
     let mut bytes = vec![REVISION, 0];
@@ -154,8 +182,18 @@ pub fn safe_descriptor(further: &[Sid]) -> Result<Vec<u8>> {
     bytes.extend([0, 0]);
     bytes.extend(entries);
     bytes.extend(owner);
-    bytes.extend(group.encode());
+    bytes.extend(Sid::system().encode());
     Ok(bytes)
+}
+
+/// A node to be made with a [`descriptor`]. Owner and mode are those that every node of NTFS shows.
+///
+/// # Errors
+/// As [`descriptor`].
+pub fn new_node(node: NodeUse, further: &[(Sid, u32)]) -> Result<NewNode> {
+    let value = descriptor(node, further)?;
+    let xattrs = vec![Xattr { name: NTFS_ACL_NAME.to_vec(), value }];
+    Ok(NewNode { mode: 0o777, uid: 0, gid: 0, xattrs })
 }
 
 /// Who besides the system, the administrators and `trusted` owns the file of a descriptor or may change it, for
@@ -217,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_safe_descriptor_is_the_documented_bytes() {
-        let bytes = safe_descriptor(&[]).unwrap();
+        let bytes = descriptor(NodeUse::File, &[]).unwrap();
         let expected = [
             // Revision, control 0x9004, owner at 0x48, group at 0x58, no SACL, DACL at 0x14.
             "01000490 48000000 58000000 00000000 14000000",
@@ -229,8 +267,9 @@ mod tests {
             "010100000000000512000000",
         ];
         let expected: String = expected.concat().replace(' ', "");
-        let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(shown, expected);
+        let byte = |at| u8::from_str_radix(&expected[at..at + 2], 16).unwrap();
+        let expected: Vec<u8> = (0..expected.len()).step_by(2).map(byte).collect();
+        assert_eq!(bytes, expected);
         assert_eq!(who_else_may_change(&bytes, &[]).unwrap(), [""; 0]);
     }
 
@@ -238,7 +277,7 @@ mod tests {
     fn who_may_change_a_file_is_seen() {
         let user = Sid::parse("S-1-5-21-1-2-3-1001").unwrap();
         assert_eq!((user.rid(), user.to_string().as_str()), (Some(1001), "S-1-5-21-1-2-3-1001"));
-        let with_user = safe_descriptor(std::slice::from_ref(&user)).unwrap();
+        let with_user = descriptor(NodeUse::File, &[(user.clone(), FULL_CONTROL)]).unwrap();
         assert_eq!(who_else_may_change(&with_user, std::slice::from_ref(&user)).unwrap(), [""; 0]);
         assert_eq!(who_else_may_change(&with_user, &[]).unwrap(), ["S-1-5-21-1-2-3-1001"]);
         // The third entry starts at 20 + 8 + 20 + 24 = 72; its flags and its mask follow.
