@@ -1,6 +1,7 @@
 //! The file systems that regain edits, by kind: how one is opened, and who verifies an edit of it.
 
 use super::ext::{self, Ext};
+use super::ntfs::{self, Ntfs};
 use super::probe::ProbeKind;
 use super::verify::{Expectation, Verdict};
 use super::xfs::{self, Xfs};
@@ -27,8 +28,27 @@ pub fn open(
             Ok(Box::new(Ext::open(disk, clock)?))
         }
         ProbeKind::Xfs => Ok(Box::new(Xfs::open(disk, clock)?)),
+        ProbeKind::Ntfs => Ok(Box::new(Ntfs::open(disk, clock)?)),
         _ => Err(reason_against(kind)),
     }
+}
+
+/// As [`open`], for an edit that may go on although the log of an NTFS volume is not clean: it is emptied, and the
+/// volume marked so that Windows runs chkdsk ([`Ntfs::allow_unclean_log`]). Nothing else is opened differently.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_clearing_log(
+    kind: ProbeKind,
+    disk: Arc<dyn DiskEdit>,
+    clock: Timestamp,
+) -> Result<Box<dyn FileEdit>> {
+    if kind != ProbeKind::Ntfs {
+        return open(kind, disk, clock);
+    }
+    let mut ntfs = Ntfs::open(disk, clock)?;
+    ntfs.allow_unclean_log();
+    Ok(Box::new(ntfs))
 }
 
 /// An edit that is to be verified.
@@ -51,6 +71,9 @@ pub struct Verification<'a> {
 pub fn verify(kind: ProbeKind, edit: &Verification<'_>) -> Result<Verdict> {
     if kind == ProbeKind::Xfs {
         return xfs::verify(edit.disk.clone(), edit.clock, edit.written, edit.expectations);
+    }
+    if kind == ProbeKind::Ntfs {
+        return ntfs::verify(edit.disk.clone(), edit.clock, edit.written, edit.expectations);
     }
     let open_own = || -> Result<Box<dyn FileSystem>> {
         let fs: Box<dyn FileSystem> = open(kind, edit.disk.clone(), edit.clock)?;

@@ -9,24 +9,25 @@
 //!  index                   directories and other trees of sorted entries
 //!  secure                  security descriptors
 //!  attribute_list, stream  values of attributes, whatever holds them; compress: LZNT1
-//!  mft                     records by number
+//!  mft, file               records by number, and all records of one file
 //!  attribute, run_list     what a record holds, and where values lie
 //!  record, bitmap          fix-ups of a record; bits in use
+//!  verify, cross_check     whether an edit was finished well
 //!  gate, log_file          whether the volume may be edited
 //!  upcase, name, file_name names and how they compare
-//!  boot, volume, units
+//!  reparse, standard_information, boot, volume, units
 //! ```
 //!
 //! Not handled: versions other than 3.1 for writing, BitLocker, encrypted files, files whose content is kept by a
 //! filter (WOF, deduplication), alternate data streams (all refused or ignored by name).
 
 #![allow(dead_code, reason = "the parts land one by one; the editor uses all of them")]
-
 mod attribute;
 mod attribute_list;
 mod bitmap;
 mod boot;
 mod compress;
+mod cross_check;
 mod edit;
 mod file;
 mod file_name;
@@ -50,6 +51,10 @@ mod stream;
 pub(crate) mod testing;
 mod units;
 mod upcase;
+mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod volume;
 
 pub use file_system::Ntfs;
+pub use verify::verify;

@@ -15,16 +15,10 @@ const EPOCH_SECONDS: i64 = 11_644_473_600;
 pub(crate) mod file_flag {
     /// Deletes and writes are refused by Windows.
     pub(crate) const READ_ONLY: u32 = 0x1;
-    /// Not shown.
-    pub(crate) const HIDDEN: u32 = 0x2;
-    /// Belongs to the system.
-    pub(crate) const SYSTEM: u32 = 0x4;
     /// To be backed up.
     pub(crate) const ARCHIVE: u32 = 0x20;
     /// Has holes.
     pub(crate) const SPARSE: u32 = 0x200;
-    /// Has a reparse point.
-    pub(crate) const REPARSE_POINT: u32 = 0x400;
     /// Compressed, or new files in it are.
     pub(crate) const COMPRESSED: u32 = 0x800;
     /// Encrypted, or new files in it are.

@@ -11,16 +11,13 @@ use std::fmt;
 const RECORD_BITS: u32 = 48;
 /// Bound on MFT record numbers.
 pub(crate) const MFT_RECORDS_MAX: u64 = 1 << RECORD_BITS;
-/// The stride of the update sequence, and the unit in which a directory counts index records that are smaller
-/// than a cluster, in bytes (WIN-104).
-pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// A cluster, counted from the start of the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Lcn(pub(crate) u64);
 
-/// A cluster, counted from the start of the value of an attribute. Inside a directory index it counts
-/// [`Geometry::index_vcn_bytes`] instead.
+/// A cluster, counted from the start of the value of an attribute. Inside an index it counts
+/// clusters of the index, or blocks of 512 bytes: see [`super::index`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Vcn(pub(crate) u64);
 
@@ -41,20 +38,12 @@ pub(crate) struct FileReference {
 /// A number that leads out of the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OutsideVolume {
-    #[error("{count} clusters from {start} end behind the {total} clusters of the volume")]
-    Run { start: u64, count: u64, total: u64 },
     #[error("MFT record number {0} does not fit 48 bits")]
     Record(u64),
 }
 
 impl Lcn {
-    /// The cluster `count` further on.
-    pub(crate) fn plus(self, count: u64) -> Result<Self> {
-        Ok(Self(add(self.0, count)?))
-    }
-
-    /// Where the cluster starts, in bytes from the start of the volume. Whether it exists is not checked: see
-    /// [`Geometry::check_run`].
+    /// Where the cluster starts, in bytes from the start of the volume.
     pub(crate) fn to_byte_offset(self, geometry: &Geometry) -> Result<u64> {
         Ok(mul(self.0, geometry.cluster_size())?)
     }
@@ -86,16 +75,10 @@ impl MftRecordNumber {
     pub(crate) const LOG_FILE: Self = Self(2);
     /// `$Volume`: name, version and flags.
     pub(crate) const VOLUME: Self = Self(3);
-    /// `$AttrDef`.
-    pub(crate) const ATTRIBUTE_DEFINITIONS: Self = Self(4);
     /// The root directory.
     pub(crate) const ROOT: Self = Self(5);
     /// `$Bitmap`: clusters in use.
     pub(crate) const BITMAP: Self = Self(6);
-    /// `$Boot`.
-    pub(crate) const BOOT: Self = Self(7);
-    /// `$BadClus`: its sparse stream `$Bad` maps broken clusters.
-    pub(crate) const BAD_CLUSTERS: Self = Self(8);
     /// `$Secure`: shared security descriptors.
     pub(crate) const SECURE: Self = Self(9);
     /// `$UpCase`.
@@ -184,31 +167,6 @@ impl Geometry {
     pub(crate) fn clusters_for(&self, bytes: u64) -> Result<u64> {
         Ok(div_ceil(bytes, self.cluster_size())?)
     }
-
-    /// What a VCN inside a directory index counts, in bytes: clusters, or blocks of 512 bytes where an index
-    /// record is smaller than a cluster (libfsntfs, "Index entry").
-    pub(crate) fn index_vcn_bytes(&self) -> u32 {
-        if self.index_record_size_bytes < self.cluster_size_bytes {
-            512
-        } else {
-            self.cluster_size_bytes
-        }
-    }
-
-    /// Checks that `count` clusters from `start` exist.
-    ///
-    /// # Errors
-    /// `Corrupt` if they do not.
-    pub(crate) fn check_run(&self, start: Lcn, count: u64) -> Result<()> {
-        match start.0.checked_add(count) {
-            Some(end) if end <= self.total_clusters => Ok(()),
-            _ => {
-                let total = self.total_clusters;
-                let defect = OutsideVolume::Run { start: start.0, count, total };
-                Err(Corrupt::new("run of clusters", defect).into())
-            }
-        }
-    }
 }
 
 impl fmt::Display for Lcn {
@@ -233,14 +191,6 @@ impl fmt::Display for FileReference {
 mod tests {
     use super::*;
 
-    const GEOMETRY: Geometry = Geometry {
-        sector_size_bytes: 512,
-        cluster_size_bytes: 4096,
-        record_size_bytes: 1024,
-        index_record_size_bytes: 4096,
-        total_clusters: 100,
-    };
-
     #[test]
     fn references_keep_both_numbers() {
         for (raw, record, sequence) in [
@@ -255,23 +205,5 @@ mod tests {
         }
         let large = FileReference { record: MftRecordNumber(1 << 48), sequence: 0 };
         assert!(large.to_raw().is_err());
-    }
-
-    #[test]
-    fn runs_must_lie_on_the_volume() {
-        for (start, count, is_inside) in
-            [(0, 100, true), (99, 1, true), (99, 2, false), (100, 0, true), (u64::MAX, 1, false)]
-        {
-            assert_eq!(GEOMETRY.check_run(Lcn(start), count).is_ok(), is_inside, "{start}+{count}");
-        }
-    }
-
-    #[test]
-    fn small_index_records_are_counted_in_blocks() {
-        assert_eq!(GEOMETRY.index_vcn_bytes(), 4096);
-        let large = Geometry { cluster_size_bytes: 65536, ..GEOMETRY };
-        assert_eq!(large.index_vcn_bytes(), 512);
-        let small = Geometry { cluster_size_bytes: 512, ..GEOMETRY };
-        assert_eq!(small.index_vcn_bytes(), 512);
     }
 }

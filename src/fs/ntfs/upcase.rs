@@ -7,7 +7,6 @@
 
 use crate::bytes::field::le_u16;
 use crate::error::{Corrupt, Result};
-use std::cmp::Ordering;
 
 /// Entries of the table.
 const UNITS: usize = 65536;
@@ -43,30 +42,9 @@ impl UpCase {
         parse(bytes).map_err(|defect| Corrupt::new("$UpCase", defect).into())
     }
 
-    /// The table itself: the capital of every unit.
-    pub(crate) fn units(&self) -> &[u16] {
-        &self.upper
-    }
-
     /// The capital of `unit`.
     pub(crate) fn upper(&self, unit: u16) -> u16 {
         self.upper.get(usize::from(unit)).copied().unwrap_or(unit)
-    }
-
-    /// The order of two names when case does not count: by the capitals of their units.
-    pub(crate) fn compare(&self, a: &[u16], b: &[u16]) -> Ordering {
-        a.iter().map(|unit| self.upper(*unit)).cmp(b.iter().map(|unit| self.upper(*unit)))
-    }
-
-    /// True if two names differ in nothing but case.
-    pub(crate) fn is_same(&self, a: &[u16], b: &[u16]) -> bool {
-        self.compare(a, b) == Ordering::Equal
-    }
-
-    /// The order of two names in a directory: without case, and by the units themselves where that makes no
-    /// difference (two POSIX names may differ in nothing but case).
-    pub(crate) fn collate(&self, a: &[u16], b: &[u16]) -> Ordering {
-        self.compare(a, b).then_with(|| a.cmp(b))
     }
 }
 
@@ -100,6 +78,13 @@ impl UpCase {
         Self { upper: (0..=u16::MAX).map(upper).collect() }
     }
 
+    /// The order of two names in a directory, written down apart from the index: by capitals, then by the units.
+    pub(crate) fn collate(&self, a: &[u16], b: &[u16]) -> std::cmp::Ordering {
+        let capitals =
+            |units: &[u16]| -> Vec<u16> { units.iter().map(|unit| self.upper(*unit)).collect() };
+        capitals(a).cmp(&capitals(b)).then_with(|| a.cmp(b))
+    }
+
     /// The content of `$UpCase`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         self.upper.iter().flat_map(|unit| unit.to_le_bytes()).collect()
@@ -110,27 +95,16 @@ impl UpCase {
 mod tests {
     use super::*;
 
-    fn units(text: &str) -> Vec<u16> {
-        text.encode_utf16().collect()
-    }
-
-    /// WIN-11, WIN-107.
+    /// WIN-11, WIN-107: how names compare by this is tested with the index.
     #[test]
-    fn names_compare_by_capitals() {
+    fn capitals_are_looked_up() {
         let table = UpCase::for_tests();
-        for (a, b, expected, collated) in [
-            ("windows", "WINDOWS", Ordering::Equal, Ordering::Greater),
-            ("a", "B", Ordering::Less, Ordering::Less),
-            ("_", "a", Ordering::Greater, Ordering::Greater),
-            ("abc", "ABCD", Ordering::Less, Ordering::Less),
-            ("\u{e9}", "\u{c9}", Ordering::Equal, Ordering::Greater),
-            ("", "a", Ordering::Less, Ordering::Less),
-            ("same", "same", Ordering::Equal, Ordering::Equal),
-        ] {
-            assert_eq!(table.compare(&units(a), &units(b)), expected, "{a} {b}");
-            assert_eq!(table.collate(&units(a), &units(b)), collated, "{a} {b}");
-            assert_eq!(table.is_same(&units(a), &units(b)), expected == Ordering::Equal);
+        for (unit, upper) in
+            [(0x61, 0x41), (0x41, 0x41), (0xe9, 0xc9), (0x5f, 0x5f), (0xd83d, 0xd83d)]
+        {
+            assert_eq!(table.upper(unit), upper, "{unit:#x}");
         }
+        assert_eq!(UpCase::identity().upper(0x61), 0x61);
     }
 
     #[test]
