@@ -134,8 +134,11 @@ fn fit(steps: &[Step], bench: &NtfsBench) -> Option<Vec<Step>> {
     let mut made = Vec::new();
     for step in steps {
         let needed = match step {
-            Step::Overwrite(path, ..) | Step::Replace(path, _) | Step::Append(path, _) => path,
-            Step::Remove(path) | Step::RemoveOf(path, _) => path,
+            Step::Overwrite(path, ..)
+            | Step::Replace(path, _)
+            | Step::Append(path, _)
+            | Step::Remove(path)
+            | Step::RemoveOf(path, _) => path,
             Step::File(path, _) | Step::Directory(path) => split(path).0,
         };
         if !tree.contains_key(needed) && !made.iter().any(|path: &String| path == needed) {
@@ -346,4 +349,18 @@ fn ntfscat_reads_what_was_written() {
         assert!(ntfs_tools::cat(image, "/names/30/new.txt") == content(70_000));
     };
     bench.prove("ntfscat", edit, &intended, look).unwrap();
+}
+
+/// A power cut at any place of writing an edit, or of taking it back: what is on the disk is known to be a part of it,
+/// and both ways lead on from there.
+#[test]
+fn an_edit_that_was_cut_off_is_finished_or_taken_back() {
+    let bench = NtfsBench::new("c1k");
+    let edit = |fs: &mut dyn FileEdit| {
+        let directory = node(fs, "/names/200");
+        fs.create_file(directory, b"new.txt", &new_node(), &content(5000))?;
+        fs.remove(directory, b"a-rather-long-name-077")?;
+        fs.replace(node(fs, "/forms/pieces"), &content(9000))
+    };
+    bench.cut_off(edit);
 }

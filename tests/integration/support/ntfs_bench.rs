@@ -11,8 +11,9 @@ use regain::fs::ntfs::Ntfs;
 use regain::fs::path::{GuestPath, find};
 use regain::fs::{FileEdit, FileSystem as _, NodeId, Timestamp};
 use regain::image;
-use regain::patch::{self, Description, FileNote, Patch, TargetIdentity};
+use regain::patch::{self, Description, FileNote, Patch, State, TargetIdentity};
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,7 +85,14 @@ impl NtfsBench {
     pub(crate) fn content(&self, path: &str) -> Vec<u8> {
         let disk = image::open(&self.image, None).unwrap().disk;
         let fs = open(Arc::new(Overlay::new(disk)));
-        fs.read(node(&*fs, path), regain::fs::FILE_BYTES_MAX).unwrap()
+        let node = node(&*fs, path);
+        // Larger than what is read as a whole, where clusters are large.
+        let size = fs.metadata(node).unwrap().size_bytes as usize;
+        let mut content = Vec::new();
+        while content.len() < size {
+            content.extend(fs.read_at(node, content.len() as u64, 1 << 20).unwrap());
+        }
+        content
     }
 
     /// What another reader shows before any edit.
@@ -115,7 +123,7 @@ impl NtfsBench {
         let undo_path = self.scratch.join("undo");
         let undo_record = patch::store(&patch, &undo_path).unwrap();
         let opened = image::open(&self.image, None).unwrap();
-        let mut medium = image::writable::open(&opened).unwrap();
+        let mut medium = open_for_writing(&opened);
         patch::apply(&patch, &mut medium, &undo_record, &mut |_, _| ()).unwrap();
 
         let after = std::fs::read(&self.image).unwrap();
@@ -134,6 +142,55 @@ impl NtfsBench {
         let restored = std::fs::read(&self.image).unwrap();
         assert!(restored == *self.original, "{what}: undo");
         Ok(())
+    }
+
+    /// Makes an edit, and writes only a part of its patch, sectors in order: for every such part the state must be
+    /// known, applying must finish it, and undo must give the digest back.
+    pub(crate) fn cut_off(&self, edit: impl FnOnce(&mut dyn FileEdit) -> Result<()>) {
+        let base = image::open(&self.image, None).unwrap().disk;
+        let overlay = Arc::new(Overlay::new(base));
+        let mut fs = open(overlay.clone());
+        edit(&mut *fs).unwrap();
+        fs.finish().unwrap();
+        let patch =
+            Patch::new(description(overlay.len_bytes()), overlay.changes().unwrap()).unwrap();
+        let undo_record = patch::store(&patch, &self.scratch.join("undo")).unwrap();
+        let opened = image::open(&self.image, None).unwrap();
+        let mut medium = open_for_writing(&opened);
+        let mut edited = self.original.clone();
+        let mut sectors = Vec::new();
+        for run in patch.runs() {
+            let start = run.offset_bytes as usize;
+            edited[start..start + run.after.len()].copy_from_slice(&run.after);
+            let parts =
+                run.before.chunks(512).zip(run.after.chunks(512)).zip((start..).step_by(512));
+            let changed = parts.filter(|((before, after), _)| before != after);
+            sectors.extend(changed.map(|((_, after), at)| (at, after)));
+        }
+        assert!(sectors.len() > 8, "{} sectors changed", sectors.len());
+        let file = std::fs::File::options().write(true).open(&self.image).unwrap();
+        for count in 0..=sectors.len() {
+            for (at, after) in &sectors[..count] {
+                file.write_all_at(after, *at as u64).unwrap();
+            }
+            let state = patch::state(&patch, &*opened.disk).unwrap();
+            let is_known = match state {
+                State::Unapplied => count == 0,
+                State::Applied => count == sectors.len(),
+                State::Partial { sectors_after, .. } => sectors_after >= count as u64,
+                State::Foreign { .. } => false,
+            };
+            assert!(is_known, "{count} of {} sectors: {state:?}", sectors.len());
+            if count % 2 == 0 {
+                patch::apply(&patch, &mut medium, &undo_record, &mut |_, _| ()).unwrap();
+                assert!(std::fs::read(&self.image).unwrap() == edited, "{count} sectors: applied");
+            }
+            patch::undo(&patch, &mut medium, &mut |_, _| ()).unwrap();
+            let restored = std::fs::read(&self.image).unwrap();
+            assert!(restored == self.original, "{count} sectors: undone");
+        }
+        let found = ntfs_check::check_bytes(&edited);
+        assert!(found.is_empty(), "{found:#?}");
     }
 
     fn assert_tree(&self, after: &Tree, intended: &Intended, what: &str) {
@@ -249,18 +306,26 @@ impl NtfsBench {
     }
 }
 
+/// Other tests start programs, which have all our files open, locks and all, until they are the programs.
+fn open_for_writing(image: &image::Image) -> image::writable::WritableImage {
+    for _ in 0..10_000 {
+        if let Ok(medium) = image::writable::open(image) {
+            return medium;
+        }
+        std::thread::yield_now();
+    }
+    image::writable::open(image).unwrap()
+}
+
 /// Our own reader shows what the other one shows.
 fn assert_ours(overlay: Arc<Overlay>, theirs: &Tree, what: &str) {
     let fs = open(overlay);
     let ours = ntfs_tree::of_reader(fs.as_file_system());
     ntfs_tree::assert_agree(&ours, theirs, &["size", "record"], what);
     for (path, fields) in &theirs.0 {
-        if let Some(content) =
-            fields.get("content").filter(|content| *content != ntfs_tree::UNREADABLE)
-        {
-            if let Some(ours) = ours.0[path].get("content") {
-                assert_eq!(ours, content, "{what}: {path}");
-            }
+        let both = fields.get("content").zip(ours.0[path].get("content"));
+        if let Some((theirs, ours)) = both.filter(|(it, _)| *it != ntfs_tree::UNREADABLE) {
+            assert_eq!(ours, theirs, "{what}: {path}");
         }
     }
 }

@@ -7,9 +7,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// Volumes that fit into memory several times.
-pub(crate) const SMALL: [&str; 8] = ["c512", "c1k", "c2k", "c4k", "c8k", "s1k", "s2k", "s4k"];
-
 /// One line of what ntfs-3g showed when the volume was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {

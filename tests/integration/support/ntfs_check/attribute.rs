@@ -90,7 +90,7 @@ pub(super) fn parse_all(
             };
         }
         let len = u32_at(record, at + 4).unwrap_or(0) as usize;
-        if len < 24 || len % 8 != 0 || at + len + 8 > end {
+        if len < 24 || !len.is_multiple_of(8) || at + len + 8 > end {
             return Err(format!("attribute {kind:#x} of {len} bytes at {at:#x}"));
         }
         let bytes = &record[at..at + len];
@@ -106,7 +106,7 @@ fn parse(bytes: &[u8], at: usize, kind: u32, cluster_count: u64) -> Found<Attrib
         1 => false,
         other => return Err(format!("form {other}")),
     };
-    if !(STANDARD_INFORMATION..=0x100).contains(&kind) || kind % 0x10 != 0 {
+    if !(STANDARD_INFORMATION..=0x100).contains(&kind) || !kind.is_multiple_of(0x10) {
         return Err("an unknown type".to_owned());
     }
     let name_len = usize::from(bytes[9]);

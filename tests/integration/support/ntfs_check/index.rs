@@ -109,7 +109,7 @@ fn walk<'a>(file: &File, name: &str, volume: &Volume<'_>, upcase: &'a UpCase) ->
     if usize::from(clusters) != block_bytes / vcn_bytes {
         walk.notes.push(format!("{clusters} clusters in a block of {block_bytes} bytes"));
     }
-    if walk.blocks.len() % block_bytes != 0 {
+    if !walk.blocks.len().is_multiple_of(block_bytes) {
         walk.notes.push(format!("{} bytes of blocks", walk.blocks.len()));
     }
     walk.node(&root[16..], None, 0)?;
@@ -124,7 +124,7 @@ fn walk<'a>(file: &File, name: &str, volume: &Volume<'_>, upcase: &'a UpCase) ->
 impl Walk<'_> {
     fn check_bitmap(&mut self, bitmap: &[u8]) {
         let count = self.visited.len();
-        if bitmap.len() * 8 < count || bitmap.len() % 8 != 0 {
+        if bitmap.len() * 8 < count || !bitmap.len().is_multiple_of(8) {
             self.notes.push(format!("a bitmap of {} bytes, {count} blocks", bitmap.len()));
         }
         for index in 0..count.max(bitmap.len() * 8) {
@@ -193,7 +193,7 @@ impl Walk<'_> {
         if std::mem::replace(&mut self.visited[at / block], true) {
             return Err(format!("the block at VCN {vcn} twice"));
         }
-        let fixed = fix_up(&self.blocks[at..at + block], b"INDX");
+        let fixed = fix_up(&self.blocks[at..at + block], *b"INDX");
         let bytes = fixed.map_err(|error| format!("block at VCN {vcn}: {error}"))?;
         if u64_at(&bytes, 16) != Some(vcn) {
             let said = u64_at(&bytes, 16);

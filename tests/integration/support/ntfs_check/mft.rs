@@ -2,7 +2,7 @@
 
 use super::attribute::{ATTRIBUTE_LIST, BITMAP, DATA, Place, Run};
 use super::bytes::{bit, slice};
-use super::file::{self, File};
+use super::file::{self, File, Stream};
 use super::record::{self, Record, Reference};
 use super::volume::{Found, Volume};
 use std::collections::BTreeMap;
@@ -88,8 +88,7 @@ impl Mft {
             Ok(bitmap) => bitmap,
             Err(error) => return findings.push(format!("$MFT: bitmap: {error}")),
         };
-        let count =
-            mft.stream(DATA, "").map_or(0, |data| data.data_bytes()) as usize / self.record_bytes;
+        let count = mft.stream(DATA, "").map_or(0, Stream::data_bytes) as usize / self.record_bytes;
         if bitmap.len() * 8 < count || bitmap.len() % 8 != 0 {
             findings.push(format!("$MFT: a bitmap of {} bytes, {count} records", bitmap.len()));
         }

@@ -49,7 +49,7 @@ impl Record {
         cluster_count: u64,
         findings: &mut Vec<String>,
     ) -> Found<Self> {
-        let bytes = fix_up(raw, b"FILE")?;
+        let bytes = fix_up(raw, *b"FILE")?;
         let half = |at: usize| u16_at(&bytes, at).unwrap_or(0);
         let word = |at: usize| u32_at(&bytes, at).unwrap_or(0);
         let mut note = |is_good: bool, what: String| {
@@ -99,7 +99,7 @@ pub(super) fn check_unused(raw: &[u8], number: u64) -> Found<()> {
     if raw.iter().take(48).all(|byte| *byte == 0) {
         return Ok(());
     }
-    check_fix_up(raw, b"FILE")?;
+    check_fix_up(raw, *b"FILE")?;
     if u16_at(raw, 22).unwrap_or(0) & IN_USE != 0 {
         return Err("in use, but free in the bitmap".to_owned());
     }

@@ -97,7 +97,7 @@ impl Surgeon<'_> {
     }
 
     fn block(&mut self, at: usize, len: usize, magic: [u8; 4], change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = fix_up(&self.bytes[at..at + len], &magic).unwrap();
+        let mut bytes = fix_up(&self.bytes[at..at + len], magic).unwrap();
         change(&mut bytes);
         let (array, strides) = size_of_fix_ups(&bytes);
         for stride in 0..strides {
@@ -143,6 +143,13 @@ impl Surgeon<'_> {
 
     /// The records that a file has beside its base record.
     pub(crate) fn extensions(&self, record: u64) -> Vec<u64> {
-        self.good.mft.extensions[&record].clone()
+        self.good.mft.extensions.get(&record).cloned().unwrap_or_default()
+    }
+
+    /// How many index blocks a directory has.
+    pub(crate) fn index_blocks(&self, record: u64) -> u64 {
+        let file = self.good.files.iter().find(|file| file.number == record).unwrap();
+        let blocks = file.stream(super::INDEX_ALLOCATION, "$I30");
+        blocks.map_or(0, |it| it.data_bytes() / self.good.volume.geometry.index_bytes as u64)
     }
 }

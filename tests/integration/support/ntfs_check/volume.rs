@@ -113,7 +113,7 @@ impl<'a> Volume<'a> {
 }
 
 /// Undoes the fix-ups of a record or index block.
-pub(super) fn fix_up(raw: &[u8], magic: &[u8; 4]) -> Found<Vec<u8>> {
+pub(super) fn fix_up(raw: &[u8], magic: [u8; 4]) -> Found<Vec<u8>> {
     check_fix_up(raw, magic)?;
     let mut bytes = raw.to_vec();
     let (at, sectors) = size_of_fix_ups(raw);
@@ -132,9 +132,9 @@ pub(super) fn size_of_fix_ups(raw: &[u8]) -> (usize, usize) {
 }
 
 /// All strides have the number of the update.
-pub(super) fn check_fix_up(raw: &[u8], magic: &[u8; 4]) -> Found<()> {
+pub(super) fn check_fix_up(raw: &[u8], magic: [u8; 4]) -> Found<()> {
     let start = slice(raw, 0, 8).ok_or("too short")?;
-    if &start[..4] != magic {
+    if start[..4] != magic {
         return Err(format!("starts with {:?}", String::from_utf8_lossy(&start[..4])));
     }
     let (at, sectors) = size_of_fix_ups(raw);
