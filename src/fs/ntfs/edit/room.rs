@@ -170,6 +170,11 @@ impl File {
 
     /// Finds room in an extension record.
     fn place_outside(&mut self, editor: &mut Editor<'_>, new: &NewAttribute) -> Result<()> {
+        // The first runs of the MFT must be found without it; that it has more pieces than fit is rare.
+        if self.number() == MftRecordNumber::MFT {
+            let feature = "a longer attribute list of $MFT".to_owned();
+            return Err(Refusal::NotWritable { feature }.into());
+        }
         for index in 1..self.records.len() {
             if self.try_insert(index, new)? {
                 return Ok(());
@@ -208,10 +213,6 @@ impl File {
     /// Adds a record to the file, and says its index.
     fn add_extension(&mut self, editor: &mut Editor<'_>) -> Result<usize> {
         let base = self.base()?.reference();
-        if base.record == MftRecordNumber::MFT {
-            let feature = "a longer attribute list of $MFT".to_owned();
-            return Err(Refusal::NotWritable { feature }.into());
-        }
         let mut record = editor.allocate_record()?;
         record.header.flags = flag::IN_USE;
         record.header.base_raw = base.to_raw()?;

@@ -10,6 +10,7 @@ use super::file::File;
 use super::testing::{Bench, Mount, sectors, succeed, with_acl};
 use crate::error::{ErrorKind, Refusal, Result};
 use crate::fs::{FileEdit as _, FileSystem as _, NTFS_ACL_NAME, NewNode, NodeId};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -384,7 +385,8 @@ fn new_files_get_the_right_descriptor() {
     let path = mount.0.join("place/child");
     let shown =
         succeed("getfattr", &["-n", "system.ntfs_acl", "-e", "hex", path.to_str().unwrap()]);
-    let hex: String = own.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex = String::new();
+    own.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
     assert!(shown.contains(&hex), "{shown}");
 }
 
@@ -430,6 +432,8 @@ fn create(fs: &mut Ntfs, directory: NodeId, content: &[u8]) {
     fs.create_file(directory, b"new", &with_acl(&DESCRIPTOR), content).unwrap();
 }
 
+type Operation = fn(&mut Ntfs, NodeId);
+
 /// Table WIN-T5: how many sectors each operation changes, and which structures they belong to.
 #[test]
 fn edits_change_no_more_than_they_must() {
@@ -442,7 +446,6 @@ fn edits_change_no_more_than_they_must() {
             fs::write(root.join("place/clusters"), bytes(6000, 1)).unwrap();
         }),
     );
-    type Operation = fn(&mut Ntfs, NodeId);
     let operations: [(&str, Operation, usize); 8] = [
         (
             "overwrite resident",
@@ -467,7 +470,6 @@ fn edits_change_no_more_than_they_must() {
         let (next, changes) = bench.commit();
         let changed = sectors(&changes);
         let labels: Vec<_> = changes.iter().flat_map(|change| &change.labels).collect();
-        println!("{what}: {changed} sectors: {labels:?}");
         assert!(changed <= sectors_max, "{what}: {changed} sectors, {labels:?}");
         bench = next;
     }
