@@ -9,7 +9,8 @@ use regain::fs::Timestamp;
 use regain::guest::select::UserChoice;
 use regain::login::key_input;
 
-const KEY: &[u8] = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICI0YpK0QOEL3u/Lm0FnhsNF7oqzdJuFFYTwVDdbLKVR new";
+const KEY: &[u8] =
+    b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICI0YpK0QOEL3u/Lm0FnhsNF7oqzdJuFFYTwVDdbLKVR new";
 const KEY_FILE: &str = "/home/admin/.ssh/authorized_keys";
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,9 +3,11 @@
 // What is tried serves the targets and the black-box tests.
 #[path = "../../tests/integration/support/attempt.rs"]
 pub mod attempt;
+mod hive;
 mod tree;
 mod xfs;
 
+pub use hive::try_hive;
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::{Change, Overlay};
 use regain::fs::FileSystem;

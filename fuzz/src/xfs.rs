@@ -14,8 +14,8 @@ const SECTOR: usize = 512;
 
 /// How structures begin that are worth damaging; file contents are not.
 const MAGICS: [&[u8]; 17] = [
-    b"XFSB", b"XAGF", b"XAGI", b"XAFL", b"AB3B", b"AB3C", b"IAB3", b"FIB3", b"RMB3", b"R3FC", b"BMA3",
-    b"IN\x41", b"IN\x81", b"XDB3", b"XDD3", b"XDF3", b"XSLM",
+    b"XFSB", b"XAGF", b"XAGI", b"XAFL", b"AB3B", b"AB3C", b"IAB3", b"FIB3", b"RMB3", b"R3FC",
+    b"BMA3", b"IN\x41", b"IN\x81", b"XDB3", b"XDD3", b"XDF3", b"XSLM",
 ];
 
 /// The magic numbers of nodes and leaves of directories and attributes, behind two links.
