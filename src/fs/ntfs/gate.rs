@@ -13,6 +13,7 @@
 //! | marked as dirty (WIN-22) | yes, the same way |
 
 use super::attribute::{AttributeKind, INDEX_NAME};
+use super::boot::BootSector;
 use super::index::{Collation, Index};
 use super::index_view::IndexView;
 use super::log_file::{self, LOG_HEAD_BYTES, LogState, Unclean};
@@ -21,7 +22,7 @@ use super::record::Record;
 use super::stream::Stream;
 use super::units::MftRecordNumber;
 use super::volume::Volume;
-use crate::bytes::arith::{add, len_u64};
+use crate::bytes::arith::{add, len_u64, mul};
 use crate::bytes::field::{self, le_u16, u8_at};
 use crate::error::{Corrupt, Error, ErrorKind, Refusal, Result};
 use crate::fs::Health;
@@ -167,6 +168,22 @@ impl State {
         }
         warnings
     }
+}
+
+/// Where record 3, which names the volume, starts in bytes, and its length, by the boot `sector` alone: the records
+/// before it are never in pieces. `None` if the sector makes no sense.
+pub(crate) fn volume_record(sector: &[u8]) -> Option<(u64, usize)> {
+    let boot = BootSector::parse(sector, u64::MAX).ok()?;
+    let start = boot.mft.to_byte_offset(&boot.geometry).ok()?;
+    let skipped = mul(MftRecordNumber::VOLUME.0, boot.geometry.record_size()).ok()?;
+    Some((add(start, skipped).ok()?, boot.geometry.record_len().ok()?))
+}
+
+/// The name of the volume in the stored record 3, if it has one and is whole.
+pub(crate) fn label_in(stored: Vec<u8>) -> Option<Vec<u8>> {
+    let record = Record::parse(MftRecordNumber::VOLUME, stored).ok()?;
+    let name = record.attribute(AttributeKind::VOLUME_NAME, &[]).ok()??;
+    Some(to_wtf8(&units_from_le(name.resident()?.value)))
 }
 
 impl Volume {

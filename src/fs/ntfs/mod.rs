@@ -28,6 +28,8 @@ mod bitmap;
 mod boot;
 mod compress;
 mod cross_check;
+#[cfg(test)]
+mod damage_tests;
 mod edit;
 mod file;
 mod file_name;
@@ -57,4 +59,5 @@ mod verify_tests;
 mod volume;
 
 pub use file_system::Ntfs;
+pub(crate) use gate::{label_in, volume_record};
 pub use verify::verify;

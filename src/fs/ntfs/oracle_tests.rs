@@ -7,6 +7,7 @@ use crate::bytes::checksum::sha256;
 use crate::disk::overlay::Overlay;
 use crate::error::{ErrorKind, Refusal};
 use crate::fs::path::{GuestPath, Resolution, resolve};
+use crate::fs::probe::probe;
 use crate::fs::{FileSystem, Health, NTFS_ACL_NAME, NodeId, NodeKind};
 use attribute::AttributeKind;
 use std::collections::BTreeMap;
@@ -194,7 +195,9 @@ fn volumes_read_as_ntfs_3g_reads_them() {
             assert_eq!(found.get(path), Some(expected), "{options:?} {path_text}");
         }
         assert_eq!(found.len(), expected.len(), "{options:?}");
-        assert_eq!(fs.identity().label, "Wolke \u{e9}".as_bytes());
+        let (identity, probe) = (fs.identity(), probe(&*image.overlay()).unwrap().unwrap());
+        assert_eq!(identity.label, "Wolke \u{e9}".as_bytes());
+        assert_eq!((probe.label, probe.uuid), (identity.label, identity.uuid));
         assert_eq!((fs.health(), fs.warnings()), (Health::Clean, &[][..]));
         fs.check_writable().unwrap();
         let any_case = node(&fs, "/WINDOWS/system32/Config/software");

@@ -2,11 +2,13 @@
 //!
 //! Sources: Microsoft, "FAT: General Overview of On-Disk Format" and "exFAT file system specification"; the NTFS
 //! boot sector as mkntfs writes it; ECMA-119 (ISO 9660), section 8.4; FreeBSD fs(5); "ZFS On-Disk Specification",
-//! chapter 1. Labels of NTFS, exFAT, UFS and ZFS do not stand in the superblock and are not read.
+//! chapter 1. Labels of exFAT, UFS and ZFS do not stand in the superblock and are not read; that of NTFS is one MFT
+//! record away.
 
 use super::{Probe, ProbeKind, Source, without_padding};
 use crate::bytes::field::{self, be_u32, le_u16, le_u32, le_u64};
 use crate::error::Result;
+use crate::fs::ntfs;
 
 fn unnamed(kind: ProbeKind, uuid: String) -> Probe {
     Probe { kind, label: Vec::new(), uuid }
@@ -19,8 +21,16 @@ pub(super) fn ntfs(source: &Source<'_>) -> Result<Option<Probe>> {
     let is_ntfs = field::slice(sector, 3, 8)? == b"NTFS    "
         && sector_bytes.is_power_of_two()
         && (256..=4096).contains(&sector_bytes);
-    let serial = le_u64(sector, 72)?;
-    Ok(is_ntfs.then(|| unnamed(ProbeKind::Ntfs, format!("{serial:016X}"))))
+    if !is_ntfs {
+        return Ok(None);
+    }
+    let uuid = format!("{:016X}", le_u64(sector, 72)?);
+    let label = match ntfs::volume_record(sector) {
+        Some((offset_bytes, len)) => source.read(offset_bytes, len)?,
+        None => None,
+    };
+    let label = label.and_then(ntfs::label_in).unwrap_or_default();
+    Ok(Some(Probe { kind: ProbeKind::Ntfs, label, uuid }))
 }
 
 /// Little-endian: `EXFAT` at 3, serial number at 100, log2 of the sector size at 108.
