@@ -126,6 +126,12 @@ pub enum Refusal {
         /// What stands in the way.
         detail: String,
     },
+    /// The journal or log lies on another device, which was not given.
+    #[error("the journal is on another device{detail}")]
+    LogElsewhere {
+        /// Why it is in none of those that were given, as in ": /dev/sdb holds none"; else empty.
+        detail: String,
+    },
     /// The machine was suspended to disk.
     #[error("the system on it is hibernated")]
     Hibernated,

@@ -121,6 +121,16 @@ pub(crate) struct TargetArgs {
     pub(crate) format: Option<String>,
 }
 
+/// What belongs to the target besides itself.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DeviceArgs {
+    /// Further disk that belongs to the target, such as that of an external log; may be repeated
+    ///
+    /// It is only read. An XFS whose log lies on another disk can be edited if that log is given and clean.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) device: Vec<PathBuf>,
+}
+
 /// Which volume of the target.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VolumeArg {
@@ -141,6 +151,8 @@ pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
     pub(crate) volume: VolumeArg,
 }
 
@@ -155,6 +167,8 @@ pub(crate) struct Inspect {
 pub(crate) struct KeyList {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     /// Only the keys of this user; may be repeated
@@ -182,6 +196,8 @@ pub(crate) struct KeyList {
 pub(crate) struct KeyAdd {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     #[command(flatten)]
@@ -281,6 +297,8 @@ pub(crate) enum Password {
 pub(crate) struct PasswordReset {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     #[command(flatten)]

@@ -138,6 +138,9 @@ impl FailedVolume {
 fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> String {
     match refusal {
         Refusal::DirtyLog { .. } => volume.replay_hint(),
+        Refusal::LogElsewhere { .. } => {
+            "name the disk or image with the log: --device PATH (it is only read)".to_owned()
+        }
         Refusal::Hibernated => {
             "resume the machine and shut it down completely, then try again".to_owned()
         }

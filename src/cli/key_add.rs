@@ -27,7 +27,7 @@ pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
     }
     keys::check_names(&args.keys)?;
     let public_keys = keys::read_public_keys(ui, &args.keys.key)?;
-    let mut session = target::open(ui, &args.target, time)?;
+    let mut session = target::open(ui, &args.target, &args.devices, time)?;
     let mut report_target = target::report(&session);
     // Only now, because an RSA key takes long.
     let new_key = keys::generate(&args.keys)?;

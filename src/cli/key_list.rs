@@ -14,7 +14,7 @@ use crate::session::{Session, SessionVolume, clock};
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
-    let mut session = target::open(ui, &args.target, clock::now())?;
+    let mut session = target::open(ui, &args.target, &args.devices, clock::now())?;
     let mut report_target = target::report(&session);
     let outcome = list_target(ui, args, &mut session, &mut report_target);
     outcome.map_err(|mut failure| {

@@ -28,7 +28,7 @@ pub(crate) fn run(ui: &Ui, args: &PasswordReset) -> Outcome {
         host_file::check_absent(path)?;
     }
     let request = request(&args.how)?;
-    let mut session = target::open(ui, &args.target, time)?;
+    let mut session = target::open(ui, &args.target, &args.devices, time)?;
     let mut report_target = target::report(&session);
     let job = Job {
         ui,

@@ -1,6 +1,6 @@
 //! Opening the target of a command, and reporting which one it was.
 
-use super::args::TargetArgs;
+use super::args::{DeviceArgs, TargetArgs};
 use super::hints::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
 use crate::disk::Disk as _;
@@ -13,10 +13,16 @@ use crate::report::Target;
 use crate::session::{OpenOptions, Session};
 use std::path::Path;
 
-/// Opens the target of `args` and looks at every volume.
-pub(crate) fn open(ui: &Ui, args: &TargetArgs, clock: Timestamp) -> Outcome<Session> {
+/// Opens the target of `args`, with the disks that belong to it, and looks at every volume.
+pub(crate) fn open(
+    ui: &Ui,
+    args: &TargetArgs,
+    devices: &DeviceArgs,
+    clock: Timestamp,
+) -> Outcome<Session> {
     let format = format(args)?;
-    let session = Session::open(&args.target, &OpenOptions { format, clock });
+    let options = OpenOptions { format, devices: &devices.device, clock };
+    let session = Session::open(&args.target, &options);
     let session = session.map_err(|error| with_open_hint(error, &args.target))?;
     for warning in &session.layout.warnings {
         ui.warn(warning);

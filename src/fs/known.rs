@@ -23,11 +23,25 @@ pub fn open(
     disk: Arc<dyn DiskEdit>,
     clock: Timestamp,
 ) -> Result<Box<dyn FileEdit>> {
+    open_with(kind, disk, &[], clock)
+}
+
+/// As [`open`], with further devices that belong to the file system, such as that of an external log. They are
+/// only read.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    kind: ProbeKind,
+    disk: Arc<dyn DiskEdit>,
+    devices: &[Arc<dyn Disk>],
+    clock: Timestamp,
+) -> Result<Box<dyn FileEdit>> {
     match kind {
         ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => {
             Ok(Box::new(Ext::open(disk, clock)?))
         }
-        ProbeKind::Xfs => Ok(Box::new(Xfs::open(disk, clock)?)),
+        ProbeKind::Xfs => Ok(Box::new(Xfs::open_with(disk, devices, clock)?)),
         ProbeKind::Ntfs => Ok(Box::new(Ntfs::open(disk, clock)?)),
         _ => Err(reason_against(kind)),
     }
@@ -56,6 +70,8 @@ pub fn open_clearing_log(
 pub struct Verification<'a> {
     /// The volume with the edit.
     pub disk: Arc<dyn DiskEdit>,
+    /// Further devices that belong to the file system.
+    pub devices: &'a [Arc<dyn Disk>],
     /// The time of the edit.
     pub clock: Timestamp,
     /// Bytes of the volume that were written.
@@ -70,7 +86,7 @@ pub struct Verification<'a> {
 /// `Refused` ([`Refusal::NotVerified`]) if anything differs; the errors of [`open`].
 pub fn verify(kind: ProbeKind, edit: &Verification<'_>) -> Result<Verdict> {
     if kind == ProbeKind::Xfs {
-        return xfs::verify(edit.disk.clone(), edit.clock, edit.written, edit.expectations);
+        return xfs::verify(edit);
     }
     if kind == ProbeKind::Ntfs {
         return ntfs::verify(edit.disk.clone(), edit.clock, edit.written, edit.expectations);

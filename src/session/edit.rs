@@ -101,11 +101,12 @@ fn run_and_verify(open: &mut OpenVolume, plan: &Plan, time: Timestamp) -> Result
     action::edit::run(plan, open.fs.as_mut())?;
     open.fs.finish()?;
     // A fresh look: nothing that the editor remembers can hide what it wrote.
-    let fresh = known::open(open.kind, open.window.clone(), time)?;
+    let fresh = known::open_with(open.kind, open.window.clone(), &open.devices, time)?;
     expect::check_xattrs(&promised, fresh.as_file_system())?;
     let written = open.window.inside(&open.overlay.written());
     let edit = Verification {
         disk: open.window.clone(),
+        devices: &open.devices,
         clock: time,
         written: &written,
         expectations: &questions,

@@ -21,7 +21,7 @@ use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
 use crate::guest::{self, System};
 use crate::image::{self, Image, format::Format};
 use crate::volume::{self, Layout, TableKind, Volume};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Number and name of the one volume of a disk without a table.
@@ -29,9 +29,11 @@ pub const WHOLE_DISK_ID: &str = "0";
 
 /// How to look at a target.
 #[derive(Debug, Clone, Copy)]
-pub struct OpenOptions {
+pub struct OpenOptions<'a> {
     /// The container format, if the caller knows better.
     pub format: Option<Format>,
+    /// Further disks that belong to the target, such as that of an external log. They are only read.
+    pub devices: &'a [PathBuf],
     /// The clock of every edit.
     pub clock: Timestamp,
 }
@@ -41,6 +43,8 @@ pub struct OpenOptions {
 pub struct Session {
     /// The target.
     pub image: Image,
+    /// Further disks that belong to it.
+    pub devices: Vec<Image>,
     /// Its partition table; without one, a layout with one volume, [`WHOLE_DISK_ID`].
     pub layout: Layout,
     /// The volumes in the order of `layout.volumes`.
@@ -76,6 +80,8 @@ pub struct OpenVolume {
     pub overlay: Arc<Overlay>,
     /// The volume inside the overlay.
     pub window: Arc<Window>,
+    /// Further devices that may belong to the file system.
+    pub devices: Vec<Arc<dyn Disk>>,
     /// The file system.
     pub fs: Box<dyn FileEdit>,
     /// Its kind.
@@ -91,7 +97,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`image::open`] and [`volume::find`]; `NotFound` if there is neither a table nor a file system.
-    pub fn open(target: &Path, options: &OpenOptions) -> Result<Self> {
+    pub fn open(target: &Path, options: &OpenOptions<'_>) -> Result<Self> {
         if let Some(snapshot) = target.to_str().and_then(|text| text.strip_prefix("ebs:")) {
             let what =
                 format!("ebs:{}: EBS snapshots are not supported yet", escape(snapshot.as_bytes()));
@@ -101,13 +107,16 @@ impl Session {
         let name = || escape(target.as_os_str().as_encoded_bytes());
         let disk: Arc<dyn Disk> = Arc::new(Cache::new(image.disk.clone()));
         let layout = find_layout(disk.as_ref()).context(name)?;
+        let open_device = |path: &PathBuf| image::open(path, None);
+        let devices: Vec<Image> = options.devices.iter().map(open_device).collect::<Result<_>>()?;
+        let further: Vec<Arc<dyn Disk>> = devices.iter().map(cached).collect();
         let volumes: Vec<SessionVolume> = layout
             .volumes
             .iter()
-            .map(|volume| open_volume(&disk, volume, options.clock))
+            .map(|volume| open_volume(&disk, volume, &further, options.clock))
             .collect::<Result<_>>()
             .context(name)?;
-        Ok(Self { image, layout, volumes })
+        Ok(Self { image, devices, layout, volumes })
     }
 
     /// The target as it was given, safe to print.
@@ -117,7 +126,8 @@ impl Session {
 
     /// Bytes read from the host so far.
     pub fn bytes_read(&self) -> u64 {
-        self.image.disk.bytes_read()
+        let images = [&self.image].into_iter().chain(&self.devices);
+        images.fold(0, |sum, image| sum.saturating_add(image.disk.bytes_read()))
     }
 }
 
@@ -209,6 +219,11 @@ impl SessionVolume {
     }
 }
 
+/// A further disk, of which nothing is read twice.
+fn cached(image: &Image) -> Arc<dyn Disk> {
+    Arc::new(Cache::new(image.disk.clone()))
+}
+
 /// The partitions of `disk`, or the whole disk as one volume if a file system starts at its first byte.
 fn find_layout(disk: &dyn Disk) -> Result<Layout> {
     let has_bare_file_system = probe(disk)?.is_some();
@@ -239,14 +254,19 @@ fn find_layout(disk: &dyn Disk) -> Result<Layout> {
 }
 
 /// Looks at one volume. Only a failing host is an error.
-fn open_volume(disk: &Arc<dyn Disk>, volume: &Volume, clock: Timestamp) -> Result<SessionVolume> {
+fn open_volume(
+    disk: &Arc<dyn Disk>,
+    volume: &Volume,
+    devices: &[Arc<dyn Disk>],
+    clock: Timestamp,
+) -> Result<SessionVolume> {
     let overlay = Arc::new(Overlay::new(disk.clone()));
     let below: Arc<dyn DiskEdit> = overlay.clone();
     let window = Arc::new(Window::new(below, volume.offset_bytes, volume.size_bytes)?);
     let probe = probe(window.as_ref())?;
     let content = match probe.as_ref().map(|probe| probe.kind) {
         None => Content::Unknown,
-        Some(kind) => match open_file_system(kind, overlay, window, clock) {
+        Some(kind) => match open_file_system(kind, overlay, window, devices, clock) {
             Ok(open) => Content::Open(Box::new(open)),
             Err(error) => Content::Closed(error),
         },
@@ -258,9 +278,10 @@ fn open_file_system(
     kind: ProbeKind,
     overlay: Arc<Overlay>,
     window: Arc<Window>,
+    devices: &[Arc<dyn Disk>],
     clock: Timestamp,
 ) -> Result<OpenVolume> {
-    let fs = known::open(kind, window.clone(), clock)?;
+    let fs = known::open_with(kind, window.clone(), devices, clock)?;
     let system = guest::detect(fs.as_ref());
-    Ok(OpenVolume { overlay, window, fs, kind, system })
+    Ok(OpenVolume { overlay, window, devices: devices.to_vec(), fs, kind, system })
 }

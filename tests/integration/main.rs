@@ -48,6 +48,7 @@ mod reader;
 mod root_only;
 mod support;
 mod xfs_damage;
+mod xfs_devices;
 mod xfs_dirty;
 mod xfs_end_to_end;
 mod xfs_fixtures;

@@ -39,9 +39,14 @@ fn the_outside_checker_is_silent_about_every_fixture() {
     for name in xfs_image::names() {
         let path = xfs_image::unpack(&scratch, &name);
         let log = xfs_image::unpack_log(&scratch, &name);
-        let verdict = xfs_tools::repair(&path, log.as_deref());
-        // A realtime volume cannot be checked without its second device.
-        if !name.starts_with("realtime") {
+        // The checker wants the realtime device, but reads nothing of it without reverse mappings there.
+        let realtime = name.starts_with("realtime").then(|| scratch.join("realtime"));
+        if let Some(path) = &realtime {
+            std::fs::File::create(path).unwrap().set_len(64 << 20).unwrap();
+        }
+        let verdict = xfs_tools::repair_with(&path, log.as_deref(), realtime.as_deref());
+        // Debian 13 does not check shared extents on a realtime device.
+        if name != "realtime-metadir" {
             assert_eq!(verdict, RepairVerdict::Silent, "{name}");
         }
         std::fs::remove_file(path).unwrap();

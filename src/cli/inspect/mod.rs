@@ -24,7 +24,7 @@ use crate::session::{Session, SessionVolume, clock};
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
-    let mut session = target::open(ui, &args.target, clock::now())?;
+    let mut session = target::open(ui, &args.target, &args.devices, clock::now())?;
     let mut report_target = target::report(&session);
     if let Some(wanted) = &args.volume.volume {
         let index = session.find(wanted)?;

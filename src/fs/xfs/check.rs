@@ -18,28 +18,23 @@ use super::units::{AgBlock, AgNumber};
 use super::volume::{AgSector, Volume};
 use super::{Xfs, names};
 use crate::bytes::arith::{add, mul};
-use crate::disk::DiskEdit;
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
+use crate::fs::NodeId;
+use crate::fs::known::Verification;
 use crate::fs::path::{GuestPath, find};
-use crate::fs::verify::{Expectation, OwnReader, Verdict, check};
-use crate::fs::{NodeId, Timestamp};
+use crate::fs::verify::{OwnReader, Verdict, check};
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
 
 /// Bound on the size of a directory that is checked whole, in bytes. Of a larger one only the way to the name is.
 const DIRECTORY_BYTES_MAX: u64 = 1 << 20;
 
-/// Checks that the file system on `disk` is as expected; `written` are the bytes that the edit wrote.
+/// Checks that the file system of `edit` is as expected.
 ///
 /// # Errors
 /// `Refused` ([`Refusal::NotVerified`]) if anything differs; `Io`; as [`Xfs::open`].
-pub fn verify(
-    disk: Arc<dyn DiskEdit>,
-    clock: Timestamp,
-    written: &[Range<u64>],
-    expectations: &[Expectation],
-) -> Result<Verdict> {
-    let fs = Xfs::open(disk, clock)?;
+pub fn verify(edit: &Verification<'_>) -> Result<Verdict> {
+    let Verification { written, expectations, .. } = *edit;
+    let fs = Xfs::open_with(edit.disk.clone(), edit.devices, edit.clock)?;
     check(&OwnReader(&fs), expectations)?;
     for expectation in expectations {
         fs.check_path(&expectation.path)

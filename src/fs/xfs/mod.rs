@@ -14,8 +14,8 @@
 //!  inode, superblock, volume, units, feature, checksum
 //! ```
 //!
-//! Not handled: version 4 and metadata directories for writing, files on a realtime device, logs on another device
-//! for writing (all refused by name).
+//! Not handled: version 4 and metadata directories for writing, files on a realtime device, dirty logs on another
+//! device (all refused by name).
 
 mod ag;
 mod attribute;
@@ -48,7 +48,7 @@ pub use check::verify;
 use super::{
     DirectoryEntry, FileSystem, Health, Identity, Metadata, NodeId, NodeKind, Timestamp, Xattr,
 };
-use crate::disk::DiskEdit;
+use crate::disk::{Disk, DiskEdit};
 use crate::error::{Corrupt, Error, Refusal, Result};
 use inode::Inode;
 use recovery::{Layers, Recovered};
@@ -80,8 +80,21 @@ impl Xfs {
     /// * `Corrupt` - the superblock makes no sense.
     /// * `Unsupported` - a feature prevents reading.
     pub fn open(disk: Arc<dyn DiskEdit>, clock: Timestamp) -> Result<Self> {
+        Self::open_with(disk, &[], clock)
+    }
+
+    /// As [`Xfs::open`], with further devices that belong to the file system: one of them may hold its log. They
+    /// are only read.
+    ///
+    /// # Errors
+    /// As [`Xfs::open`].
+    pub fn open_with(
+        disk: Arc<dyn DiskEdit>,
+        devices: &[Arc<dyn Disk>],
+        clock: Timestamp,
+    ) -> Result<Self> {
         let Recovered { volume, health, layers, refusal, warnings } =
-            recovery::recover(disk, clock)?;
+            recovery::recover(disk, devices, clock)?;
         Ok(Self { volume, health, clock, layers, refusal, warnings })
     }
 

@@ -8,10 +8,13 @@
 //! * Otherwise both layers go to the disk, deleted files that were still open are finished as the kernel would,
 //!   and the log is written clean, so that nobody replays old changes over the edit.
 //!
+//! A log on another device is never written. When that device is given and its log is clean, the volume is edited
+//! like any other; else it is only read.
+//!
 //! Open intents, which only the kernel can finish, are all that stays in the log then, with the deleted files; the
 //! edit must touch nothing that they name.
 
-use super::log::{self, ConflictSet, LogState, Pending, Purpose};
+use super::log::{self, ConflictSet, DeviceLogState, LogState, Pending, Purpose};
 use super::superblock::Superblock;
 use super::units::{AgInode, AgNumber, InodeNumber};
 use super::volume::Volume;
@@ -48,12 +51,19 @@ pub(super) struct Recovered {
     pub(super) warnings: Vec<String>,
 }
 
-/// Opens the volume on `disk`, with what its log holds.
+/// Opens the volume on `disk`, with what its log holds; the log may lie on one of `devices`.
 ///
 /// # Errors
 /// As [`Volume::open`]; `Io`.
-pub(super) fn recover(disk: Arc<dyn DiskEdit>, clock: Timestamp) -> Result<Recovered> {
+pub(super) fn recover(
+    disk: Arc<dyn DiskEdit>,
+    devices: &[Arc<dyn Disk>],
+    clock: Timestamp,
+) -> Result<Recovered> {
     let volume = Volume::open(disk.clone(), clock)?;
+    if volume.superblock().log_start.0 == 0 {
+        return with_log_elsewhere(volume, devices);
+    }
     let refusal = match log::scan(&volume) {
         Ok(LogState::Clean(_)) => None,
         Ok(LogState::Dirty(dirty)) => return replay(disk, clock, *dirty),
@@ -61,6 +71,39 @@ pub(super) fn recover(disk: Arc<dyn DiskEdit>, clock: Timestamp) -> Result<Recov
     };
     let health = Health::Clean;
     Ok(Recovered { volume, health, layers: None, refusal, warnings: Vec::new() })
+}
+
+/// Looks for the log of `volume` on `devices`: the first one that holds it counts.
+fn with_log_elsewhere(volume: Volume, devices: &[Arc<dyn Disk>]) -> Result<Recovered> {
+    let mut reasons = Vec::new();
+    let mut warnings = Vec::new();
+    let (mut health, mut refusal) = (Health::Clean, None);
+    for (index, device) in devices.iter().enumerate() {
+        match log::scan_device(&volume, device.clone()) {
+            Ok(DeviceLogState::Clean) => {
+                return Ok(Recovered { volume, health, layers: None, refusal: None, warnings });
+            }
+            Ok(DeviceLogState::Dirty) => {
+                health = Health::JournalDirty;
+                let detail = "a log on another device is not replayed".to_owned();
+                refusal = Some(Refusal::DirtyLog { detail });
+                let warning =
+                    "the log on another device is not clean: what is seen is the state before it";
+                warnings.push(warning.to_owned());
+                break;
+            }
+            Err(error) => {
+                let number = index.saturating_add(1);
+                reasons.push(format!("device {number}: {}", refusal_of(error)?));
+            }
+        }
+    }
+    let elsewhere = || {
+        let found = reasons.iter().map(|reason| format!("; {reason}"));
+        Refusal::LogElsewhere { detail: found.collect() }
+    };
+    let refusal = Some(refusal.unwrap_or_else(elsewhere));
+    Ok(Recovered { volume, health, layers: None, refusal, warnings })
 }
 
 fn replay(disk: Arc<dyn DiskEdit>, clock: Timestamp, dirty: log::Dirty) -> Result<Recovered> {

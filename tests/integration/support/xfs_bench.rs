@@ -60,6 +60,8 @@ pub(crate) struct XfsBench {
     image: PathBuf,
     original: PathBuf,
     key: PathBuf,
+    log: Option<PathBuf>,
+    realtime: Option<PathBuf>,
 }
 
 impl XfsBench {
@@ -69,14 +71,32 @@ impl XfsBench {
         std::fs::write(&key, root::NEW_KEY).unwrap();
         let original = scratch.join("original");
         tools::copy_sparse(&image, &original);
-        Self { scratch, image, original, key }
+        Self { scratch, image, original, key, log: None, realtime: None }
     }
 
-    /// A volume of `fixtures/xfs`.
+    /// A volume of `fixtures/xfs`, with its log if that is on another device.
     pub(crate) fn of_fixture(name: &str) -> Self {
         let scratch = Scratch::new();
         let image = xfs_image::unpack(&scratch, name);
-        Self::new(scratch, image)
+        let log = xfs_image::unpack_log(&scratch, name);
+        Self { log, ..Self::new(scratch, image) }
+    }
+
+    /// The same with a realtime device, of which nothing is read.
+    pub(crate) fn with_realtime(self, realtime: PathBuf) -> Self {
+        Self { realtime: Some(realtime), ..self }
+    }
+
+    /// The file with the log, if it is not in the image.
+    pub(crate) fn log(&self) -> Option<&Path> {
+        self.log.as_deref()
+    }
+
+    /// Fails unless the outside checker says nothing.
+    pub(crate) fn assert_silent(&self, what: &str) {
+        let verdict =
+            xfs_tools::repair_with(&self.image, self.log.as_deref(), self.realtime.as_deref());
+        assert_eq!(verdict, xfs_tools::RepairVerdict::Silent, "{what}");
     }
 
     /// The directory of everything.
@@ -94,8 +114,16 @@ impl XfsBench {
         Regain::new(self.scratch.path())
     }
 
-    /// Adds the new key.
+    /// Adds the new key, with the device of the log if there is one.
     pub(crate) fn key_add(&self, more: &[&str]) -> Run {
+        let device = self.log().map(|log| ["--device", log.to_str().unwrap()]);
+        self.key_add_without_devices(
+            &[device.as_ref().map_or(&[][..], |device| device), more].concat(),
+        )
+    }
+
+    /// Adds the new key.
+    pub(crate) fn key_add_without_devices(&self, more: &[&str]) -> Run {
         self.regain().key_add(&self.image, root::USER, &self.key, more)
     }
 
@@ -122,7 +150,7 @@ impl XfsBench {
         let document = self.key_add(&[]).success();
         let result = &document["result"];
         assert_eq!(result["changed"], true, "{document}");
-        xfs_tools::assert_silent(&self.image, "after the edit");
+        self.assert_silent("after the edit");
         assert_tree(&before, &self.tree(), intended);
         let undo_file = result["undo_file"].as_str().unwrap();
         let patch = self.regain().run(&["show", undo_file, "--json"]).success();

@@ -27,16 +27,22 @@ impl XfsShape {
 
     /// Makes a volume of this shape that holds `nodes` in `scratch`.
     pub(crate) fn build(&self, scratch: &Scratch, nodes: &Nodes) -> PathBuf {
-        let path = scratch.join("disk.img");
-        let sources = Scratch::new();
-        let prototype = sources.join("prototype");
-        std::fs::write(&prototype, prototype_of(nodes, &sources)).unwrap();
-        let options = format!("{} -p {}", self.options, prototype.to_str().unwrap());
-        xfs_image::make(&path, self.size_mib, &options);
-        set_xattrs(&path, nodes);
+        let path = volume(scratch, self.size_mib, self.options, nodes);
         xfs_tools::assert_silent(&path, "a fresh volume");
         path
     }
+}
+
+/// Makes a volume of `size_mib` with these options of mkfs.xfs that holds `nodes` in `scratch`.
+pub(crate) fn volume(scratch: &Scratch, size_mib: u64, options: &str, nodes: &Nodes) -> PathBuf {
+    let path = scratch.join("disk.img");
+    let sources = Scratch::new();
+    let prototype = sources.join("prototype");
+    std::fs::write(&prototype, prototype_of(nodes, &sources)).unwrap();
+    let options = format!("{options} -p {}", prototype.to_str().unwrap());
+    xfs_image::make(&path, size_mib, &options);
+    set_xattrs(&path, nodes);
+    path
 }
 
 /// Calls `$callback!` with all shapes that can be edited: `name: size in MiB, options;`

@@ -64,9 +64,18 @@ pub(crate) fn db(image: &Path, commands: &[&str]) -> String {
 
 /// Checks the file system in `image`, whose log is in the file `log` if it is not in the image.
 pub(crate) fn repair(image: &Path, log: Option<&Path>) -> RepairVerdict {
+    repair_with(image, log, None)
+}
+
+/// As [`repair`], with the file of the realtime device.
+pub(crate) fn repair_with(
+    image: &Path,
+    log: Option<&Path>,
+    realtime: Option<&Path>,
+) -> RepairVerdict {
     let mut arguments = vec!["-n"];
-    if let Some(log) = log {
-        arguments.extend(["-l", log.to_str().unwrap()]);
+    for (option, path) in [("-l", log), ("-r", realtime)] {
+        arguments.extend(path.map(|path| [option, path.to_str().unwrap()]).into_iter().flatten());
     }
     arguments.push(image.to_str().unwrap());
     let (mut status, mut text) = said("xfs_repair", &arguments);
@@ -107,6 +116,7 @@ const ROUTINE: &[&str] = &[
     "- process newly discovered inodes...",
     "Phase 4 - check for duplicate blocks...",
     "- setting up duplicate extent list...",
+    "- generate realtime summary info and bitmap...",
     "- check for inodes claiming duplicate blocks...",
     "No modify flag set, skipping phase 5",
     "Phase 6 - check inode connectivity...",

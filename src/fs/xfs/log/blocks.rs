@@ -4,7 +4,7 @@ use super::LogDefect;
 use super::record::LOG_BLOCK_BYTES;
 use crate::bytes::arith::{add, len_u64, mul, sub, to};
 use crate::bytes::field::slice;
-use crate::disk::DiskEdit;
+use crate::disk::{Disk, DiskEdit};
 use crate::error::{Corrupt, Result};
 use crate::fs::xfs::superblock::Superblock;
 use crate::fs::xfs::volume::Volume;
@@ -103,6 +103,39 @@ impl LogBlocks for VolumeLog {
         sub(u64::from(self.block_count), end)?;
         let at = add(self.start_bytes, mul(u64::from(first), 512)?)?;
         self.disk.read_vec(at, to(mul(u64::from(count), 512)?)?)
+    }
+}
+
+/// The log of a volume on a device of its own, which is only read.
+#[derive(Debug, Clone)]
+pub(super) struct DeviceLog {
+    disk: Arc<dyn Disk>,
+    block_count: u32,
+}
+
+impl DeviceLog {
+    /// The log of the volume of `superblock` at the start of `disk`.
+    ///
+    /// # Errors
+    /// `Corrupt` if it has no possible size, or does not fit on the device.
+    pub(super) fn new(superblock: &Superblock, disk: Arc<dyn Disk>) -> Result<Self> {
+        let blocks = log_len(superblock)?;
+        if mul(blocks, 512)? > disk.len_bytes() {
+            return Err(Corrupt::new("log", LogDefect::Size(disk.len_bytes() >> 9)).into());
+        }
+        Ok(Self { disk, block_count: check_count(blocks)? })
+    }
+}
+
+impl LogBlocks for DeviceLog {
+    fn block_count(&self) -> u32 {
+        self.block_count
+    }
+
+    fn read(&self, first: u32, count: u32) -> Result<Vec<u8>> {
+        let end = add(u64::from(first), u64::from(count))?;
+        sub(u64::from(self.block_count), end)?;
+        self.disk.read_vec(mul(u64::from(first), 512)?, to(mul(u64::from(count), 512)?)?)
     }
 }
 

@@ -10,7 +10,9 @@
 //! * [`finish`] ends the log, so that nobody replays old items over an edit: as an unmount does, or
 //!   with nothing in it but the promises that only a mount can keep (open intents, unlinked inodes).
 //!
-//! Not handled, and refused by name: version 1 logs, logs of big-endian hosts, logs on another
+//! A log on another device is only looked at ([`scan_device`]): when it is clean, nothing in it matters.
+//!
+//! Not handled, and refused by name: version 1 logs, logs of big-endian hosts, dirty logs on another
 //! device, open intents for the realtime device, changes of the owner of an extent tree, parts of directory blocks that lie in several places, growing of the file system, version 4 (no
 //! checksums, no numbers of changes in its structures).
 
@@ -38,10 +40,12 @@ pub(crate) use replay::{Purpose, replay};
 use super::volume::Volume;
 use crate::bytes::arith::OutOfRange;
 use crate::bytes::field::Short;
+use crate::disk::Disk;
 use crate::error::{Corrupt, Error, Refusal, Result};
-use blocks::{LogBlocks, SliceLog, VolumeLog};
+use blocks::{DeviceLog, LogBlocks, SliceLog, VolumeLog};
 use ends::LogUuids;
 use named::Summary;
+use std::sync::Arc;
 
 /// What is wrong with a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -235,6 +239,31 @@ pub(crate) fn scan(volume: &Volume) -> Result<LogState> {
     scan_blocks(&log, &uuids(volume)).map(|(state, _)| state)
 }
 
+/// What the log on a device of its own holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeviceLogState {
+    /// Nothing that is needed.
+    Clean,
+    /// Changes that may not have reached their places.
+    Dirty,
+}
+
+/// Looks at `device`, which may hold the log of `volume`. Only a record with the UUID of the volume says
+/// that it does: zeros could be anything.
+///
+/// # Errors
+/// * `Corrupt` - it holds no log of this volume, or a damaged one.
+/// * `Refused` - dirty, and written by a host of the other byte order.
+/// * `Io`.
+pub(crate) fn scan_device(volume: &Volume, device: Arc<dyn Disk>) -> Result<DeviceLogState> {
+    let log = DeviceLog::new(volume.superblock(), device)?;
+    let ends = ends::find(&log, &uuids(volume))?;
+    if ends.last.is_none() {
+        return Err(LogDefect::NoRecord.into());
+    }
+    Ok(if ends.is_clean { DeviceLogState::Clean } else { DeviceLogState::Dirty })
+}
+
 /// As [`scan`], for the bytes of a log: what a fuzzer can call. Gives the number of committed
 /// transactions.
 ///
@@ -250,8 +279,7 @@ pub fn scan_bytes(log: &[u8], uuid: [u8; 16]) -> Result<u32> {
 /// The log inside the volume.
 fn internal(volume: &Volume) -> Result<VolumeLog> {
     let log = VolumeLog::of(volume)?;
-    let detail = "it is on another device".to_owned();
-    log.ok_or_else(|| Refusal::DirtyLog { detail }.into())
+    log.ok_or_else(|| Refusal::LogElsewhere { detail: String::new() }.into())
 }
 
 fn uuids(volume: &Volume) -> LogUuids {
