@@ -9,6 +9,8 @@ pub mod file;
 pub mod medium;
 pub mod memory;
 pub mod overlay;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod window;
 
 use crate::bytes::arith;

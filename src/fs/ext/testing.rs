@@ -7,8 +7,8 @@
 pub(crate) mod jbd2;
 
 use crate::bytes::checksum::crc32c_raw;
-use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
+use crate::disk::{self, memory::MemoryDisk};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> (i32, String) {
 impl Image {
     /// Makes an image with these arguments of mke2fs.
     pub(crate) fn make(block_bytes: u64, arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = disk::testing::directory();
         let path = directory.path().join("disk.img");
         let block = block_bytes.to_string();
         let mut all = vec!["-q", "-F", "-b", &block];
@@ -59,7 +59,7 @@ impl Image {
 
     /// Replaces the bytes of the image.
     pub(crate) fn store(&self, bytes: &[u8]) {
-        std::fs::write(&self.path, bytes).unwrap();
+        disk::testing::write_sparse(&MemoryDisk::new(bytes.to_vec()), &self.path);
     }
 
     /// The image under an overlay.
@@ -86,7 +86,7 @@ impl Image {
 /// Fails unless e2fsck finds these bytes of an image clean.
 pub(crate) fn assert_clean(bytes: &[u8], directory: &Path) {
     let path = directory.join("ours.img");
-    std::fs::write(&path, bytes).unwrap();
+    disk::testing::write_sparse(&MemoryDisk::new(bytes.to_vec()), &path);
     let (status, text) = run("e2fsck", &["-fn", path.to_str().unwrap()]);
     assert_eq!(status, 0, "{text}");
 }

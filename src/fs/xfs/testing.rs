@@ -1,25 +1,19 @@
 //! Real volumes for the tests of these modules: made by the kernel (`fixtures/xfs`), looked at by `xfs_db`, judged
 //! by xfs_repair.
-#![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
 // The oracle serves these tests and the black-box ones.
 #[path = "../../../tests/integration/support/xfs_tools.rs"]
 pub(crate) mod tools;
 
-use crate::disk::Disk;
 use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
+use crate::disk::{self, Disk};
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub(crate) use tools::RepairVerdict;
-
-/// Bytes that are copied at once; as many zeros become a hole.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The fixtures that were unpacked already: several tests read the same one.
 static UNPACKED: LazyLock<Mutex<HashMap<String, Arc<MemoryDisk>>>> = LazyLock::new(Mutex::default);
@@ -56,23 +50,11 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Writes the content of `disk`, on tmpfs if there is one; zeros become holes.
+    /// Writes the content of `disk`; zeros become holes.
     pub(crate) fn of(disk: &dyn Disk) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory = tempfile::Builder::new().prefix("regain-unit-").tempdir_in(parent).unwrap();
+        let directory = disk::testing::directory();
         let path = directory.path().join("disk.img");
-        let file = File::create(&path).unwrap();
-        file.set_len(disk.len_bytes()).unwrap();
-        let mut offset_bytes = 0;
-        while offset_bytes < disk.len_bytes() {
-            let len = CHUNK_BYTES.min((disk.len_bytes() - offset_bytes) as usize);
-            let chunk = disk.read_vec(offset_bytes, len).unwrap();
-            if chunk.iter().any(|byte| *byte != 0) {
-                file.write_all_at(&chunk, offset_bytes).unwrap();
-            }
-            offset_bytes += len as u64;
-        }
+        disk::testing::write_sparse(disk, &path);
         Self { _directory: directory, path }
     }
 }
