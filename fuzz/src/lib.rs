@@ -5,6 +5,7 @@
 pub mod attempt;
 mod hive;
 mod tree;
+mod windows;
 mod xfs;
 
 pub use hive::try_hive;
@@ -16,6 +17,7 @@ use regain::patch::{self, Description, Patch, TargetIdentity};
 use std::io::Read as _;
 use std::sync::{Arc, LazyLock};
 pub use tree::linux;
+pub use windows::{WindowsFile, windows_file};
 pub use xfs::{damaged_xfs, damaged_xfs_log, edit_xfs};
 
 /// Good file systems of different features, made by `fixtures/fuzz/generate`.
