@@ -9,7 +9,7 @@ use crate::bytes::arith::{self, len_u64};
 use crate::error::{Corrupt, Result};
 
 /// Changed runs with fewer equal bytes between them become one.
-const GAP_BYTES: usize = 16;
+const GAP_BYTES: usize = 32;
 
 /// The bytes that change in the primary file of a hive.
 ///
@@ -71,7 +71,14 @@ impl Hive<'_> {
         let (inside, behind) = new.split_at(arith::to(there)?);
         let old = self.pages.primary_page(page)?;
         for (from, bytes) in differing_runs(&old, inside) {
-            changes.overwrites.push((arith::add(start, len_u64(from))?, bytes));
+            let at = arith::add(start, len_u64(from))?;
+            match changes.overwrites.last_mut() {
+                // From one page into the next.
+                Some((before, run)) if before.checked_add(len_u64(run.len())) == Some(at) => {
+                    run.extend_from_slice(&bytes);
+                }
+                _ => changes.overwrites.push((at, bytes)),
+            }
         }
         if !behind.is_empty() {
             changes.appended.extend_from_slice(behind);
@@ -113,10 +120,10 @@ mod tests {
     fn near_runs_become_one() {
         let old = [0u8; 64];
         let mut new = old;
-        (new[3], new[5], new[22], new[63]) = (1, 2, 3, 4);
+        (new[3], new[5], new[38], new[63]) = (1, 2, 3, 4);
         let runs = differing_runs(&old, &new);
         let places: Vec<_> = runs.iter().map(|(start, bytes)| (*start, bytes.len())).collect();
-        assert_eq!(places, [(3, 3), (22, 1), (63, 1)]);
+        assert_eq!(places, [(3, 3), (38, 26)]);
         assert_eq!(runs[0].1, [1, 0, 2]);
         assert_eq!(differing_runs(&old, &old), []);
     }

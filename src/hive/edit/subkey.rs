@@ -32,8 +32,8 @@ const SECURITY_LEN: usize = 20;
 const SECURITY: &str = "key security";
 
 impl Hive<'_> {
-    /// The subkey `name` of `key`; it is made, with the security of `key`, if there is none. The time of both
-    /// becomes `written`.
+    /// The subkey `name` of `key`. If there is none, it is made with the security of `key`, and `written` becomes
+    /// the time of both; else it is given as it is.
     ///
     /// # Errors
     /// * `Refused` - transactions of the registry are pending.
