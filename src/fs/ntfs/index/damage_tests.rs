@@ -1,13 +1,14 @@
 //! Trees that no driver should leave: loops, uneven ones, and random damage.
 
 use super::block::Block;
+use super::check::check;
+use super::format::IndexFormat;
 use super::memory::MemoryIndex;
 use super::node::Node;
 use super::read::LEVELS_MAX;
 use super::testing::*;
 use super::*;
 use crate::error::{ErrorKind, Result};
-use crate::fs::ntfs::fix_up;
 use std::ops::ControlFlow;
 
 /// Names, and the blocks below (none for a leaf).
@@ -212,32 +213,6 @@ fn uneven_trees_are_edited() {
     }
 }
 
-/// Uses the damaged index in every way. Nothing panics, and reads are bounded; `Ok` is possible, as not every
-/// byte matters.
-fn exercise(mut host: MemoryIndex, cluster_size_bytes: u32, names: &[Vec<u16>]) {
-    let blocks = host.blocks.len();
-    host.read.set(0);
-    if let Ok(index) = Index::open(&host, cluster_size_bytes, by_name()) {
-        let _ = list(&index);
-        assert!(host.read.get() <= blocks + 1);
-        for name in names {
-            host.read.set(0);
-            let _ = index.find_name(name);
-            assert!(host.read.get() <= 2 * LEVELS_MAX);
-        }
-    }
-    let _ = check(&host, cluster_size_bytes, by_name());
-    for name in names {
-        host.read.set(0);
-        if let Ok(mut editor) = IndexEditor::open(&mut host, cluster_size_bytes, by_name()) {
-            let _ = editor.replace_key(&key(name));
-            let _ = editor.remove(&key(name));
-            let _ = editor.insert(entry(1, name));
-            assert!(host.read.get() <= 8 * LEVELS_MAX, "{}", host.read.get());
-        }
-    }
-}
-
 /// Flips and overwritten words anywhere in root and blocks, with and without fix-ups made good again.
 #[test]
 fn damage_never_panics_and_always_ends() {
@@ -252,30 +227,10 @@ fn damage_never_panics_and_always_ends() {
         }
         let names: Vec<Vec<u16>> = directory.model.keys().map(|name| name.0.clone()).collect();
         for _ in 0..150 * sequences() {
-            let mut host = directory.host.clone();
-            for _ in 0..=random.below(3) {
-                let chosen = random.below(host.blocks.len() as u64 + 1) as usize;
-                let is_block = chosen < host.blocks.len();
-                let bytes = if is_block { &mut host.blocks[chosen] } else { &mut host.root };
-                let is_sealed = is_block && random.below(8) != 0;
-                if is_sealed && fix_up::remove(bytes).is_err() {
-                    continue;
-                }
-                let head = random.below(2) == 0;
-                let bound = if head { bytes.len().min(160) } else { bytes.len() };
-                let at = random.below(bound as u64) as usize;
-                match random.below(3) {
-                    0 => bytes[at] ^= 1 << random.below(8),
-                    1 => bytes[at] = random.next() as u8,
-                    _ => bytes[at] = random.below(16) as u8,
-                }
-                if is_sealed {
-                    let _ = fix_up::stamp(bytes);
-                }
-            }
+            let host = damaged(&directory.host, &mut random);
             let some: Vec<Vec<u16>> =
                 (0..3).map(|_| names[random.below(names.len() as u64) as usize].clone()).collect();
-            exercise(host, cluster, &some);
+            exercise(host, cluster, by_name(), &some);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Edits against a model.
 
+use super::check::check;
 use super::testing::*;
 use super::*;
 use crate::error::{ErrorKind, Refusal};

@@ -1,7 +1,9 @@
 //! Structures, one by one.
 
 use super::block::Block;
+use super::defect::IndexDefect;
 use super::entry::{Entry, Parsed};
+use super::format::IndexFormat;
 use super::memory::MemoryIndex;
 use super::node::Node;
 use super::testing::*;

@@ -32,12 +32,10 @@ mod path;
 mod read;
 mod settle;
 
-pub(crate) use check::{IndexSummary, check};
 pub(crate) use collation::Collation;
-pub(crate) use defect::IndexDefect;
 pub(crate) use edit::IndexEditor;
 pub(crate) use entry::Entry;
-pub(crate) use format::{IndexFormat, IndexRoot};
+pub(crate) use format::IndexRoot;
 pub(crate) use host::{IndexBlock, IndexHost, IndexSource};
 pub(crate) use read::Index;
 
@@ -49,5 +47,7 @@ mod edit_tests;
 mod format_tests;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod oracle_tests;
 #[cfg(test)]
 mod testing;

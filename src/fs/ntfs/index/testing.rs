@@ -1,9 +1,12 @@
 //! Directories in memory with a model, and random names, for tests.
 
+use super::check::{IndexSummary, check};
 use super::memory::MemoryIndex;
+use super::read::LEVELS_MAX;
 use super::*;
 use crate::error::Result;
 use crate::fs::ntfs::file_name::{FileName, NameSpace};
+use crate::fs::ntfs::fix_up;
 use crate::fs::ntfs::units::{FileReference, MftRecordNumber};
 use crate::fs::ntfs::upcase::UpCase;
 use std::collections::BTreeMap;
@@ -12,9 +15,9 @@ use std::sync::LazyLock;
 
 pub(super) static UPCASE: LazyLock<UpCase> = LazyLock::new(UpCase::for_tests);
 
-/// How many random sequences run: `REGAIN_RANDOM_SEQUENCES`, 1 if unset.
+/// How many random sequences run for each size of blocks: `REGAIN_NTFS_INDEX_SEQUENCES`, 1 if unset.
 pub(super) fn sequences() -> u64 {
-    std::env::var("REGAIN_RANDOM_SEQUENCES").map_or(1, |number| number.parse().unwrap())
+    std::env::var("REGAIN_NTFS_INDEX_SEQUENCES").map_or(1, |number| number.parse().unwrap())
 }
 
 pub(super) fn by_name() -> Collation<'static> {
@@ -164,4 +167,62 @@ pub(super) fn list(index: &Index<'_>) -> Result<Vec<(Vec<u16>, u64)>> {
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(names)
+}
+
+/// A copy of `host` with one to three bytes changed, in blocks with fix-ups that are made good again most of the
+/// time.
+pub(super) fn damaged(host: &MemoryIndex, random: &mut Random) -> MemoryIndex {
+    let mut host = host.clone();
+    for _ in 0..=random.below(3) {
+        let chosen = random.below(host.blocks.len() as u64 + 1) as usize;
+        let is_block = chosen < host.blocks.len();
+        let bytes = if is_block { &mut host.blocks[chosen] } else { &mut host.root };
+        let is_sealed = is_block && random.below(8) != 0;
+        if is_sealed && fix_up::remove(bytes).is_err() {
+            continue;
+        }
+        let head = random.below(2) == 0;
+        let bound = if head { bytes.len().min(160) } else { bytes.len() };
+        let at = random.below(bound as u64) as usize;
+        match random.below(3) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.next() as u8,
+            _ => bytes[at] = random.below(16) as u8,
+        }
+        if is_sealed {
+            let _ = fix_up::stamp(bytes);
+        }
+    }
+    host
+}
+
+/// Uses the damaged index in every way. Nothing panics, and reads are bounded; `Ok` is possible, as not every
+/// byte matters.
+pub(super) fn exercise(
+    mut host: MemoryIndex,
+    cluster_size_bytes: u32,
+    collation: Collation<'_>,
+    names: &[Vec<u16>],
+) {
+    let blocks = host.blocks.len();
+    host.read.set(0);
+    if let Ok(index) = Index::open(&host, cluster_size_bytes, collation) {
+        let _ = list(&index);
+        assert!(host.read.get() <= blocks + 1);
+        for name in names {
+            host.read.set(0);
+            let _ = index.find_name(name);
+            assert!(host.read.get() <= 2 * LEVELS_MAX);
+        }
+    }
+    let _ = check(&host, cluster_size_bytes, collation);
+    for name in names {
+        host.read.set(0);
+        if let Ok(mut editor) = IndexEditor::open(&mut host, cluster_size_bytes, collation) {
+            let _ = editor.replace_key(&key(name));
+            let _ = editor.remove(&key(name));
+            let _ = editor.insert(entry(1, name));
+            assert!(host.read.get() <= 2 * blocks + 8 * LEVELS_MAX, "{}", host.read.get());
+        }
+    }
 }
