@@ -1,15 +1,14 @@
-//! An index of a file, for reading: the root in its record, the blocks in clusters. The strict check of an index asks
-//! for a host that can be edited as well; this one refuses every edit.
+//! An index of a file, for reading: the root in its record, the blocks in clusters.
 
 use super::attribute::AttributeKind;
 use super::bitmap;
 use super::file::File;
-use super::index::{IndexBlock, IndexHost, IndexSource};
+use super::index::{IndexBlock, IndexSource};
 use super::stream::Stream;
 use super::volume::Volume;
 use crate::bytes::arith::{div, len_u64, mul, rem};
 use crate::bytes::field::le_u32;
-use crate::error::{Corrupt, Error, Refusal, Result};
+use crate::error::{Corrupt, Result};
 
 /// Longest value of an `$INDEX_ROOT`: it lies in a record.
 const ROOT_BYTES_MAX: u64 = 4096;
@@ -61,9 +60,7 @@ impl IndexSource for IndexView<'_> {
         let object = blocks.owner.to_string();
         Err(Corrupt::new("index", format!("ends before block {}", block.0)).of(object).into())
     }
-}
 
-impl IndexHost for IndexView<'_> {
     fn block_count(&self) -> Result<u64> {
         match &self.blocks {
             Some(blocks) => Ok(div(blocks.size_bytes(), self.block_bytes)?),
@@ -76,28 +73,4 @@ impl IndexHost for IndexView<'_> {
         let byte = bits.read(self.volume, div(block.0, 8)?, 1)?;
         Ok(bitmap::is_set(&byte, rem(block.0, 8)?).unwrap_or(false))
     }
-
-    fn write_block(&mut self, _: IndexBlock, _: &[u8]) -> Result<()> {
-        Err(read_only())
-    }
-
-    fn allocate_block(&mut self, _: usize) -> Result<IndexBlock> {
-        Err(read_only())
-    }
-
-    fn free_block(&mut self, _: IndexBlock) -> Result<()> {
-        Err(read_only())
-    }
-
-    fn root_bytes_max(&self) -> Result<usize> {
-        Ok(self.root.len())
-    }
-
-    fn set_root_value(&mut self, _: &[u8]) -> Result<()> {
-        Err(read_only())
-    }
-}
-
-fn read_only() -> Error {
-    Refusal::ReadOnly { what: "the index".to_owned() }.into()
 }

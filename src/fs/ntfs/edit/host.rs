@@ -126,9 +126,7 @@ impl IndexSource for FileIndex<'_, '_> {
         let offset = self.offset(&stream, block, len)?;
         stream.read(self.editor.volume, offset, len)
     }
-}
 
-impl IndexHost for FileIndex<'_, '_> {
     fn block_count(&self) -> Result<u64> {
         let Some(stream) = self.allocation()? else { return Ok(0) };
         let root = IndexRoot::parse(&self.root_value()?);
@@ -139,7 +137,9 @@ impl IndexHost for FileIndex<'_, '_> {
     fn is_allocated(&self, block: IndexBlock) -> Result<bool> {
         self.bits().is_set(self.editor, self.file, block.0)
     }
+}
 
+impl IndexHost for FileIndex<'_, '_> {
     fn write_block(&mut self, block: IndexBlock, bytes: &[u8]) -> Result<()> {
         let stream = self.allocation_or_damage()?;
         let offset = self.offset(&stream, block, bytes.len())?;

@@ -5,12 +5,15 @@
 use super::collation::Collation;
 use super::defect::{IndexDefect, in_block, in_root};
 use super::format::{IndexFormat, ROOT_HEADER_LEN};
-use super::host::{IndexBlock, IndexHost};
+use super::host::{IndexBlock, IndexSource};
 use super::node::{Node, NodeHeader};
 use super::read::{LEVELS_MAX, Range, in_node, load, load_root};
 use crate::bytes::arith::{add, len_u64};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::BTreeSet;
+
+/// Bound on the blocks of an index: 4 GiB of the usual size, for twenty million names.
+const BLOCKS_MAX: u64 = 1 << 20;
 
 /// What a check counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,23 +50,27 @@ impl IndexSummary {
 /// that the bitmap knows all that are used.
 ///
 /// # Errors
-/// `Corrupt` with the first defect; those of reading.
+/// `Corrupt` with the first defect; `Limit` if there are more blocks than any index has; those of reading.
 pub(crate) fn check(
-    host: &dyn IndexHost,
+    source: &dyn IndexSource,
     cluster_size_bytes: u32,
     collation: Collation<'_>,
 ) -> Result<IndexSummary> {
-    let (root, format) = load_root(host, cluster_size_bytes, collation)?;
-    let value = host.root_value()?;
+    let (root, format) = load_root(source, cluster_size_bytes, collation)?;
+    let value = source.root_value()?;
     let is_exact = is_exact(value.get(ROOT_HEADER_LEN..).unwrap_or_default(), &root.node);
     let loose_nodes = u64::from(!is_exact.map_err(in_root)?);
     let summary = IndexSummary { levels_min: LEVELS_MAX, loose_nodes, ..IndexSummary::default() };
-    let mut check = Check { host, format, collation, used: BTreeSet::new(), summary };
+    let mut check = Check { source, format, collation, used: BTreeSet::new(), summary };
     check.node(None, &root.node, &Range::default(), 1)?;
     let mut lost_blocks = 0;
-    for number in 0..host.block_count()? {
+    let block_count = source.block_count()?;
+    if block_count > BLOCKS_MAX {
+        return Err(Error::limit("number of blocks of an index", BLOCKS_MAX, block_count));
+    }
+    for number in 0..block_count {
         let block = IndexBlock(number);
-        if host.is_allocated(block)? && !check.used.contains(&block) {
+        if source.is_allocated(block)? && !check.used.contains(&block) {
             lost_blocks = add(lost_blocks, 1)?;
         }
     }
@@ -79,7 +86,7 @@ fn is_exact(bytes: &[u8], node: &Node) -> Result<bool, IndexDefect> {
 }
 
 struct Check<'a> {
-    host: &'a dyn IndexHost,
+    source: &'a dyn IndexSource,
     format: IndexFormat,
     collation: Collation<'a>,
     used: BTreeSet<IndexBlock>,
@@ -111,11 +118,11 @@ impl Check<'_> {
         summary.empty_inner_blocks = add(summary.empty_inner_blocks, empty)?;
         for position in 0..=node.entries.len() {
             let Some(vcn) = node.sub_node(position) else { continue };
-            let (block, loaded) = load(self.host, self.format, vcn)?;
+            let (block, loaded) = load(self.source, self.format, vcn)?;
             if !self.used.insert(block) {
                 return Err(in_block(block, IndexDefect::Visited(block.0)));
             }
-            if !self.host.is_allocated(block)? {
+            if !self.source.is_allocated(block)? {
                 return Err(in_block(block, IndexDefect::Free(block.0)));
             }
             let loose = u64::from(!loaded.is_exact());

@@ -67,7 +67,7 @@ impl Collation<'_> {
     }
 }
 
-/// Compares two names without regard to case, as [`UpCase::compare`] does.
+/// Compares two names without regard to case, by the capitals of their units.
 pub(super) fn compare_names(
     upcase: &UpCase,
     a: impl Iterator<Item = u16>,

@@ -28,13 +28,7 @@ pub(crate) trait IndexSource {
     /// `Corrupt` if the block does not lie inside `$INDEX_ALLOCATION`, or that attribute is missing; those
     /// of reading.
     fn read_block(&self, block: IndexBlock, len: usize) -> Result<Vec<u8>>;
-}
 
-/// An index that can be edited.
-///
-/// The order of calls is not an order of writes: a host works on an overlay that becomes visible as a
-/// whole. After an error the overlay must be dropped, as the edit may be half done.
-pub(crate) trait IndexHost: IndexSource {
     /// Number of blocks that `$INDEX_ALLOCATION` has; 0 without that attribute.
     ///
     /// # Errors
@@ -46,7 +40,13 @@ pub(crate) trait IndexHost: IndexSource {
     /// # Errors
     /// Those of reading.
     fn is_allocated(&self, block: IndexBlock) -> Result<bool>;
+}
 
+/// An index that can be edited.
+///
+/// The order of calls is not an order of writes: a host works on an overlay that becomes visible as a
+/// whole. After an error the overlay must be dropped, as the edit may be half done.
+pub(crate) trait IndexHost: IndexSource {
     /// Stores `bytes`, which are complete with fix-ups, over an allocated block.
     ///
     /// # Errors

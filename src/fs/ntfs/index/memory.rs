@@ -58,9 +58,7 @@ impl IndexSource for MemoryIndex {
             None => Err(Corrupt::new("index", "block outside").into()),
         }
     }
-}
 
-impl IndexHost for MemoryIndex {
     fn block_count(&self) -> Result<u64> {
         Ok(self.blocks.len() as u64)
     }
@@ -68,7 +66,9 @@ impl IndexHost for MemoryIndex {
     fn is_allocated(&self, block: IndexBlock) -> Result<bool> {
         Ok(self.bitmap.contains(&block.0))
     }
+}
 
+impl IndexHost for MemoryIndex {
     fn write_block(&mut self, block: IndexBlock, bytes: &[u8]) -> Result<()> {
         assert!(self.bitmap.contains(&block.0), "write to a free block");
         let place = &mut self.blocks[usize::try_from(block.0).unwrap()];

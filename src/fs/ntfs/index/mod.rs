@@ -32,6 +32,7 @@ mod path;
 mod read;
 mod settle;
 
+pub(crate) use check::check;
 pub(crate) use collation::Collation;
 pub(crate) use edit::IndexEditor;
 pub(crate) use entry::Entry;
