@@ -378,6 +378,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::super::attribute::edit::NewAttribute;
+    use super::super::upcase::UpCase;
     use super::*;
 
     const NUMBER: MftRecordNumber = MftRecordNumber(131);
@@ -385,7 +386,7 @@ mod tests {
     fn stored() -> Vec<u8> {
         let mut record = Record::format(NUMBER, 1024, 7).unwrap();
         let value = NewAttribute::resident(AttributeKind::DATA, &[], b"content");
-        assert!(record.insert(&value).unwrap().is_some());
+        assert!(record.insert(&value, &UpCase::for_tests()).unwrap().is_some());
         record.encode().unwrap()
     }
 

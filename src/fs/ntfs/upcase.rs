@@ -46,6 +46,13 @@ impl UpCase {
     pub(crate) fn upper(&self, unit: u16) -> u16 {
         self.upper.get(usize::from(unit)).copied().unwrap_or(unit)
     }
+
+    /// The order of two names of attributes or files, written down apart from the index: by capitals, then by the units.
+    pub(crate) fn collate(&self, a: &[u16], b: &[u16]) -> std::cmp::Ordering {
+        let capitals =
+            |units: &[u16]| -> Vec<u16> { units.iter().map(|unit| self.upper(*unit)).collect() };
+        capitals(a).cmp(&capitals(b)).then_with(|| a.cmp(b))
+    }
 }
 
 fn parse(bytes: &[u8]) -> Result<UpCase, UpCaseDefect> {
@@ -76,13 +83,6 @@ impl UpCase {
             }
         };
         Self { upper: (0..=u16::MAX).map(upper).collect() }
-    }
-
-    /// The order of two names in a directory, written down apart from the index: by capitals, then by the units.
-    pub(crate) fn collate(&self, a: &[u16], b: &[u16]) -> std::cmp::Ordering {
-        let capitals =
-            |units: &[u16]| -> Vec<u16> { units.iter().map(|unit| self.upper(*unit)).collect() };
-        capitals(a).cmp(&capitals(b)).then_with(|| a.cmp(b))
     }
 
     /// The content of `$UpCase`.

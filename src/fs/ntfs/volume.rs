@@ -20,7 +20,7 @@ pub(crate) struct Volume {
     disk: Arc<dyn DiskEdit>,
     boot: BootSector,
     mft: Mft,
-    up_case: UpCase,
+    up_case: Arc<UpCase>,
     clock: Timestamp,
 }
 
@@ -34,12 +34,13 @@ impl Volume {
         let sector = disk.read_vec(0, BOOT_BYTES)?;
         let boot = BootSector::parse(&sector, disk.len_bytes())?;
         let mft = Mft::open(disk.as_ref(), &boot)?;
-        let mut volume = Self { disk, boot, mft, up_case: UpCase::identity(), clock };
+        let mut volume = Self { disk, boot, mft, up_case: Arc::new(UpCase::identity()), clock };
         let file = volume.load_file(MftRecordNumber::UP_CASE)?;
         let Some(stream) = file.stream(&volume, AttributeKind::DATA, &[])? else {
             return Err(Corrupt::new("$UpCase", "has no content").into());
         };
-        volume.up_case = UpCase::parse(&stream.read_all(&volume, len_u64(UP_CASE_BYTES))?)?;
+        let table = stream.read_all(&volume, len_u64(UP_CASE_BYTES))?;
+        volume.up_case = Arc::new(UpCase::parse(&table)?);
         Ok(volume)
     }
 
@@ -61,6 +62,11 @@ impl Volume {
 
     pub(crate) fn up_case(&self) -> &UpCase {
         &self.up_case
+    }
+
+    /// The table of capitals for an edit, which changes the volume meanwhile.
+    pub(crate) fn shared_up_case(&self) -> Arc<UpCase> {
+        self.up_case.clone()
     }
 
     /// The time of the edit.

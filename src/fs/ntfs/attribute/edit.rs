@@ -4,6 +4,7 @@
 
 use super::super::record::{Record, RecordDefect};
 use super::super::run_list::{RunDefect, RunList};
+use super::super::upcase::UpCase;
 use super::{
     Attribute, AttributeKind, Body, COMPRESSED_HEADER_BYTES, NON_RESIDENT_HEADER_BYTES,
     RESIDENT_HEADER_BYTES, Sizes,
@@ -161,21 +162,25 @@ impl Record {
     /// Stores a new attribute in the order of types and names, and gives it the next id. `None`, and nothing
     /// changed, if the record has no room.
     ///
-    /// Names are compared as they are: two of one type occur only for streams, whose order among each other no
-    /// reader depends on.
+    /// Names are compared by the `$UpCase` of the volume.
     ///
     /// # Errors
     /// [`RecordDefect`].
-    pub(crate) fn insert(&mut self, new: &NewAttribute) -> Result<Option<u16>, RecordDefect> {
+    pub(crate) fn insert(
+        &mut self,
+        new: &NewAttribute,
+        up_case: &UpCase,
+    ) -> Result<Option<u16>, RecordDefect> {
         let first_vcn = match &new.body {
             NewBody::Resident { .. } => 0,
             NewBody::NonResident { runs, .. } => runs.first().0,
         };
-        let key = (new.kind, &new.name, first_vcn);
         let mut offset = self.end_offset()?;
         for attribute in self.attributes()? {
             let attribute_first = attribute.non_resident().map_or(0, |body| body.first.0);
-            if (attribute.kind, &attribute.name, attribute_first) > key {
+            let order = attribute.kind.cmp(&new.kind);
+            let order = order.then_with(|| up_case.collate(&attribute.name, &new.name));
+            if order.then(attribute_first.cmp(&first_vcn)).is_gt() {
                 offset = attribute.offset;
                 break;
             }
@@ -287,6 +292,10 @@ mod tests {
     use super::super::INDEX_NAME;
     use super::*;
 
+    fn up_case() -> UpCase {
+        UpCase::for_tests()
+    }
+
     fn record() -> Record {
         Record::format(MftRecordNumber(40), 1024, 1).unwrap()
     }
@@ -320,17 +329,29 @@ mod tests {
             (AttributeKind::DATA, &[][..]),
             (AttributeKind::STANDARD_INFORMATION, &[]),
             (AttributeKind::INDEX_ROOT, &INDEX_NAME),
+            (AttributeKind::DATA, &[0x5a, 0x5a]),
             (AttributeKind::DATA, &[0x61]),
             (AttributeKind::FILE_NAME, &[]),
             (AttributeKind::FILE_NAME, &[]),
         ] {
-            record.insert(&NewAttribute::resident(kind, name, b"12345")).unwrap().unwrap();
+            record
+                .insert(&NewAttribute::resident(kind, name, b"12345"), &up_case())
+                .unwrap()
+                .unwrap();
         }
         let record = reparsed(&record);
-        let expected =
-            [(0x10, 0, 1), (0x30, 0, 4), (0x30, 0, 5), (0x80, 0, 0), (0x80, 1, 3), (0x90, 4, 2)];
+        // "a" comes in front of "ZZ".
+        let expected = [
+            (0x10, 0, 1),
+            (0x30, 0, 5),
+            (0x30, 0, 6),
+            (0x80, 0, 0),
+            (0x80, 1, 4),
+            (0x80, 2, 3),
+            (0x90, 4, 2),
+        ];
         assert_eq!(kinds(&record), expected);
-        assert_eq!(record.header.next_attribute_id, 6);
+        assert_eq!(record.header.next_attribute_id, 7);
     }
 
     /// WIN-111: value length, alignment to 8 bytes, later attributes moved, bytes in use.
@@ -339,8 +360,8 @@ mod tests {
         let mut record = record();
         let first = NewAttribute::resident(AttributeKind::DATA, &[], b"first");
         let second = NewAttribute::resident(AttributeKind::INDEX_ROOT, &INDEX_NAME, b"second");
-        assert_eq!(record.insert(&first).unwrap(), Some(0));
-        assert_eq!(record.insert(&second).unwrap(), Some(1));
+        assert_eq!(record.insert(&first, &up_case()).unwrap(), Some(0));
+        assert_eq!(record.insert(&second, &up_case()).unwrap(), Some(1));
         for (value, used) in [
             (&b"12345678"[..], 0x38 + 0x20 + 0x28 + 8),
             (b"123456789", 0x38 + 0x28 + 0x28 + 8),
@@ -369,8 +390,8 @@ mod tests {
         let room = record.free_bytes() - RESIDENT_HEADER_BYTES;
         let full = NewAttribute::resident(AttributeKind::DATA, &[], &vec![1; room]);
         let over = NewAttribute::resident(AttributeKind::DATA, &[], &vec![1; room + 1]);
-        assert_eq!(record.insert(&over).unwrap(), None);
-        assert_eq!(record.insert(&full).unwrap(), Some(0));
+        assert_eq!(record.insert(&over, &up_case()).unwrap(), None);
+        assert_eq!(record.insert(&full, &up_case()).unwrap(), Some(0));
         assert_eq!(reparsed(&record).free_bytes(), 0);
         assert_eq!(record.remove(0).unwrap().len(), room + RESIDENT_HEADER_BYTES);
         assert_eq!(kinds(&reparsed(&record)), []);
@@ -379,7 +400,9 @@ mod tests {
     #[test]
     fn resident_becomes_non_resident_and_its_sizes_change() {
         let mut record = record();
-        record.insert(&NewAttribute::resident(AttributeKind::DATA, &[0x61], b"abc")).unwrap();
+        record
+            .insert(&NewAttribute::resident(AttributeKind::DATA, &[0x61], b"abc"), &up_case())
+            .unwrap();
         let mut sizes = Sizes { allocated: 8192, value: 5000, initialised: 5000, compressed: None };
         let list = runs(0, &[(100, 1), (50, 1)]);
         let new = NewAttribute::non_resident(AttributeKind::DATA, &[0x61], list.clone(), sizes);
@@ -403,7 +426,7 @@ mod tests {
             let sizes = if first == 0 { sizes } else { Sizes::default() };
             let list = runs(first, &[(100, 20)]);
             let new = NewAttribute::non_resident(AttributeKind::DATA, &[], list, sizes);
-            record.insert(&new).unwrap().unwrap();
+            record.insert(&new, &up_case()).unwrap().unwrap();
         }
         let record = reparsed(&record);
         let attributes = record.attributes().unwrap();
@@ -417,8 +440,8 @@ mod tests {
         let mut record = record();
         record.header.next_attribute_id = u16::MAX;
         let new = NewAttribute::resident(AttributeKind::DATA, &[], b"");
-        assert_eq!(record.insert(&new).unwrap(), Some(0));
-        assert_eq!(record.insert(&new).unwrap(), Some(1));
+        assert_eq!(record.insert(&new, &up_case()).unwrap(), Some(0));
+        assert_eq!(record.insert(&new, &up_case()).unwrap(), Some(1));
     }
 
     /// Attributes without clusters, compressed ones, and sizes that cannot be.
@@ -429,7 +452,7 @@ mod tests {
             NewAttribute::non_resident(AttributeKind::DATA, &[], runs(0, &[(9, 16)]), sizes);
         new.flags = 1;
         let mut compressed = record();
-        compressed.insert(&new).unwrap();
+        compressed.insert(&new, &up_case()).unwrap();
         let compressed = reparsed(&compressed);
         let body = compressed.attributes().unwrap()[0].non_resident().unwrap();
         assert_eq!((body.sizes, body.runs_offset), (sizes, 0x48));
@@ -437,7 +460,7 @@ mod tests {
         let mut empty = record();
         let none = Sizes::default();
         let new = NewAttribute::non_resident(AttributeKind::DATA, &[], RunList::new(Vcn(0)), none);
-        empty.insert(&new).unwrap();
+        empty.insert(&new, &up_case()).unwrap();
         assert_eq!(empty.attributes().unwrap()[0].non_resident().unwrap().last, Vcn(u64::MAX));
         for (offset, value, problem) in [
             (0x10, &[9u8, 0][..], "last VCN lies in front of the first"),

@@ -52,7 +52,7 @@ impl Editor<'_> {
         record.header.flags = flag::IN_USE | if content.is_none() { flag::DIRECTORY } else { 0 };
         record.header.link_count = 1;
         let reference = record.reference();
-        let mut file = File::new(record, parent.geometry);
+        let mut file = File::new(record, self.volume);
 
         let flags = if content.is_some() { file_flag::ARCHIVE } else { 0 };
         let security_id = if let Security::Shared(id) = &security { *id } else { 0 };

@@ -12,12 +12,14 @@ use super::super::record::Record;
 use super::super::run_list::RunList;
 use super::super::stream::{Place, Stream};
 use super::super::units::{FileReference, Geometry, MftRecordNumber, Vcn};
+use super::super::upcase::UpCase;
 use super::super::volume::Volume;
 use super::list;
 use super::store::{on_record, on_runs};
 use crate::bytes::{arith, text};
 use crate::error::{Corrupt, Error, Result};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Longest name in a label, in characters.
 const LABEL_NAME_CHARS: usize = 60;
@@ -32,6 +34,7 @@ pub(super) struct File {
     /// The attribute list as it is on the disk, sorted.
     pub(super) stored_list: Option<Vec<ListEntry>>,
     pub(super) geometry: Geometry,
+    pub(super) up_case: Arc<UpCase>,
 }
 
 /// Where an attribute, or a part of one, is.
@@ -54,11 +57,12 @@ impl File {
             std::iter::once(file.base).chain(file.extensions.into_values()).collect();
         let geometry = *volume.geometry();
         let stored = records.clone();
-        let stored_list = file.list.map(list::sorted);
-        let file = Self { records, stored, stored_list, geometry };
+        let stored_list = file.list.map(|list| list::sorted(list, volume.up_case()));
+        let up_case = volume.shared_up_case();
+        let file = Self { records, stored, stored_list, geometry, up_case };
         if let Some(listed) = &file.stored_list {
             // An edit makes the list anew: what it left out would come back, or be lost.
-            if *listed != list::of_records(&file.records)? {
+            if *listed != list::of_records(&file.records, volume.up_case())? {
                 return Err(file.damage("attribute list", FileDefect::ListDiffers));
             }
         }
@@ -80,8 +84,9 @@ impl File {
     }
 
     /// A file that has only a new record so far.
-    pub(super) fn new(base: Record, geometry: Geometry) -> Self {
-        Self { records: vec![base], stored: Vec::new(), stored_list: None, geometry }
+    pub(super) fn new(base: Record, volume: &Volume) -> Self {
+        let (geometry, up_case) = (*volume.geometry(), volume.shared_up_case());
+        Self { records: vec![base], stored: Vec::new(), stored_list: None, geometry, up_case }
     }
 
     /// Damage of a structure of this file.

@@ -9,6 +9,7 @@ use super::super::attribute_list::ListEntry;
 use super::super::name::units_to_le;
 use super::super::record::Record;
 use super::super::units::Vcn;
+use super::super::upcase::UpCase;
 use super::store::on_record;
 use crate::bytes::arith;
 use crate::bytes::field;
@@ -18,10 +19,11 @@ use crate::error::Result;
 const ENTRY_BYTES: usize = 0x1a;
 
 /// The entries in the order in which they are stored.
-pub(super) fn sorted(mut entries: Vec<ListEntry>) -> Vec<ListEntry> {
+pub(super) fn sorted(mut entries: Vec<ListEntry>, up_case: &UpCase) -> Vec<ListEntry> {
     entries.sort_by(|a, b| {
-        let key = |entry: &ListEntry| (entry.kind, entry.first, entry.record, entry.id);
-        (a.kind, &a.name).cmp(&(b.kind, &b.name)).then_with(|| key(a).cmp(&key(b)))
+        let key = |entry: &ListEntry| (entry.first, entry.record, entry.id);
+        let order = a.kind.cmp(&b.kind).then_with(|| up_case.collate(&a.name, &b.name));
+        order.then_with(|| key(a).cmp(&key(b)))
     });
     entries
 }
@@ -47,7 +49,7 @@ pub(super) fn encode(entries: &[ListEntry]) -> Result<Vec<u8>> {
 }
 
 /// The entries that a list of these records has.
-pub(super) fn of_records(records: &[Record]) -> Result<Vec<ListEntry>> {
+pub(super) fn of_records(records: &[Record], up_case: &UpCase) -> Result<Vec<ListEntry>> {
     let mut entries = Vec::new();
     for record in records {
         for attribute in on_record(record.number, record.attributes())? {
@@ -63,7 +65,7 @@ pub(super) fn of_records(records: &[Record]) -> Result<Vec<ListEntry>> {
             });
         }
     }
-    Ok(sorted(entries))
+    Ok(sorted(entries, up_case))
 }
 
 #[cfg(test)]
@@ -85,12 +87,13 @@ mod tests {
             entry(0x80, "", 0, 41, 1),
             entry(0x80, "", 99, 42, 0),
             entry(0x80, "a", 0, 42, 2),
+            entry(0x80, "Z", 0, 41, 2),
             entry(0xa0, "$I30", 0, 42, 7),
         ];
         let bytes = encode(&entries).unwrap();
-        assert_eq!(bytes.len(), 4 * 0x20 + 0x28);
+        assert_eq!(bytes.len(), 5 * 0x20 + 0x28);
         assert_eq!(parse(&bytes).unwrap(), entries);
-        let shuffled = [4, 2, 0, 3, 1].map(|index: usize| entries[index].clone());
-        assert_eq!(sorted(shuffled.to_vec()), entries);
+        let shuffled = [5, 2, 0, 4, 3, 1].map(|index: usize| entries[index].clone());
+        assert_eq!(sorted(shuffled.to_vec(), &UpCase::for_tests()), entries);
     }
 }

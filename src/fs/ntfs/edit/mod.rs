@@ -34,10 +34,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use super::upcase::UpCase;
 use super::volume::Volume;
 use space::BitmapStream;
-use std::sync::Arc;
 
 /// An edit of a volume.
 #[derive(Debug)]
@@ -45,13 +43,11 @@ struct Editor<'v> {
     volume: &'v mut Volume,
     /// `$Bitmap`, once it was needed. It never moves.
     clusters: Option<BitmapStream>,
-    /// The table of capitals, once it was needed.
-    up_case: Option<Arc<UpCase>>,
 }
 
 impl<'v> Editor<'v> {
     /// Begins an edit.
     fn new(volume: &'v mut Volume) -> Self {
-        Self { volume, clusters: None, up_case: None }
+        Self { volume, clusters: None }
     }
 }

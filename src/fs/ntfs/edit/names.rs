@@ -8,9 +8,8 @@ use super::super::index_view::IndexView;
 use super::super::name::from_wtf8;
 use super::super::reparse::{REPARSE_BYTES_MAX, Reparse};
 use super::super::standard_information::file_flag;
-use super::super::stream::Place;
+use super::super::stream::{Place, Stream};
 use super::super::units::{FileReference, MftRecordNumber};
-use super::super::upcase::UpCase;
 use super::Editor;
 use super::file::File;
 use super::host::FileIndex;
@@ -20,21 +19,14 @@ use crate::bytes::field;
 use crate::error::{Error, Refusal, Result};
 use crate::fs::{NodeId, entry_name};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// Name of the stream in which EFS keeps its keys: `$EFS`.
 const EFS_NAME: [u16; 4] = [0x24, 0x45, 0x46, 0x53];
 
 impl Editor<'_> {
-    /// The table of capitals, apart from the volume, which an edit changes.
-    fn up_case(&mut self) -> Arc<UpCase> {
-        let volume = &self.volume;
-        self.up_case.get_or_insert_with(|| Arc::new(volume.up_case().clone())).clone()
-    }
-
     /// The entry of `directory` with this `$FILE_NAME`.
     pub(super) fn index_find(&mut self, directory: &mut File, key: &[u8]) -> Result<Option<Entry>> {
-        let up_case = self.up_case();
+        let up_case = directory.up_case.clone();
         FileIndex::new(self, directory, &INDEX_NAME).find(Collation::FileName(&up_case), key)
     }
 
@@ -44,7 +36,7 @@ impl Editor<'_> {
         directory: &mut File,
         name: &[u16],
     ) -> Result<Option<Entry>> {
-        let up_case = self.up_case();
+        let up_case = directory.up_case.clone();
         FileIndex::new(self, directory, &INDEX_NAME).find_name(Collation::FileName(&up_case), name)
     }
 
@@ -55,7 +47,7 @@ impl Editor<'_> {
         file: FileReference,
         key: &[u8],
     ) -> Result<bool> {
-        let up_case = self.up_case();
+        let up_case = directory.up_case.clone();
         let entry = Entry::of_file(file, key)?;
         FileIndex::new(self, directory, &INDEX_NAME).insert(Collation::FileName(&up_case), entry)
     }
@@ -66,13 +58,13 @@ impl Editor<'_> {
         directory: &mut File,
         key: &[u8],
     ) -> Result<Option<Entry>> {
-        let up_case = self.up_case();
+        let up_case = directory.up_case.clone();
         FileIndex::new(self, directory, &INDEX_NAME).remove(Collation::FileName(&up_case), key)
     }
 
     /// Replaces times, flags and sizes of the entry of this name.
     pub(super) fn index_replace(&mut self, directory: &mut File, key: &[u8]) -> Result<bool> {
-        let up_case = self.up_case();
+        let up_case = directory.up_case.clone();
         FileIndex::new(self, directory, &INDEX_NAME).replace_key(Collation::FileName(&up_case), key)
     }
 
@@ -103,6 +95,10 @@ impl Editor<'_> {
         }
         self.check_reparse(&directory)?;
         self.check_records_used(&directory)?;
+        let blocks = directory.stream(AttributeKind::INDEX_ALLOCATION, &INDEX_NAME)?;
+        if let Some(runs) = blocks.as_ref().and_then(Stream::runs) {
+            self.check_used(runs)?;
+        }
         Ok(directory)
     }
 
@@ -147,7 +143,7 @@ impl Editor<'_> {
         }
         let efs = file.parts(AttributeKind::LOGGED_UTILITY_STREAM, &EFS_NAME)?;
         let data = file.stream(AttributeKind::DATA, &[])?;
-        let is_encrypted = data.as_ref().is_some_and(super::super::stream::Stream::is_encrypted);
+        let is_encrypted = data.as_ref().is_some_and(Stream::is_encrypted);
         if flags & file_flag::ENCRYPTED != 0 || !efs.is_empty() || is_encrypted {
             return Err(Refusal::Encrypted { what: file.label() }.into());
         }

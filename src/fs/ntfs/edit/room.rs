@@ -6,7 +6,7 @@
 //! whole record is stored in parts. The attribute list is brought in line once, in the end.
 
 use super::super::attribute::edit::{NewAttribute, NewBody};
-use super::super::attribute::{AttributeKind, Sizes};
+use super::super::attribute::{AttributeKind, Sizes, flag as flag_of_value};
 use super::super::attribute_list::ATTRIBUTE_LIST_BYTES_MAX;
 use super::super::record::{Record, RecordDefect, flag};
 use super::super::run_list::RunList;
@@ -52,10 +52,12 @@ impl File {
                 return Ok(());
             }
         }
+        let mut new = NewAttribute::resident(kind, name, value);
+        new.flags = self.flags_of(&parts)?;
         for part in parts {
             self.remove_part(part)?;
         }
-        self.place(editor, &NewAttribute::resident(kind, name, value))
+        self.place(editor, &new)
     }
 
     /// Gives a stream, which may be new, this value: in the base record if it has room, else in clusters.
@@ -116,7 +118,11 @@ impl File {
         sizes: Sizes,
     ) -> Result<()> {
         let parts = self.parts(kind, name)?;
-        let new = |runs: RunList, sizes| NewAttribute::non_resident(kind, name, runs, sizes);
+        let flags = self.flags_of(&parts)? & !(flag_of_value::COMPRESSION_MASK);
+        let new = |runs: RunList, sizes| NewAttribute {
+            flags,
+            ..NewAttribute::non_resident(kind, name, runs, sizes)
+        };
         if parts.is_empty() {
             return self.place(editor, &new(runs.clone(), sizes));
         }
@@ -144,6 +150,14 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    /// The flags of a stream that is there, or none.
+    fn flags_of(&self, parts: &[Part]) -> Result<u16> {
+        match parts.first() {
+            Some(&part) => self.with_part(part, |found| found.flags),
+            None => Ok(0),
+        }
     }
 
     /// Finds room for a new attribute.
@@ -207,7 +221,7 @@ impl File {
 
     fn try_insert(&mut self, index: usize, new: &NewAttribute) -> Result<bool> {
         let record = self.records.get_mut(index).ok_or(arith::OutOfRange)?;
-        Ok(on_record(record.number, record.insert(new))?.is_some())
+        Ok(on_record(record.number, record.insert(new, &self.up_case))?.is_some())
     }
 
     /// Adds a record to the file, and says its index.
@@ -247,7 +261,7 @@ impl File {
             return Ok(());
         }
         for _ in 0..ROUNDS_MAX {
-            let entries = list::of_records(&self.records)?;
+            let entries = list::of_records(&self.records, &self.up_case)?;
             if self.stored_list.as_ref() == Some(&entries) {
                 return Ok(());
             }

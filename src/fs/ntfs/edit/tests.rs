@@ -386,7 +386,9 @@ fn new_files_get_the_right_descriptor() {
     let shown =
         succeed("getfattr", &["-n", "system.ntfs_acl", "-e", "hex", path.to_str().unwrap()]);
     let mut hex = String::new();
-    own.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
+    for byte in &own {
+        write!(hex, "{byte:02x}").unwrap();
+    }
     assert!(shown.contains(&hex), "{shown}");
 }
 
