@@ -4,11 +4,14 @@
 #[path = "../../tests/integration/support/attempt.rs"]
 pub mod attempt;
 mod hive;
+mod ntfs;
 mod tree;
+mod volume;
 mod windows;
 mod xfs;
 
 pub use hive::try_hive;
+pub use ntfs::{damaged_ntfs, ntfs_expectations};
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::{Change, Overlay};
 use regain::fs::FileSystem;

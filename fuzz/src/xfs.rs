@@ -1,16 +1,12 @@
-//! Damaged XFS volumes. They are larger than others, so that damage is laid over one copy in memory.
+//! Damaged XFS volumes.
 
 use super::attempt::{self, CLOCK, XFS};
 use super::unpack;
-use regain::disk::memory::MemoryDisk;
+use super::volume::Volume;
 use regain::disk::overlay::Overlay;
-use regain::disk::{Disk, DiskEdit};
 use regain::fs::known;
 use regain::fs::probe::ProbeKind;
 use std::sync::{Arc, LazyLock};
-
-/// The unit of damage.
-const SECTOR: usize = 512;
 
 /// How structures begin that are worth damaging; file contents are not.
 const MAGICS: [&[u8]; 17] = [
@@ -24,36 +20,6 @@ const DA_MAGICS: [[u8; 2]; 4] = [[0x3e, 0xbe], [0x3d, 0xf1], [0x3d, 0xff], [0x3b
 /// The start of a log record.
 const LOG_MAGIC: [u8; 4] = [0xfe, 0xed, 0xba, 0xbe];
 
-struct Volume {
-    disk: Arc<MemoryDisk>,
-    /// Offsets of sectors.
-    targets: Vec<u64>,
-}
-
-impl Volume {
-    fn new(compressed: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Self {
-        let bytes = unpack(compressed);
-        let sectors = bytes.chunks(SECTOR).enumerate();
-        let targets = sectors.filter(|(_, sector)| wanted(sector));
-        let targets = targets.map(|(index, _)| (index * SECTOR) as u64).collect();
-        Self { targets, disk: Arc::new(MemoryDisk::new(bytes)) }
-    }
-
-    /// Each group of six bytes is a sector (two bytes, modulo their number), an offset in it and behind it up to
-    /// eight sectors, and the two bytes that go there.
-    fn damaged(&self, bytes: &[u8]) -> Arc<Overlay> {
-        let disk: Arc<dyn Disk> = self.disk.clone();
-        let damaged = Overlay::new(disk);
-        for group in bytes.chunks_exact(6) {
-            let [sector, offset] = [[group[0], group[1]], [group[2], group[3]]]
-                .map(|pair| usize::from(u16::from_le_bytes(pair)));
-            let at = self.targets[sector % self.targets.len()] + (offset % (8 * SECTOR)) as u64;
-            let _ = damaged.write_at(at, &group[4..], "damage");
-        }
-        Arc::new(damaged)
-    }
-}
-
 fn is_metadata(sector: &[u8]) -> bool {
     MAGICS.iter().any(|magic| sector.starts_with(magic))
         || DA_MAGICS.iter().any(|magic| sector[8..10] == *magic)
@@ -66,7 +32,7 @@ static VOLUMES: LazyLock<Vec<Volume>> = LazyLock::new(|| {
         include_bytes!("../../fixtures/xfs/parent-1k.zst"),
         include_bytes!("../../fixtures/xfs/v4.zst"),
     ]
-    .map(|compressed| Volume::new(compressed, is_metadata))
+    .map(|compressed| Volume::new(unpack(compressed), is_metadata))
     .into()
 });
 
@@ -77,7 +43,7 @@ static LOGS: LazyLock<Vec<Volume>> = LazyLock::new(|| {
         include_bytes!("../../fixtures/xfs/dirty/log-wrapped-rmap.zst"),
         include_bytes!("../../fixtures/xfs/dirty/pending-rmap.zst"),
     ]
-    .map(|compressed| Volume::new(compressed, |sector| sector.starts_with(&LOG_MAGIC)))
+    .map(|compressed| Volume::new(unpack(compressed), |sector| sector.starts_with(&LOG_MAGIC)))
     .into()
 });
 
