@@ -120,7 +120,7 @@ pub struct Metadata {
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    /// The name: 1 to 255 bytes, without `/` and NUL.
+    /// The name: 1 to 255 bytes, on NTFS up to 765, without `/` and NUL.
     pub name: Vec<u8>,
     /// The node it names.
     pub node: NodeId,

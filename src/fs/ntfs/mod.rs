@@ -21,7 +21,6 @@
 //! Not handled: versions other than 3.1 for writing, BitLocker, encrypted files, files whose content is kept by a
 //! filter (WOF, deduplication), alternate data streams (all refused or ignored by name).
 
-#![allow(dead_code, reason = "the parts land one by one; the editor uses all of them")]
 mod attribute;
 mod attribute_list;
 mod bitmap;

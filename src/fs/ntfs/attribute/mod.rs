@@ -57,8 +57,6 @@ kinds! {
     INDEX_ALLOCATION 0xa0 "$INDEX_ALLOCATION";
     BITMAP 0xb0 "$BITMAP";
     REPARSE_POINT 0xc0 "$REPARSE_POINT";
-    EA_INFORMATION 0xd0 "$EA_INFORMATION";
-    EA 0xe0 "$EA";
     LOGGED_UTILITY_STREAM 0x100 "$LOGGED_UTILITY_STREAM";
 }
 
@@ -176,21 +174,6 @@ impl Attribute<'_> {
     /// True if this is the attribute, or a part of it, of `kind` with `name`.
     pub(crate) fn is(&self, kind: AttributeKind, name: &[u16]) -> bool {
         self.kind == kind && self.name == name
-    }
-
-    /// True if the content is compressed by any method.
-    pub(crate) fn is_compressed(&self) -> bool {
-        self.flags & flag::COMPRESSION_MASK != 0
-    }
-
-    /// True if the content is cipher text.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.flags & flag::ENCRYPTED != 0
-    }
-
-    /// True if the content may have holes.
-    pub(crate) fn is_sparse(&self) -> bool {
-        self.flags & flag::SPARSE != 0
     }
 }
 

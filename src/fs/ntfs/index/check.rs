@@ -39,6 +39,7 @@ pub(crate) struct IndexSummary {
 impl IndexSummary {
     /// True if the tree has the shape that the editor keeps: no empty and no lost blocks, headers that fit,
     /// and leaves of equal depth.
+    #[cfg(test)]
     pub(crate) fn is_tidy(&self) -> bool {
         let empty_blocks = [self.empty_inner_blocks, self.empty_leaf_blocks];
         let is_even = self.levels == self.levels_min && empty_blocks == [0; 2];

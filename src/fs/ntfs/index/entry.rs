@@ -69,6 +69,7 @@ impl Entry {
     ///
     /// # Errors
     /// `Corrupt` if key or data are too long.
+    #[cfg(test)]
     pub(crate) fn of_view(key: &[u8], data: &[u8]) -> Result<Self> {
         let mut head = [0; 8];
         let data_at = ENTRY_HEADER_LEN.saturating_add(key.len());
