@@ -332,6 +332,12 @@ pub(crate) struct ResetArgs {
     /// Also have the service of the agent start at boot again, if it is disabled
     #[arg(long)]
     pub(crate) enable_service: bool,
+    /// Go on although the log of the NTFS volume is not clean; what only the log knows is lost
+    ///
+    /// The log is emptied, and the volume marked so that Windows checks it at the next boot. Better: start
+    /// the machine, stop it normally, and try again. Hibernated volumes stay refused.
+    #[arg(long)]
+    pub(crate) clear_ntfs_log: bool,
 }
 
 /// An agent by its word.

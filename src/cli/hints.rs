@@ -102,12 +102,15 @@ impl FailedVolume {
     fn check_command(&self) -> String {
         let path = self.path.as_ref();
         match (self.kind, self.offset_bytes) {
-            (None, _) => "ext: `e2fsck -f VOLUME`, XFS: `xfs_repair VOLUME`".to_owned(),
+            (None, _) => {
+                "ext: `e2fsck -f VOLUME`, XFS: `xfs_repair VOLUME`, NTFS: `chkdsk`".to_owned()
+            }
             (Some(ProbeKind::Xfs), 0) => {
                 let place = path.map_or_else(|| "VOLUME".to_owned(), |path| shell_word(path));
                 format!("`xfs_repair {place}`")
             }
             (Some(ProbeKind::Xfs), _) => "`xfs_repair` of its partition device".to_owned(),
+            (Some(ProbeKind::Ntfs), _) => "`chkdsk` of a Windows machine".to_owned(),
             (Some(_), offset) => {
                 let place = path.map(|path| match offset {
                     0 => shell_word(path),
@@ -136,6 +139,11 @@ impl FailedVolume {
 }
 
 fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> String {
+    if volume.kind == Some(ProbeKind::Ntfs)
+        && let Some(hint) = ntfs_hint(refusal, target)
+    {
+        return hint;
+    }
     match refusal {
         Refusal::DirtyLog { .. } => volume.replay_hint(),
         Refusal::LogElsewhere { .. } => {
@@ -174,22 +182,11 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::WouldNotAccept { .. } => {
             "add --fix to repair what is in the way, or name another user with --user".to_owned()
         }
-        Refusal::DomainController { .. } => {
-            "reset the account in the domain: from another domain controller, or in Directory Services \
-             Restore Mode"
-                .to_owned()
-        }
-        Refusal::NoAgent { .. } | Refusal::AgentUnusable { .. } => format!(
-            "a start-up script can set it: `regain password reset {target} --method startup-script \
-             --generate`"
-        ),
-        Refusal::ServiceDisabled { .. } => format!(
-            "add --enable-service to have it start again, or use a start-up script: `regain password \
-             reset {target} --method startup-script --generate`"
-        ),
-        Refusal::NoSshServer { .. } => {
-            format!("set a new password in place of a key: `regain password reset {target}`")
-        }
+        Refusal::DomainController { .. }
+        | Refusal::NoAgent { .. }
+        | Refusal::AgentUnusable { .. }
+        | Refusal::ServiceDisabled { .. }
+        | Refusal::NoSshServer { .. } => windows_hint(refusal, target),
         Refusal::UnsuitableKey { .. } => {
             "make a new key with `ssh-keygen -t ed25519`, or let regain make one with --generate-key"
                 .to_owned()
@@ -201,6 +198,46 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::NotConfirmed { .. } => {
             "answer with y, or look first with --dry-run or --patch-out FILE".to_owned()
         }
+    }
+}
+
+/// What helps against the states of an NTFS volume, where that is not what helps anywhere (WIN-33).
+fn ntfs_hint(refusal: &Refusal, target: &str) -> Option<String> {
+    let last_resort = "(last resort: --clear-ntfs-log, see `regain password reset --help`)";
+    match refusal {
+        Refusal::DirtyLog { .. } => Some(format!(
+            "start the machine and stop it normally, which needs no login, then try again {last_resort}"
+        )),
+        Refusal::NeedsCheck { .. } => Some(format!(
+            "start the machine, let Windows check the volume and stop it normally, then try again \
+             {last_resort}"
+        )),
+        Refusal::UnknownFeature { .. } | Refusal::NotWritable { .. } => Some(format!(
+            "this version cannot edit it safely; `regain inspect {target}` shows what it is"
+        )),
+        Refusal::NoSpace { .. } => Some(
+            "make room on it: mount it on a rescue machine and empty \\Windows\\Temp".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// What helps where a password or key of Windows cannot be set.
+fn windows_hint(refusal: &Refusal, target: &str) -> String {
+    let script = format!("`regain password reset {target} --method startup-script --generate`");
+    match refusal {
+        Refusal::DomainController { .. } => {
+            "reset the account in the domain: from another domain controller, or in Directory Services \
+             Restore Mode"
+                .to_owned()
+        }
+        Refusal::ServiceDisabled { .. } => format!(
+            "add --enable-service to have it start again, or use a start-up script: {script}"
+        ),
+        Refusal::NoSshServer { .. } => {
+            format!("set a new password in place of a key: `regain password reset {target}`")
+        }
+        _ => format!("a start-up script can set it: {script}"),
     }
 }
 
@@ -239,7 +276,8 @@ mod tests {
             (Some(ProbeKind::Ext4), 1_048_576, "`e2fsck -f 'd.img?offset=1048576'`"),
             (Some(ProbeKind::Xfs), 0, "`xfs_repair d.img`"),
             (Some(ProbeKind::Xfs), 512, "`xfs_repair` of its partition device"),
-            (None, 0, "ext: `e2fsck -f VOLUME`, XFS: `xfs_repair VOLUME`"),
+            (None, 0, "ext: `e2fsck -f VOLUME`, XFS: `xfs_repair VOLUME`, NTFS: `chkdsk`"),
+            (Some(ProbeKind::Ntfs), 512, "let Windows check the volume"),
         ] {
             let volume = FailedVolume { kind, path: Some("d.img".to_owned()), offset_bytes };
             let text = hint(&error, "key add", Some("d.img"), &volume);

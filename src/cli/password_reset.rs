@@ -13,6 +13,7 @@ use crate::error::{Context as _, Error};
 use crate::guest::windows::AgentKind;
 use crate::guest::windows::format::Password;
 use crate::guest::windows::format::password::PASSWORD_UNITS_MAX;
+use crate::login::Finding;
 use crate::report::Target;
 use crate::report::change::Change;
 use crate::session::{Session, SessionVolume, clock};
@@ -28,7 +29,8 @@ pub(crate) fn run(ui: &Ui, args: &PasswordReset) -> Outcome {
         host_file::check_absent(path)?;
     }
     let request = request(&args.how)?;
-    let mut session = target::open(ui, &args.target, &args.devices, time)?;
+    let clears_log = args.how.clear_ntfs_log;
+    let mut session = target::open_with(ui, &args.target, &args.devices, time, clears_log)?;
     let mut report_target = target::report(&session);
     let job = Job {
         ui,
@@ -86,9 +88,15 @@ impl ResetJob<'_> {
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         check_windows(volume, &session.target_name())?;
-        let plan = volume
+        let mut plan = volume
             .read(|open| password_reset::plan(open.file_system(), &self.request))
             .context(|| session.target_name())?;
+        if self.args.how.clear_ntfs_log && volume.health() != Some("clean") {
+            let message = "the log of the volume is not clean and will be emptied: changes that are \
+                           only in it are lost, and Windows checks the volume at the next boot";
+            let id = ("ntfs-log", "WIN-34");
+            plan.findings.insert(0, Finding::warn(id, volume.describe(), message));
+        }
         let mut result = self.job.run(session, index, &plan)?;
         if self.args.how.generate && !result.changes.is_empty() && !result.dry_run {
             let password = self.request.password.as_ref();

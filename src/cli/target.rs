@@ -20,8 +20,19 @@ pub(crate) fn open(
     devices: &DeviceArgs,
     clock: Timestamp,
 ) -> Outcome<Session> {
+    open_with(ui, args, devices, clock, false)
+}
+
+/// As [`open`]; with `clears_ntfs_log` an NTFS volume can be edited although its log is not clean.
+pub(crate) fn open_with(
+    ui: &Ui,
+    args: &TargetArgs,
+    devices: &DeviceArgs,
+    clock: Timestamp,
+    clears_ntfs_log: bool,
+) -> Outcome<Session> {
     let format = format(args)?;
-    let options = OpenOptions { format, devices: &devices.device, clock };
+    let options = OpenOptions { format, devices: &devices.device, clock, clears_ntfs_log };
     let session = Session::open(&args.target, &options);
     let session = session.map_err(|error| with_open_hint(error, &args.target))?;
     for warning in &session.layout.warnings {
@@ -114,7 +125,6 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
         Some(ProbeKind::Btrfs | ProbeKind::F2fs | ProbeKind::Zfs) => {
             "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
         }
-        Some(ProbeKind::Ntfs) => "use the password reset of your cloud; regain has none yet",
         _ if is_cut_short => "compare the size of this copy with the original: it may be cut short",
         _ => return Box::new(failure),
     };

@@ -119,6 +119,10 @@ pub struct Windows {
     pub last_password_event: Option<PasswordEvent>,
     /// The instance that the logs name last.
     pub instance_id: Option<String>,
+    /// The image that the logs say it was made from.
+    pub image_name: Option<String>,
+    /// The version of that image.
+    pub image_version: Option<String>,
 }
 
 /// An agent that can reset a password.
@@ -156,14 +160,14 @@ pub struct OpenSsh {
 pub struct PasswordEvent {
     /// The log on the volume.
     pub path: Text,
-    /// `set`, `failed`.
+    /// `sent` to the console, encrypted, or `failed`.
     pub outcome: &'static str,
     /// When, as the log says it.
     pub time: Option<String>,
-    /// The account.
-    pub account: Option<String>,
-    /// The line, without any password.
-    pub message: String,
+    /// The account, if it was sent.
+    pub account: Option<Text>,
+    /// The line of a failure.
+    pub message: Option<Text>,
 }
 
 /// One user.

@@ -36,6 +36,8 @@ pub struct OpenOptions<'a> {
     pub devices: &'a [PathBuf],
     /// The clock of every edit.
     pub clock: Timestamp,
+    /// Let NTFS volumes be edited although their log is not clean, and empty it (never the default, WIN-34).
+    pub clears_ntfs_log: bool,
 }
 
 /// A target with everything that was found on it.
@@ -113,7 +115,7 @@ impl Session {
         let volumes: Vec<SessionVolume> = layout
             .volumes
             .iter()
-            .map(|volume| open_volume(&disk, volume, &further, options.clock))
+            .map(|volume| open_volume(&disk, volume, &further, options))
             .collect::<Result<_>>()
             .context(name)?;
         Ok(Self { image, devices, layout, volumes })
@@ -258,7 +260,7 @@ fn open_volume(
     disk: &Arc<dyn Disk>,
     volume: &Volume,
     devices: &[Arc<dyn Disk>],
-    clock: Timestamp,
+    options: &OpenOptions<'_>,
 ) -> Result<SessionVolume> {
     let overlay = Arc::new(Overlay::new(disk.clone()));
     let below: Arc<dyn DiskEdit> = overlay.clone();
@@ -266,7 +268,7 @@ fn open_volume(
     let probe = probe(window.as_ref())?;
     let content = match probe.as_ref().map(|probe| probe.kind) {
         None => Content::Unknown,
-        Some(kind) => match open_file_system(kind, overlay, window, devices, clock) {
+        Some(kind) => match open_file_system(kind, overlay, window, devices, options) {
             Ok(open) => Content::Open(Box::new(open)),
             Err(error) => Content::Closed(error),
         },
@@ -279,9 +281,13 @@ fn open_file_system(
     overlay: Arc<Overlay>,
     window: Arc<Window>,
     devices: &[Arc<dyn Disk>],
-    clock: Timestamp,
+    options: &OpenOptions<'_>,
 ) -> Result<OpenVolume> {
-    let fs = known::open_with(kind, window.clone(), devices, clock)?;
+    let fs = if options.clears_ntfs_log && kind == ProbeKind::Ntfs {
+        known::open_clearing_log(kind, window.clone(), options.clock)?
+    } else {
+        known::open_with(kind, window.clone(), devices, options.clock)?
+    };
     let system = guest::detect(fs.as_ref());
     Ok(OpenVolume { overlay, window, devices: devices.to_vec(), fs, kind, system })
 }

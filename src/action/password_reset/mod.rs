@@ -24,7 +24,8 @@ use crate::error::{Error, Refusal, Result};
 use crate::fs::FileSystem;
 use crate::fs::path::GuestPath;
 use crate::guest::windows::format::Password;
-use crate::guest::windows::{self, AgentKind, System};
+use crate::guest::windows::format::agent_log::PasswordOutcome;
+use crate::guest::windows::{self, AgentKind, History, System};
 use crate::login::{Finding, dedup};
 
 /// How the password is set.
@@ -147,11 +148,38 @@ impl<'a> Reset<'a> {
                            password itself";
             self.findings.push(Finding::warn(("setup-state", "WIN-14"), state, message));
         }
+        self.tell_about_the_last_password();
         let message = "take a snapshot first; after a stop and a start a public IP address without \
                        an Elastic IP is another one, and instance-store data are lost";
         self.note(("stop-start", "WIN-124"), message);
         let message = "the change journal of the volume ($UsnJrnl) does not learn of the edit";
         self.note(("change-journal", "WIN-114"), message);
+    }
+
+    /// What the logs say of the last password and of the instance (WIN-8).
+    fn tell_about_the_last_password(&mut self) {
+        let history = History::read(self.fs, self.system);
+        let escape = |text: &str| crate::bytes::text::escape_limited(text.as_bytes(), 128);
+        if let Some((path, event)) = &history.password {
+            let what = match &event.outcome {
+                PasswordOutcome::Sent { user_name } => format!(
+                    "the last password, of {}, was sent to the console",
+                    user_name.as_deref().map_or_else(|| "an account".to_owned(), escape)
+                ),
+                PasswordOutcome::Failed { line } => {
+                    format!("the last password was not set: {}", escape(line))
+                }
+            };
+            let time = event.time.as_deref().map(|time| format!(" ({})", escape(time)));
+            let message = format!("{what}{}", time.unwrap_or_default());
+            self.findings.push(Finding::info(("last-password", "WIN-8"), path, message));
+        }
+        if let Some(id) = &history.facts.instance_id {
+            let image = history.facts.image_name.as_deref().map(escape);
+            let image = image.map(|image| format!(", made from {image}")).unwrap_or_default();
+            let message = format!("is the instance that its logs name last{image}");
+            self.findings.push(Finding::info(("instance", "WIN-8"), escape(id), message));
+        }
     }
 
     /// The name of the system for findings.

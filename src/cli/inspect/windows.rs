@@ -6,8 +6,11 @@ use crate::cli::human::{Table, add};
 use crate::cli::output::Styles;
 use crate::error::{ErrorKind, Refusal, Result};
 use crate::guest::windows::format::Password;
-use crate::guest::windows::{self, Agent, Start, users};
-use crate::report::inspect::{AccessRoute, OpenSsh, System, User, Windows, WindowsAgent};
+use crate::guest::windows::format::agent_log::PasswordOutcome;
+use crate::guest::windows::{self, Agent, History, Start, users};
+use crate::report::inspect::{
+    AccessRoute, OpenSsh, PasswordEvent, System, User, Windows, WindowsAgent,
+};
 use crate::session::{Session, SessionVolume};
 
 /// The system for the report; adds its warnings to `warnings`.
@@ -18,6 +21,9 @@ pub(super) fn system(
     warnings: &mut Vec<String>,
 ) -> System {
     warnings.extend(system.warnings.iter().cloned());
+    let history = volume.open().map(|open| History::read(open.file_system(), system));
+    let history = history.unwrap_or_default();
+    warnings.extend(history.warnings.iter().cloned());
     System {
         volume_id: volume.volume.id.clone(),
         family: "windows",
@@ -28,7 +34,7 @@ pub(super) fn system(
         users: system.users.iter().map(user).collect(),
         agents: agent_names(system),
         access_routes: access_routes(session, volume, system),
-        windows: Some(facts(system)),
+        windows: Some(facts(system, &history)),
     }
 }
 
@@ -51,7 +57,7 @@ fn agent_names(system: &windows::System) -> Vec<String> {
     names
 }
 
-fn facts(system: &windows::System) -> Windows {
+fn facts(system: &windows::System, history: &History) -> Windows {
     let version = &system.version;
     Windows {
         edition: version.edition.clone(),
@@ -62,7 +68,7 @@ fn facts(system: &windows::System) -> Windows {
         setup_state: system.image_state.clone(),
         domain_controller: system.domain_controller.is_some(),
         domain: system.domain.clone(),
-        agents: system.agents.iter().map(agent).collect(),
+        agents: system.agents.iter().map(|found| agent(found, history)).collect(),
         ssm_agent_start: system.ssm.map(|service| service.start.name()),
         open_ssh: system.open_ssh.as_ref().map(|open_ssh| OpenSsh {
             program: open_ssh.program,
@@ -70,16 +76,30 @@ fn facts(system: &windows::System) -> Windows {
             usable: open_ssh.reason_against().is_none(),
             reason: open_ssh.reason_against(),
         }),
-        last_password_event: None,
-        instance_id: None,
+        last_password_event: history.password.as_ref().map(|(path, event)| {
+            let (outcome, account, message) = match &event.outcome {
+                PasswordOutcome::Sent { user_name } => ("sent", user_name.clone(), None),
+                PasswordOutcome::Failed { line } => ("failed", None, Some(line.clone())),
+            };
+            PasswordEvent {
+                path: path.as_bytes().into(),
+                outcome,
+                time: event.time.clone(),
+                account: account.map(Into::into),
+                message: message.map(Into::into),
+            }
+        }),
+        instance_id: history.facts.instance_id.clone(),
+        image_name: history.facts.image_name.clone(),
+        image_version: history.facts.image_version.clone(),
     }
 }
 
-fn agent(agent: &Agent) -> WindowsAgent {
+fn agent(agent: &Agent, history: &History) -> WindowsAgent {
     WindowsAgent {
         name: agent.kind.word(),
         title: agent.kind.name(),
-        version: agent.version.clone(),
+        version: history.version(agent.kind).map(str::to_owned),
         state: match (agent.is_complete(), agent.is_disabled()) {
             (false, _) => "incomplete",
             (true, true) => "disabled",
@@ -217,13 +237,33 @@ fn services_text(facts: &Windows, styles: Styles) -> String {
         ]);
     }
     let mut text = table.render(2, styles.faint);
+    text.push_str(&history_text(facts));
+    text
+}
+
+/// What the logs tell, for people.
+fn history_text(facts: &Windows) -> String {
+    let mut text = String::new();
+    let escape = |text: &str| crate::bytes::text::escape_limited(text.as_bytes(), 128);
     if let Some(event) = &facts.last_password_event {
-        let time = event.time.as_deref().unwrap_or("at an unknown time");
-        add(&mut text, format_args!("  last password: {}, {time}\n", event.message));
-        add(&mut text, format_args!("    by {}\n", event.path.escaped()));
+        let what = match (&event.account, &event.message) {
+            (_, Some(message)) => format!("failed: {}", message.escaped()),
+            (Some(account), None) => format!("of {}, sent to the console", account.escaped()),
+            (None, None) => "sent to the console".to_owned(),
+        };
+        let time = event.time.as_deref().map(escape);
+        let time = time.unwrap_or_else(|| "at an unknown time".to_owned());
+        add(&mut text, format_args!("  last password {what}, {time}\n"));
+        add(&mut text, format_args!("    says {}\n", event.path.escaped()));
     }
-    if let Some(id) = &facts.instance_id {
-        add(&mut text, format_args!("  instance: {id}\n"));
+    for (name, value) in [
+        ("instance", &facts.instance_id),
+        ("made from", &facts.image_name),
+        ("version of the image", &facts.image_version),
+    ] {
+        if let Some(value) = value {
+            add(&mut text, format_args!("  {name}: {}\n", escape(value)));
+        }
     }
     text
 }

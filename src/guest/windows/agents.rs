@@ -102,8 +102,6 @@ pub struct Agent {
     pub start: Option<Start>,
     /// What it lacks: paths and services. Empty for one that can run.
     pub missing: Vec<String>,
-    /// Its version, if something on the volume says it.
-    pub version: Option<String>,
 }
 
 impl Agent {
@@ -143,7 +141,7 @@ fn look(
     if !has_program && start.is_none() {
         return Ok(None);
     }
-    Ok(Some(Agent { kind: evidence.kind, start, missing, version: None }))
+    Ok(Some(Agent { kind: evidence.kind, start, missing }))
 }
 
 /// The agents of which something is there, in the order of detection (WIN-6).

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod control_set;
 pub mod format;
+pub mod history;
 pub mod open_ssh;
 pub mod registry;
 pub mod security;
@@ -16,6 +17,7 @@ pub mod version;
 
 pub use agents::{Agent, AgentKind, Service};
 pub use control_set::{ControlSet, Start};
+pub use history::History;
 pub use open_ssh::OpenSsh;
 pub use users::User;
 pub use version::Version;

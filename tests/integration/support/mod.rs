@@ -27,6 +27,7 @@ pub(crate) mod shapes;
 pub(crate) mod structures;
 pub(crate) mod tools;
 pub(crate) mod tree;
+pub(crate) mod windows_disk;
 pub(crate) mod xfs_bench;
 pub(crate) mod xfs_build;
 pub(crate) mod xfs_image;

@@ -47,11 +47,16 @@ pub(crate) fn names() -> Vec<String> {
 
 /// Unpacks a volume into `scratch`; zeros become holes.
 pub(crate) fn unpack(scratch: &Scratch, name: &str) -> PathBuf {
+    unpack_from(scratch, &folder(), name)
+}
+
+/// Unpacks `name` of another folder of fixtures that share the table of capitals.
+pub(crate) fn unpack_from(scratch: &Scratch, place: &Path, name: &str) -> PathBuf {
     let path = scratch.join(&format!("{name}.img"));
     let upcase = scratch.join("upcase");
     unpack_to(&folder().join("upcase.zst"), &upcase, &[]);
     let known = format!("--patch-from={}", upcase.to_str().unwrap());
-    unpack_to(&folder().join(format!("{name}.zst")), &path, &["--long=31", &known]);
+    unpack_to(&place.join(format!("{name}.zst")), &path, &["--long=31", &known]);
     std::fs::remove_file(upcase).unwrap();
     path
 }

@@ -6,9 +6,9 @@ use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Address space that the program may use, in KiB: 64 MiB, the bound for bad input. A debug build maps a few
-/// of them for itself.
-const MEMORY_KIB_MAX: u32 = 64 * 1024;
+/// Address space that the program may use, in KiB: 64 MiB, the bound for bad input, and 16 MiB that a debug
+/// build maps for its own text.
+const MEMORY_KIB_MAX: u32 = (64 + 16) * 1024;
 
 /// Seconds after which a run counts as hung.
 const RUN_SECONDS_MAX: &str = "60";

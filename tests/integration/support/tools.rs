@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("fdisk", "fdisk"),
     ("getfattr", "attr"),
+    ("hivexsh", "libhivex-bin"),
     ("losetup", "mount"),
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),

@@ -102,7 +102,7 @@ fn split_time(line: &str) -> (Option<&str>, &str) {
 }
 
 /// Text of a log. UTF-16 is recognised by its zeros; which byte of a unit comes first is, too.
-fn decode(bytes: &[u8]) -> Cow<'_, str> {
+pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     let zeros_at =
         |parity: usize| bytes.iter().skip(parity).step_by(2).filter(|&&byte| byte == 0).count();
     let (even, odd) = (zeros_at(0), zeros_at(1));

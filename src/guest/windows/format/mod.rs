@@ -25,6 +25,7 @@ pub mod change;
 pub mod ec2config;
 pub mod group_policy;
 pub mod launch_config;
+pub mod log_facts;
 pub mod password;
 mod quoted;
 pub mod setup_key;

@@ -1,0 +1,80 @@
+//! What is refused on Windows root disks, and that a refusal leaves the digest.
+
+use crate::cli_commands::Place;
+use crate::support::windows_disk::{CONFIG, NONE, V1, V2, WindowsDisk};
+
+#[test]
+fn refusals_name_the_next_command_and_leave_the_disk() {
+    for (name, line, status, message, hint) in [
+        (NONE, "", 4, "nothing is there of EC2Launch v2", "--method startup-script"),
+        (V1, "--agent ec2launch-v2", 4, "EC2Launch v2 is not installed", "--method startup-script"),
+        (V2, "--agent ec2config", 4, "EC2Config is not installed", "--method startup-script"),
+        (V2, "--user alice", 2, "the built-in administrator", "regain password reset --help"),
+        (NONE, "--method startup-script", 2, "needs a password", "regain password reset --help"),
+        (CONFIG, "--generate", 2, "EC2Config makes a random password", "password reset --help"),
+        (NONE, "--method setup --generate --user nobody", 3, "no local account nobody", "inspect"),
+        (NONE, "--volume 1", 3, "volume 1", "inspect"),
+    ] {
+        let disk = WindowsDisk::new(name);
+        let run = disk.run(format!("password reset win.img --yes --json {line}").trim_end());
+        let error = run.failure(&[status]);
+        let text = error["message"].as_str().unwrap();
+        assert!(text.contains(message), "{line}: {text}");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{line}: {error}");
+        assert_eq!(disk.digest_now(), disk.digest(), "{line}");
+    }
+}
+
+#[test]
+fn a_key_is_refused_where_no_server_runs() {
+    let disk = WindowsDisk::new(V1);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFINKGrTpxexpBuAq1H0MyRmHwq7UvR/Y+op+T4vybSf";
+    let error = disk.run_with("key add win.img --key - --yes --json", key.as_bytes()).failure(&[4]);
+    assert!(error["message"].as_str().unwrap().contains("no OpenSSH server"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("regain password reset"), "{error}");
+    assert_eq!(disk.digest_now(), disk.digest());
+}
+
+#[test]
+fn a_linux_disk_is_sent_to_key_add() {
+    let place = Place::new();
+    let error = place.failed("password reset root.img --yes --json", 5);
+    assert!(error["hint"].as_str().unwrap().contains("regain key add root.img"), "{error}");
+}
+
+/// Offsets of the `$VOLUME_INFORMATION` value in record 3 and its copy in the mirror.
+fn volume_flags(volume: &[u8]) -> Vec<usize> {
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes([volume[at], volume[at + 1]]));
+    let u64_at = |at: usize| u64::from_le_bytes(volume[at..at + 8].try_into().unwrap()) as usize;
+    let cluster = u16_at(0x0b) * usize::from(volume[0x0d]);
+    let flags = |table: usize| {
+        let record = u64_at(table) * cluster + 3 * 1024;
+        assert_eq!(&volume[record..record + 4], b"FILE");
+        let mut at = record + u16_at(record + 0x14);
+        while volume[at] != 0x70 {
+            at += u16_at(at + 4);
+        }
+        at + u16_at(at + 0x14) + 10
+    };
+    vec![flags(0x30), flags(0x38)]
+}
+
+#[test]
+fn a_dirty_volume_is_refused_until_it_is_asked_for_win_22_win_34() {
+    let disk = WindowsDisk::new(V2);
+    disk.patch(|volume| {
+        for at in volume_flags(volume) {
+            volume[at] |= 1;
+        }
+    });
+    let dirty = disk.digest_now();
+    let error = disk.run("password reset win.img --yes --json").failure(&[4]);
+    assert!(error["hint"].as_str().unwrap().contains("stop it"), "{error}");
+    assert_eq!(disk.digest_now(), dirty);
+    let line = "password reset win.img --clear-ntfs-log --yes --json --undo-file undo";
+    let result = disk.run(line).success()["result"].clone();
+    assert_eq!(result["changed"], true);
+    assert_eq!(result["findings"][0]["rule"], "WIN-34", "{result}");
+    disk.run("undo undo win.img --yes --json").success();
+    assert_eq!(disk.digest_now(), dirty);
+}
