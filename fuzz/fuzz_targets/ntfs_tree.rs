@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use regain::fs::known::{self, Verification};
 use regain::fs::probe::{ProbeKind, probe};
-use regain_fuzz::attempt::{self, CLOCK, NTFS};
+use regain_fuzz::NTFS;
+use regain_fuzz::attempt::{self, CLOCK};
 
 fuzz_target!(|bytes: &[u8]| {
     let disk = regain_fuzz::damaged_ntfs(bytes);
@@ -14,7 +15,12 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = fs.check_writable();
     attempt::walk(fs.as_file_system(), &NTFS);
     let expectations = regain_fuzz::ntfs_expectations();
-    let edit =
-        Verification { disk, clock: CLOCK, written: &[0..1 << 20], expectations: &expectations };
+    let edit = Verification {
+        disk,
+        devices: &[],
+        clock: CLOCK,
+        written: &[0..1 << 20],
+        expectations: &expectations,
+    };
     let _ = known::verify(ProbeKind::Ntfs, &edit);
 });

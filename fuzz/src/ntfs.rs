@@ -1,6 +1,7 @@
 //! Damaged NTFS volumes, from `fixtures/ntfs`. They are packed as what differs from the table of capitals, which only
 //! the program `zstd` can undo.
 
+use super::attempt::Places;
 use super::volume::Volume;
 use regain::disk::overlay::Overlay;
 use regain::fs::path::GuestPath;
@@ -8,6 +9,13 @@ use regain::fs::verify::{Expectation, Expected, Owner};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
+
+/// What is looked at.
+pub const NTFS: Places = Places {
+    many: "/ProgramData/Amazon/EC2Launch",
+    one_of_many: b"WINDOWS",
+    large: "/Windows/System32/config/SOFTWARE",
+};
 
 /// What is expected of a volume that is not damaged, or not where it matters.
 const FILE: &str = "/windows/system32/grouppolicy/GPT.INI";

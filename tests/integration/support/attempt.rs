@@ -40,13 +40,6 @@ pub const EXT: Places =
 pub const XFS: Places =
     Places { many: "/data/leaf", one_of_many: b"9-a-rather-long-name", large: "/data/forms/large" };
 
-/// Those of `fixtures/ntfs`.
-pub const NTFS: Places = Places {
-    many: "/ProgramData/Amazon/EC2Launch",
-    one_of_many: b"WINDOWS",
-    large: "/Windows/System32/config/SOFTWARE",
-};
-
 /// Asks at most [`NODES_MAX`] nodes for everything they have.
 pub fn walk(fs: &dyn FileSystem, places: &Places) {
     let mut nodes = vec![fs.root()];
