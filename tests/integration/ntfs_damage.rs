@@ -134,7 +134,7 @@ fn edit(fs: &mut Ntfs, rng: &mut Rng) -> Result<()> {
         5 => fs.remove(node(fs, "/names/200")?, b"a-rather-long-name-077"),
         6 => {
             let directory = node(fs, directory)?;
-            for index in 0..1 + rng.below(20) {
+            for index in 0..=rng.below(20) {
                 fs.create_file(directory, format!("new-{index}").as_bytes(), &new, b"new")?;
             }
             Ok(())
@@ -217,9 +217,9 @@ fn random_damage_is_refused_or_made_no_worse() {
             let after = edited.read_vec(0, damaged.len()).unwrap();
             let after = ntfs_check::check_bytes(&after);
             if before.is_empty() {
-                clean += 1
+                clean += 1;
             } else {
-                unclean += 1
+                unclean += 1;
             }
             let new: Vec<&String> = after.iter().filter(|it| !before.contains(*it)).collect();
             if !new.is_empty() {

@@ -3,7 +3,7 @@
 use super::attribute::{ATTRIBUTE_LIST, BITMAP, DATA, Place, Run};
 use super::bytes::{bit, slice};
 use super::file::{self, File, Stream};
-use super::record::{self, Record, Reference};
+use super::record::{self, Record};
 use super::volume::{Found, Volume};
 use std::collections::BTreeMap;
 
@@ -125,12 +125,6 @@ impl Mft {
             mirror[..len].chunks(self.record_bytes).zip(self.bytes.chunks(self.record_bytes));
         let wrong = pairs.enumerate().take(4).find(|(_, (mirror, original))| mirror != original);
         wrong.map_or(Ok(()), |(number, _)| Err(format!("$MFTMirr: record {number} differs")))
-    }
-
-    /// True if `reference` is a base record in use.
-    pub(super) fn has(&self, reference: Reference) -> bool {
-        let found = self.records.get(&reference.record);
-        found.is_some_and(|found| found.base.is_none() && found.sequence == reference.sequence)
     }
 }
 
