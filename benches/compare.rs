@@ -4,8 +4,10 @@
 //! fails on a number. Each pair appends one new key to `authorized_keys` of `admin` on the same image: once with
 //! `regain key add --yes` (undo patch and all syncs included), once with `mount -o loop` + append + `umount`, and on
 //! ext4 once with `debugfs -w`, which cannot append and therefore removes and writes the file and sets its fields.
+//! On NTFS it is a password reset through EC2Launch v2, which removes a marker: once with `regain password reset
+//! --yes`, once with a mount by `ntfs-3g` (FUSE) + `rm` + `umount`.
 //! Then it shows what one edit reads and writes on volumes of different size but equal content. All of it for
-//! ext4 and for XFS.
+//! ext4, XFS and NTFS.
 #![allow(
     missing_docs,
     clippy::pedantic,
@@ -20,6 +22,10 @@
     clippy::unwrap_used
 )]
 
+#[path = "../tests/integration/support/hive_build.rs"]
+mod hive_build;
+
+use hive_build::{HiveShape, TestKey, build};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,12 +35,15 @@ use std::time::{Duration, Instant};
 const REGAIN: &str = env!("CARGO_BIN_EXE_regain");
 const KIB: u64 = 1024;
 const KEY_FILE: &str = "home/admin/.ssh/authorized_keys";
+const AGENT: &str = "ProgramData/Amazon/EC2Launch";
+const MARKER: &str = "ProgramData/Amazon/EC2Launch/state/.run-once";
 
 /// The file systems that are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Ext4,
     Xfs,
+    Ntfs,
 }
 
 impl Kind {
@@ -42,6 +51,35 @@ impl Kind {
         match self {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
+            Self::Ntfs => "ntfs",
+        }
+    }
+
+    /// The edit by the program.
+    fn edit(self) -> &'static str {
+        match self {
+            Self::Ntfs => "password reset",
+            _ => "key add",
+        }
+    }
+
+    /// The arguments of the edit, but for the undo file.
+    fn arguments<'a>(self, image: &'a str, key: &'a str) -> Vec<&'a str> {
+        match self {
+            Self::Ntfs => vec![REGAIN, "password", "reset", image, "--yes"],
+            _ => vec![REGAIN, "key", "add", image, "--user", "admin", "--key", key, "--yes"],
+        }
+    }
+
+    /// The same edit with the volume mounted.
+    fn by_mount(self, image: &str, key: &str, mounted: &str) -> String {
+        let append = format!("cat {key} >> {mounted}/{KEY_FILE} && umount {mounted}");
+        match self {
+            Self::Ext4 => format!("mount -o loop {image} {mounted} && {append}"),
+            Self::Xfs => format!("mount -o loop,nouuid {image} {mounted} && {append}"),
+            Self::Ntfs => format!(
+                "ntfs-3g {image} {mounted} && rm {mounted}/{MARKER} && umount {mounted} && sync {image}"
+            ),
         }
     }
 }
@@ -68,7 +106,7 @@ fn main() {
         .position(|argument| argument == "--pairs")
         .map_or(15, |at| arguments[at + 1].parse().expect("--pairs takes a number"));
     let directory = tempfile::tempdir().unwrap();
-    for kind in [Kind::Ext4, Kind::Xfs] {
+    for kind in [Kind::Ext4, Kind::Xfs, Kind::Ntfs] {
         compare_sizes(directory.path(), kind);
         compare_tools(directory.path(), kind, pairs);
     }
@@ -119,6 +157,9 @@ const FILES: [(&str, &str); 7] = [
 
 /// A sparse image of `size` with a Debian-like tree and one old key.
 fn build_image(directory: &Path, kind: Kind, size: &str) -> PathBuf {
+    if kind == Kind::Ntfs {
+        return build_ntfs(directory, size);
+    }
     let tree = directory.join(format!("tree-{}-{size}", kind.name()));
     for made in ["etc/ssh", "usr/bin", "home/admin/.ssh"] {
         fs::create_dir_all(tree.join(made)).unwrap();
@@ -131,8 +172,63 @@ fn build_image(directory: &Path, kind: Kind, size: &str) -> PathBuf {
     match kind {
         Kind::Ext4 => build_ext4(directory, &tree, &image),
         Kind::Xfs => build_xfs(directory, &tree, &image),
+        Kind::Ntfs => {}
     }
     image
+}
+
+/// A sparse NTFS image of `size` with the parts of a Windows Server 2022 that a reset looks at.
+fn build_ntfs(directory: &Path, size: &str) -> PathBuf {
+    let image = directory.join(format!("ntfs-{size}.img"));
+    run(Command::new("truncate").args(["-s", size]).arg(&image));
+    run(Command::new("mkntfs").args(["-q", "-Q", "-F"]).arg(&image));
+    let root = directory.join("ntfs");
+    fs::create_dir_all(&root).unwrap();
+    run(Command::new("ntfs-3g").arg(&image).arg(&root));
+    let version = TestKey::new("CurrentVersion")
+        .text("ProductName", "Windows Server 2022 Datacenter")
+        .text("EditionID", "ServerDatacenter")
+        .text("InstallationType", "Server")
+        .text("CurrentBuild", "20348")
+        .dword("CurrentMajorVersionNumber", 10)
+        .dword("UBR", 2113);
+    let state = TestKey::new("State").text("ImageState", "IMAGE_STATE_COMPLETE");
+    let software = TestKey::new("ROOT")
+        .at(r"Microsoft\Windows NT", version)
+        .at(r"Microsoft\Windows\CurrentVersion\Setup", state);
+    let service = TestKey::new("Amazon EC2Launch").dword("Start", 2).dword("Type", 16);
+    let product = TestKey::new("ProductOptions").text("ProductType", "ServerNT");
+    let system = TestKey::new("ROOT")
+        .subkey(TestKey::new("Select").dword("Current", 1))
+        .at(r"ControlSet001\Services", service)
+        .at(r"ControlSet001\Control", product);
+    let names = r"SAM\Domains\Account\Users\Names";
+    let administrator = TestKey::new("Administrator").value("", 500, &[]);
+    let sam = TestKey::new("ROOT").at(names, administrator);
+    let write = |path: &str, content: &[u8]| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    for (name, hive) in [("SYSTEM", system), ("SOFTWARE", software), ("SAM", sam)] {
+        let bytes = build(&hive, &HiveShape::default()).bytes;
+        write(&format!("Windows/System32/config/{name}"), &bytes);
+    }
+    let config = "version: 1.1\nconfig:\n  - stage: preReady\n    tasks:\n      - task: setAdminAccount\n        \
+        inputs:\n          password:\n            type: random\n";
+    write("Program Files/Amazon/EC2Launch/EC2Launch.exe", b"MZ");
+    write(&format!("{AGENT}/config/agent-config.yml"), config.as_bytes());
+    write(&format!("{AGENT}/state/previous-state.json"), b"{}");
+    write(MARKER, b"");
+    run(Command::new("umount").arg(&root));
+    image
+}
+
+/// Puts the marker back, so that it can be removed again.
+fn put_marker(image: &str, mounted: &str) {
+    run(Command::new("ntfs-3g").args([image, mounted]));
+    fs::write(Path::new(mounted).join(MARKER), b"").unwrap();
+    run(Command::new("umount").arg(mounted));
 }
 
 fn build_ext4(directory: &Path, tree: &Path, image: &Path) {
@@ -186,20 +282,16 @@ fn new_key(directory: &Path, number: usize) -> PathBuf {
 
 /// Everything but the size is equal: what an edit reads, writes and needs must be, too.
 fn compare_sizes(directory: &Path, kind: Kind) {
-    println!("\n{}: one `key add` (append), by size of the volume", kind.name());
+    println!("\n{}: one `{}`, by size of the volume", kind.name(), kind.edit());
     println!("{:>8} {:>12} {:>14} {:>16}", "volume", "bytes read", "bytes written", "peak memory");
     for (number, size) in ["8G", "1T"].into_iter().enumerate() {
         let image = build_image(directory, kind, size);
         let key = new_key(directory, number);
         let undo = directory.join(format!("{}-{size}.undo", kind.name()));
         let report = directory.join(format!("{}-{size}.json", kind.name()));
-        let command = format!(
-            "{REGAIN} key add {} --user admin --key {} --yes --json --undo-file {} > {}",
-            text(&image),
-            text(&key),
-            text(&undo),
-            text(&report)
-        );
+        let arguments = kind.arguments(text(&image), text(&key)).join(" ");
+        let (undo, to) = (text(&undo), text(&report));
+        let command = format!("{arguments} --json --undo-file {undo} > {to}");
         let peak_bytes = cost(&["sh", "-c", &command]).peak_bytes;
         let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
         let io = &report["result"]["io"];
@@ -223,14 +315,16 @@ fn compare_tools(directory: &Path, kind: Kind, pairs: usize) {
         let key = new_key(directory, 100 + number);
         let undo = directory.join(format!("{}-pair-{number}.undo", kind.name()));
         let (key, undo) = (text(&key), text(&undo));
-        let ours = [REGAIN, "key", "add", image, "--user", "admin", "--key", key, "--yes"];
+        let ours = kind.arguments(image, key);
         costs[0].push(cost(&[ours.as_slice(), &["--undo-file", undo]].concat()));
-        let nouuid = if kind == Kind::Xfs { ",nouuid" } else { "" };
-        let by_mount = format!(
-            "mount -o loop{nouuid} {image} {mounted} && cat {key} >> {mounted}/{KEY_FILE} && umount {mounted}"
-        );
-        costs[1].push(cost(&["sh", "-c", &by_mount]));
-        if kind == Kind::Xfs {
+        if kind == Kind::Ntfs {
+            put_marker(image, mounted);
+        }
+        costs[1].push(cost(&["sh", "-c", &kind.by_mount(image, key, mounted)]));
+        if kind == Kind::Ntfs {
+            put_marker(image, mounted);
+        }
+        if kind != Kind::Ext4 {
             continue;
         }
         let by_debugfs = format!(
@@ -241,9 +335,9 @@ fn compare_tools(directory: &Path, kind: Kind, pairs: usize) {
         );
         costs[2].push(cost(&["sh", "-c", &by_debugfs]));
     }
-    println!("\n{}: the same append, {pairs} pairs", kind.name());
+    println!("\n{}: the same edit, {pairs} pairs", kind.name());
     println!("{:>14} {:>12} {:>12} {:>14}", "tool", "median", "peak memory", "regain / tool");
-    let tools = ["regain", "mount -o loop", "debugfs -w"].iter().zip(&costs);
+    let tools = ["regain", "mount", "debugfs -w"].iter().zip(&costs);
     for (name, tool) in tools.filter(|(_, tool)| !tool.is_empty()) {
         let pairs = costs[0].iter().zip(tool);
         let ratio = median(pairs.map(|(a, b)| a.wall.as_secs_f64() / b.wall.as_secs_f64()));

@@ -42,6 +42,7 @@ mod ntfs_damage;
 mod ntfs_matrix;
 mod ntfs_random;
 mod ntfs_reader;
+mod ntfs_rules;
 mod patch_files;
 mod random;
 mod reader;

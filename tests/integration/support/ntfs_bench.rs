@@ -95,6 +95,13 @@ impl NtfsBench {
         content
     }
 
+    /// An extended attribute of a path as the image is now, by our reader.
+    pub(crate) fn xattr(&self, path: &str, name: &[u8]) -> Option<Vec<u8>> {
+        let disk = image::open(&self.image, None).unwrap().disk;
+        let fs = open(Arc::new(Overlay::new(disk)));
+        fs.xattr(node(&*fs, path), name).unwrap()
+    }
+
     /// What another reader shows before any edit.
     pub(crate) fn tree(&self) -> &Tree {
         &self.tree
