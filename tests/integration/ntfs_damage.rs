@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rounds without `REGAIN_DAMAGE_ROUNDS`.
-const ROUNDS: u64 = 120;
+const ROUNDS: u64 = 80;
 
 const VOLUMES: [&str; 4] = ["c4k", "c1k", "s2k", "c8k"];
 

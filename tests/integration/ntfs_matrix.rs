@@ -275,24 +275,24 @@ macro_rules! volumes {
 }
 
 volumes! {
-    c512: "c512", 0, 9;
-    c1k: "c1k", 1, 9;
-    c2k: "c2k", 2, 9;
-    c4k: "c4k", 0, 3;
-    c8k: "c8k", 3, 9;
-    c16k: "c16k", 4, 9;
-    c32k: "c32k", 5, 9;
-    c64k: "c64k", 6, 9;
-    c128k: "c128k", 7, 9;
-    c512k: "c512k", 8, 13;
-    c2m: "c2m", 2, 17;
-    s1k: "s1k", 4, 9;
-    s2k: "s2k", 3, 9;
-    s4k: "s4k", 1, 6;
-    s4k_c64k: "s4k-c64k", 5, 9;
-    crowd: "crowd", 58, 1;
-    full: "full", 0, 7;
-    mft: "mft", 6, 9;
+    c512: "c512", 0, 17;
+    c1k: "c1k", 1, 17;
+    c2k: "c2k", 2, 17;
+    c4k: "c4k", 3, 7;
+    c8k: "c8k", 4, 17;
+    c16k: "c16k", 5, 17;
+    c32k: "c32k", 6, 17;
+    c64k: "c64k", 7, 17;
+    c128k: "c128k", 8, 17;
+    c512k: "c512k", 9, 17;
+    c2m: "c2m", 10, 17;
+    s1k: "s1k", 11, 17;
+    s2k: "s2k", 12, 17;
+    s4k: "s4k", 0, 11;
+    s4k_c64k: "s4k-c64k", 14, 17;
+    crowd: "crowd", 59, 1;
+    full: "full", 15, 17;
+    mft: "mft", 16, 17;
 }
 
 /// ntfs-3g shows the content, writes, and the checker is silent afterwards.

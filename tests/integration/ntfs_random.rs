@@ -14,9 +14,9 @@ use regain::disk::memory::MemoryDisk;
 use std::sync::Arc;
 
 /// Sequences of one run of the suite, over all volumes.
-const SEQUENCES_DEFAULT: u64 = 1_040;
+const SEQUENCES_DEFAULT: u64 = 1_000;
 /// The outside programs look at one sequence in so many.
-const TOOLS_EVERY: u64 = 40;
+const TOOLS_EVERY: u64 = 70;
 /// Sequences that ntfs-3g looks at, of each volume.
 const MOUNTED_SEQUENCES: u64 = 10;
 

@@ -17,7 +17,7 @@ fn open(fixture: &str) -> Ntfs {
 }
 
 /// Small and large clusters, records and sectors of all sizes, an MFT with an attribute list.
-const SHOWN: [&str; 9] = ["c512", "c4k", "c64k", "c2m", "s1k", "s4k", "s4k-c64k", "full", "mft"];
+const SHOWN: [&str; 5] = ["c512", "c64k", "s4k", "s4k-c64k", "mft"];
 
 #[test]
 fn everything_is_shown_as_ntfs_3g_shows_it() {
@@ -69,7 +69,7 @@ fn assert_names(fs: &Ntfs, path: &str, short: Option<&str>, what: &str) {
 /// and it cannot follow an MFT in several attributes.
 #[test]
 fn everything_is_shown_as_the_ntfs_crate_shows_it() {
-    for fixture in ["c1k", "c4k", "s2k"] {
+    for fixture in ["c1k", "c4k"] {
         let ours = ntfs_tree::of_reader(&open(fixture));
         let theirs = ntfs_tree::of_crate(&ntfs_image::bytes(fixture));
         ntfs_tree::assert_agree(&ours, &theirs, &["size", "record"], fixture);
