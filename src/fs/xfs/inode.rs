@@ -4,13 +4,19 @@
 //! checksum. An [`Inode`] keeps its bytes, so that fields that mean nothing to us survive an edit. The two forks
 //! behind the core are slices here; what is in them is for `fork`, `directory` and `attribute`.
 
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use time::Time;
+
 use super::checksum::{self, ChecksumDefect};
 use super::superblock::Superblock;
 use super::units::{AgInode, InodeNumber, Lsn};
 use crate::bytes::arith::{add, mul, sub, to};
 use crate::bytes::field::{
-    self, be_u16, be_u32, be_u64, high_u16, join_u32, low_u16, put_be_u16, put_be_u32, put_be_u64,
-    u8_at,
+    self, be_u16, be_u32, be_u64, high_u16, low_u16, put_be_u16, put_be_u32, put_be_u64, u8_at,
 };
 use crate::bytes::guid::Uuid;
 use crate::error::{Corrupt, Error, Result};
@@ -51,9 +57,6 @@ const UUID_AT: usize = 160;
 
 /// Permission, set-id and sticky bits of the mode.
 const PERMISSIONS: u16 = 0o7777;
-/// Seconds from the start of big timestamps, -2^31, to 1970.
-const BIGTIME_EPOCH_SECONDS: i64 = 1 << 31;
-const NANOSECONDS: u32 = 1_000_000_000;
 /// Largest file: 2^63 - 1 bytes.
 const SIZE_MAX: u64 = i64::MAX.unsigned_abs();
 /// Unit of `di_forkoff`, in bytes.
@@ -149,30 +152,6 @@ pub(crate) enum ForkKind {
     Data,
     /// Extended attributes.
     Attribute,
-}
-
-/// The four times of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Time {
-    /// Last access.
-    Access,
-    /// Last change of the content.
-    Modify,
-    /// Last change of the inode.
-    Change,
-    /// Creation; only in version 3.
-    Create,
-}
-
-impl Time {
-    fn place(self) -> usize {
-        match self {
-            Self::Access => 32,
-            Self::Modify => 40,
-            Self::Change => 48,
-            Self::Create => 144,
-        }
-    }
 }
 
 /// One inode.
@@ -578,43 +557,6 @@ impl Inode {
         Ok(())
     }
 
-    pub(crate) fn time(&self, which: Time) -> Timestamp {
-        if which == Time::Create && !self.is_version_3() {
-            return Timestamp::default();
-        }
-        let at = which.place();
-        if self.has_flag2(flag2::BIGTIME) {
-            let raw = self.u64(at);
-            let seconds = raw.checked_div(u64::from(NANOSECONDS)).unwrap_or_default();
-            let nanoseconds = raw.checked_rem(u64::from(NANOSECONDS)).unwrap_or_default();
-            return Timestamp {
-                seconds: seconds.cast_signed().saturating_sub(BIGTIME_EPOCH_SECONDS),
-                nanoseconds: field::low_u32(nanoseconds),
-            };
-        }
-        let seconds = i64::from(self.u32(at).cast_signed());
-        let nanoseconds = self.u32(at.saturating_add(4)).min(NANOSECONDS.saturating_sub(1));
-        Timestamp { seconds, nanoseconds }
-    }
-
-    /// Sets a time, as exactly as the inode can hold it: until 2038, with big timestamps until 2486.
-    pub(crate) fn set_time(&mut self, which: Time, time: Timestamp) -> Result<()> {
-        if which == Time::Create && !self.is_version_3() {
-            return Ok(());
-        }
-        let raw = if self.has_flag2(flag2::BIGTIME) {
-            let seconds = time.seconds.saturating_add(BIGTIME_EPOCH_SECONDS).max(0);
-            let limit = u64::MAX.checked_div(u64::from(NANOSECONDS)).unwrap_or_default();
-            let seconds = seconds.unsigned_abs().min(sub(limit, 1)?);
-            add(mul(seconds, u64::from(NANOSECONDS))?, u64::from(time.nanoseconds))?
-        } else {
-            let seconds = time.seconds.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-            let seconds: i32 = to(seconds)?;
-            join_u32(seconds.cast_unsigned(), time.nanoseconds)
-        };
-        Ok(put_be_u64(&mut self.bytes, which.place(), raw)?)
-    }
-
     /// What the traits want to know.
     ///
     /// # Errors
@@ -636,67 +578,5 @@ impl Inode {
                 ..NodeFlags::default()
             },
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn inode(flags2: u64) -> Inode {
-        let mut bytes = vec![0; 512];
-        bytes[VERSION_AT] = 3;
-        put_be_u64(&mut bytes, FLAGS2_AT, flags2).unwrap();
-        Inode { number: InodeNumber(131), bytes, offset_bytes: 0 }
-    }
-
-    #[test]
-    fn both_kinds_of_timestamp_hold_what_they_were_given() {
-        for (flags2, seconds) in [
-            (0, -5),
-            (0, 1_800_000_000),
-            (flag2::BIGTIME, -(1 << 31)),
-            (flag2::BIGTIME, 16_000_000_000),
-        ] {
-            let mut inode = inode(flags2);
-            let time = Timestamp { seconds, nanoseconds: 999_999_999 };
-            inode.set_time(Time::Create, time).unwrap();
-            assert_eq!(inode.time(Time::Create), time, "{flags2:#x} {seconds}");
-        }
-        let mut old = inode(0);
-        old.set_time(Time::Modify, Timestamp { seconds: 1 << 40, nanoseconds: 0 }).unwrap();
-        assert_eq!(old.time(Time::Modify).seconds, i64::from(i32::MAX));
-    }
-
-    #[test]
-    fn extent_counts_move_with_nrext64() {
-        for flags2 in [0, flag2::NREXT64] {
-            let mut inode = inode(flags2);
-            inode.set_extent_count(ForkKind::Data, 70_000).unwrap();
-            inode.set_extent_count(ForkKind::Attribute, 3).unwrap();
-            assert_eq!(inode.extent_count(ForkKind::Data), 70_000);
-            assert_eq!(inode.extent_count(ForkKind::Attribute), 3);
-            let is_big = inode.set_extent_count(ForkKind::Data, 1 << 40).is_ok();
-            assert_eq!(is_big, flags2 != 0);
-        }
-    }
-
-    #[test]
-    fn forks_share_the_literal_area() {
-        let mut inode = inode(0);
-        assert_eq!(
-            (inode.fork(ForkKind::Data).len(), inode.fork(ForkKind::Attribute).len()),
-            (336, 0)
-        );
-        inode.set_fork_offset_bytes(120).unwrap();
-        assert_eq!(
-            (inode.fork(ForkKind::Data).len(), inode.fork(ForkKind::Attribute).len()),
-            (120, 216)
-        );
-        inode.put_fork(ForkKind::Attribute, &[7; 216]).unwrap();
-        assert!(inode.put_fork(ForkKind::Data, &[1; 121]).is_err());
-        inode.put_fork(ForkKind::Data, &[1]).unwrap();
-        assert_eq!(inode.fork(ForkKind::Data)[..2], [1, 0]);
-        assert!(inode.set_fork_offset_bytes(336).is_err());
     }
 }
