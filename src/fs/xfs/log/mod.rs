@@ -304,6 +304,8 @@ fn scan_blocks(log: &dyn LogBlocks, uuids: &LogUuids) -> Result<(LogState, Summa
 #[cfg(test)]
 mod kernel_tests;
 #[cfg(test)]
+mod pending_tests;
+#[cfg(test)]
 mod quota_tests;
 #[cfg(test)]
 mod tests;
