@@ -5,6 +5,8 @@
 //! * what must be at each path is there;
 //! * each directory on the way is whole, and each inode is in use, maps no free block, and knows its name where the
 //!   volume has parent pointers;
+//! * the copies of the superblock in the allocation groups whose headers were written, and in the second one, have the
+//!   geometry of the first;
 //! * in every allocation group whose headers were written, trees and headers tell the same story
 //!   ([`cross_check`], which shares no code with the editors).
 
@@ -42,7 +44,9 @@ pub fn verify(edit: &Verification<'_>) -> Result<Verdict> {
     }
     let (mut compared, mut skipped) = (0u32, 0u32);
     let has_open_intents = fs.layers.as_ref().is_some_and(Layers::has_open_intents);
-    for ag in fs.edited_groups(written)? {
+    let edited = fs.edited_groups(written)?;
+    fs.check_copies(&edited)?;
+    for ag in edited {
         // What an intent is about is in one tree already and not yet in another.
         if has_open_intents {
             skipped = skipped.saturating_add(1);
@@ -98,6 +102,21 @@ impl Xfs {
             }
         }
         Ok(groups)
+    }
+
+    /// Refuses unless the copies of the superblock in the edited groups, and in the second one, have the geometry
+    /// that the edit relied on. Only repair programs read them, so nothing else is asked of them.
+    fn check_copies(&self, edited: &[AgNumber]) -> Result<()> {
+        let superblock = self.volume.superblock();
+        let second = Some(AgNumber(1)).filter(|ag| ag.0 < superblock.ag_count);
+        for &ag in edited.iter().chain(&second).filter(|ag| ag.0 > 0) {
+            let copy = self.volume.read_sector(ag, AgSector::Superblock)?;
+            if let Some(name) = superblock.differs_from_copy(&copy) {
+                let detail = format!("the copy of the superblock in {ag} has another {name}");
+                return Err(Refusal::NeedsCheck { detail }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Checks the directory of `path` and, if it is there, the node.

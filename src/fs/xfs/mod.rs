@@ -34,6 +34,8 @@ mod inode;
 mod inodes;
 pub mod log;
 mod names;
+#[cfg(test)]
+mod near_damage_tests;
 mod quota;
 mod recovery;
 mod space;

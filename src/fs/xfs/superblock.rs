@@ -158,7 +158,28 @@ fn check_log(name: &'static str, log: u8, size: u64, range: &RangeInclusive<u8>)
     require(fits, SuperblockDefect::Log { field: name, log, size })
 }
 
+/// What all copies of the superblock agree about: the size of the file system and of its parts, and where the log
+/// lies. Offset and length in bytes, and the name for messages.
+const GEOMETRY: [(usize, usize, &str); 8] = [
+    (0, 4, "magic number"),
+    (4, 4, "block size"),
+    (8, 8, "number of blocks"),
+    (48, 8, "place of the log"),
+    (84, 8, "size or number of allocation groups"),
+    (96, 4, "size of the log"),
+    (102, 4, "size of sectors or inodes"),
+    (180, 4, "alignment of inodes"),
+];
+
 impl Superblock {
+    /// The first thing that `copy`, the superblock of another allocation group, says otherwise.
+    pub(crate) fn differs_from_copy(&self, copy: &[u8]) -> Option<&'static str> {
+        let differs = |&&(at, len, _): &&(usize, usize, &str)| {
+            field::slice(&self.bytes, at, len) != field::slice(copy, at, len)
+        };
+        GEOMETRY.iter().find(differs).map(|&(_, _, name)| name)
+    }
+
     /// Size of the sector that holds the superblock, as its first bytes say.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ const TRANSFER_BYTES_MAX: u64 = crate::fs::FILE_BYTES_MAX;
 /// The sectors at the start of an allocation group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AgSector {
+    /// The superblock; in all groups but the first one a copy.
+    Superblock,
     /// Free space.
     Agf,
     /// Inodes.
@@ -29,6 +31,7 @@ pub(crate) enum AgSector {
 impl AgSector {
     fn index(self) -> u64 {
         match self {
+            Self::Superblock => 0,
             Self::Agf => 1,
             Self::Agi => 2,
             Self::Agfl => 3,

@@ -19,6 +19,8 @@ const CRC_AT: usize = 32;
 /// Where the entries start with checksums; without them the sector has no header.
 const ENTRIES_AT: u32 = 36;
 const ENTRY_BYTES: u32 = 4;
+/// An entry that was never used (`NULLAGBLOCK`).
+const NO_BLOCK: u32 = u32::MAX;
 
 /// One AGFL.
 ///
@@ -31,7 +33,7 @@ const ENTRY_BYTES: u32 = 4;
 /// | 8 | 16 | agfl_uuid | (checked) | the metadata UUID |
 /// | 24 | 8 | agfl_lsn | (kept) | any |
 /// | 32 | 4 | agfl_crc | (checked) | CRC-32C, little-endian |
-/// | 36 | rest of the sector | agfl_bno | get, take, put | those in use inside the AG, none twice |
+/// | 36 | rest of the sector | agfl_bno | get, take, put | those in use inside the AG, none twice; others below sb_agblocks, or all ones |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agfl {
     pub(crate) ag: AgNumber,
@@ -91,6 +93,9 @@ impl Agfl {
         let size = ring_size(expected);
         check_bounds(list, size)?;
         let agfl = Self { ag: expected.ag, size, has_header: expected.features.has_crc(), bytes };
+        if agfl.has_header {
+            agfl.check_unused(expected)?;
+        }
         let mut blocks = Vec::new();
         for index in 0..list.count {
             let block = agfl.entry(agfl.wrapped(list.first, index))?;
@@ -106,6 +111,17 @@ impl Agfl {
             }
         }
         Ok(agfl)
+    }
+
+    /// Kernels refuse a list in which any entry, in use or not, is no block of a whole group.
+    fn check_unused(&self, expected: &Expected) -> Result<(), HeaderDefect> {
+        for index in 0..self.size {
+            let block = self.entry(index)?;
+            if block != NO_BLOCK && block >= expected.whole_group_blocks {
+                return Err(HeaderDefect::Place { what: "an entry out of use", block });
+            }
+        }
+        Ok(())
     }
 
     /// The blocks in use, in the order in which they are taken.

@@ -83,6 +83,8 @@ pub(crate) struct TreeRoot {
 pub(super) struct Expected {
     pub(super) ag: AgNumber,
     pub(super) length_blocks: u32,
+    /// Of every group but the last one.
+    pub(super) whole_group_blocks: u32,
     pub(super) first_block: u32,
     pub(super) sector_bytes: u32,
     pub(super) inodes_per_block_log: u8,
@@ -96,6 +98,7 @@ impl Expected {
         Ok(Self {
             ag,
             length_blocks,
+            whole_group_blocks: superblock.ag_blocks,
             first_block: header_blocks(superblock)?,
             sector_bytes: superblock.sector_size_bytes,
             inodes_per_block_log: superblock.inodes_per_block_log,

@@ -14,6 +14,7 @@ fn expected() -> Expected {
     Expected {
         ag: AgNumber(1),
         length_blocks: 4096,
+        whole_group_blocks: 5000,
         first_block: 1,
         sector_bytes: 512,
         inodes_per_block_log: 3,
@@ -130,11 +131,18 @@ fn an_empty_list_and_a_full_one_have_the_same_bounds() {
 }
 
 fn agfl(entries: &[(usize, u32)], list: FreeList) -> Result<Agfl, HeaderDefect> {
+    Agfl::parse(agfl_sector(entries), &expected(), list)
+}
+
+/// A free list with these entries; all others were never used.
+fn agfl_sector(entries: &[(usize, u32)]) -> Vec<u8> {
+    let unused = (0..119).map(|index| (index, u32::MAX));
+    let all = unused.chain(entries.iter().copied());
     let words: Vec<(usize, u32)> = [(0, 0x5841_464c), (4, 1)]
         .into_iter()
-        .chain(entries.iter().map(|(index, block)| (36 + index * 4, *block)))
+        .chain(all.map(|(index, block)| (36 + index * 4, block)))
         .collect();
-    Agfl::parse(sector(&words, 8, 32), &expected(), list)
+    sector(&words, 8, 32)
 }
 
 #[test]
@@ -163,8 +171,11 @@ fn a_list_that_lies_is_refused() {
     assert_eq!(agfl(&[(0, 9), (1, 9)], list), Err(HeaderDefect::ListedTwice(9)));
     let outside = HeaderDefect::Place { what: "an entry", block: 4096 };
     assert_eq!(agfl(&[(0, 9), (1, 4096)], list), Err(outside));
+    let unused = |block| HeaderDefect::Place { what: "an entry out of use", block };
+    assert_eq!(agfl(&[(0, 9), (1, 10), (50, 5000)], list), Err(unused(5000)));
+    assert!(agfl(&[(0, 9), (1, 10), (50, 4999)], list).is_ok());
     let other = Expected { ag: AgNumber(2), ..expected() };
-    let bytes = sector(&[(0, 0x5841_464c), (4, 1), (36, 5), (40, 6)], 8, 32);
+    let bytes = agfl_sector(&[(0, 5), (1, 6)]);
     let wrong = HeaderDefect::Number { stored: AgNumber(1) };
     assert_eq!(Agfl::parse(bytes, &other, list), Err(wrong));
 }
