@@ -140,6 +140,7 @@ impl NtfsBench {
         let tree = ntfs_check::tree(&after);
         self.assert_tree(&tree, intended, what);
         self.assert_declared(&after, &patch, &tree, intended, what);
+        self.assert_sequences(&after, &tree, intended, what);
         assert_ours(overlay, &tree, what);
         look(&self.image);
 
@@ -239,6 +240,27 @@ impl NtfsBench {
                     .any(|(other, names)| *other == path && names.contains(&field.as_str()))
             };
             assert!(fields.iter().all(allowed), "{what}: {path}: {fields:?} changed");
+        }
+    }
+
+    /// WIN-109: a record that becomes free counts on, past 0, so that old references to it are known as such. WIN-112: one
+    /// that is taken keeps the number that it has.
+    fn assert_sequences(&self, after: &[u8], tree: &Tree, intended: &Intended, what: &str) {
+        let record = |tree: &Tree, path: &str| tree.0[path]["record"].parse::<u64>().unwrap();
+        let some = intended.removed.iter().take(3);
+        for path in
+            some.filter(|path| !self.same_record(path).iter().any(|it| tree.0.contains_key(it)))
+        {
+            let old: u16 = self.tree.0[path]["sequence"].parse().unwrap();
+            let next = if old == u16::MAX { 1 } else { old + 1 };
+            let state = ntfs_check::record_state(after, record(&self.tree, path));
+            assert_eq!(state, Some((false, next)), "{what}: {path}");
+        }
+        for (path, _) in intended.added.iter().take(3) {
+            let sequence: u16 = tree.0[path]["sequence"].parse().unwrap();
+            let before = ntfs_check::record_state(&self.original, record(tree, path));
+            let expected = before.map_or(1, |(_, sequence)| sequence.max(1));
+            assert_eq!(sequence, expected, "{what}: {path}");
         }
     }
 

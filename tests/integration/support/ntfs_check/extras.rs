@@ -50,6 +50,11 @@ pub(super) fn check(
     } else if !ids.is_empty() {
         findings.push("$ObjId: not there".to_owned());
     }
+    if let Some(holder) = below_extend(files, "$Quota") {
+        // Owners and their quotas: the form, as nothing else is known of them here.
+        index::read(holder, "$O", volume, upcase, findings);
+        index::read(holder, "$Q", volume, upcase, findings);
+    }
     if let Some(holder) = below_extend(files, "$Reparse") {
         let entries = index::read(holder, "$R", volume, upcase, findings);
         let indexed = entries.iter().map(|entry| {

@@ -235,7 +235,8 @@ impl Walk<'_> {
                 let (a, b) = (FileName::parse(a)?, FileName::parse(b)?);
                 Some(self.upcase.compare_full(&a.name, &b.name))
             }
-            BY_SID => Some(a.len().cmp(&b.len()).then_with(|| a.cmp(b)).then(Ordering::Less)),
+            // In which order is not known.
+            BY_SID => Some(if a == b { Ordering::Equal } else { Ordering::Less }),
             _ => Some(numbers(a).cmp(&numbers(b))),
         }
     }

@@ -58,6 +58,14 @@ pub(crate) fn check_and_list(bytes: &[u8]) -> (Vec<String>, Option<Listing>) {
     (findings, listing)
 }
 
+/// Whether a record says that it is in use, and its sequence number; none behind the end of the MFT.
+pub(crate) fn record_state(bytes: &[u8], number: u64) -> Option<(bool, u16)> {
+    let whole = Whole::read(bytes, &mut Vec::new()).unwrap();
+    let len = whole.mft.record_bytes;
+    let raw = bytes::slice(&whole.mft.bytes, number as usize * len, len)?;
+    Some((record::says_in_use(raw), bytes::u16_at(raw, 16)?))
+}
+
 /// What a byte of a volume belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
