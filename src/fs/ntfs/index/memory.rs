@@ -51,11 +51,9 @@ impl IndexSource for MemoryIndex {
         self.read.set(self.read.get() + 1);
         let bytes = usize::try_from(block.0).ok().and_then(|block| self.blocks.get(block));
         match bytes {
-            Some(bytes) => {
-                assert_eq!(bytes.len(), len);
-                Ok(bytes.clone())
-            }
-            None => Err(Corrupt::new("index", "block outside").into()),
+            // A damaged root may ask for blocks of another size.
+            Some(bytes) if bytes.len() == len => Ok(bytes.clone()),
+            _ => Err(Corrupt::new("index", "block outside").into()),
         }
     }
 

@@ -226,7 +226,7 @@ fn edit(mut tree: MemoryIndex, volume: &Volume, mut names: Vec<String>, removals
 #[ignore = "needs root and FUSE"]
 fn root_only_uneven_trees_of_ntfs_3g_are_edited() {
     for cluster in ["512", "4096", "65536"] {
-        let (image, names) = volume(cluster, 3000 * sequences());
+        let (image, names) = volume(cluster, 3000);
         let volume = Volume::open(image.overlay(), CLOCK).unwrap();
         for (directory, names) in ["full", "thin"].into_iter().zip(names) {
             let tree = load(&volume, number_of(&volume, directory), &INDEX_NAME);
