@@ -1,4 +1,5 @@
-//! `regain` gets people back into machines they are locked out of, from the root disk alone.
+//! `regain` gets people back into machines they are locked out of, from the root disk alone: it adds a key to a
+//! user of a Linux system, or has a Windows system set a new password at its next boot.
 //!
 //! # What it promises, in this order
 //!
@@ -29,12 +30,12 @@
 //! | [`cli`]     | arguments, questions, text; the only code that prints               | everything            |
 //! | [`report`]  | the JSON contract: plain data                                       | bytes, error          |
 //! | [`session`] | composes: target, volumes, overlays, action, verification, patch    | all below             |
-//! | [`action`]  | what to change: check, plan, edit                                   | login, guest, fs      |
+//! | [`action`]  | what to change: check, plan, edit                                   | login, guest, hive, fs |
 //! | [`patch`]   | bytes before and after: create, store, apply, undo                  | disk                  |
 //! | [`login`]   | would sshd on this volume accept this key?                          | guest, fs             |
-//! | [`guest`]   | who lives here: distribution, users, agents                         | hive, fs              |
+//! | [`guest`]   | who lives here: system and version, users, agents                   | hive, fs              |
 //! | [`hive`]    | registry hives of Windows                                           | bytes, error          |
-//! | [`fs`]      | file systems: ext2, ext3, ext4, XFS; probing the others             | volume, disk          |
+//! | [`fs`]      | file systems: ext2, ext3, ext4, XFS, NTFS; probing the others       | volume, disk          |
 //! | [`volume`]  | partition tables                                                    | disk                  |
 //! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
 //! | [`disk`]    | address spaces: file, window, cache, overlay                        | bytes, error          |

@@ -629,6 +629,39 @@ fn tens_of_thousands_of_accounts_are_no_burden() {
     assert!(list(&tree, None, Timestamp::default()).unwrap().keys.is_empty());
 }
 
+#[test]
+fn what_is_appended_to_a_large_file_is_promised_as_a_piece() {
+    let large = vec![7; 2 * 1024 * 1024];
+    let mut tree = debian();
+    tree.file("/hive", 0, 0o644, &large).file("/small", 0, 0o644, b"ab");
+    let append = |path: &str| FileChange::Append {
+        path: GuestPath::new(path),
+        bytes: b"cd".to_vec(),
+        detail: String::new(),
+    };
+    let overwrite = FileChange::Overwrite {
+        path: GuestPath::new("/hive"),
+        offset_bytes: 1,
+        bytes: b"x".to_vec(),
+        detail: String::new(),
+    };
+    let changes = vec![append("/hive"), append("/hive"), overwrite, append("/small")];
+    let plan = Plan { changes, ..Plan::default() };
+    let promised = expectations(&plan, &tree).unwrap();
+    let node = |path: &str| {
+        let path = GuestPath::new(path);
+        promised.iter().find(|expected| expected.path == path).unwrap().node.clone().unwrap()
+    };
+    let hive = node("/hive");
+    let end = large.len() as u64;
+    assert_eq!((hive.content, hive.grown_bytes), (None, Some(end + 4)));
+    let pieces = [(end, b"cd".to_vec()), (end + 2, b"cd".to_vec()), (1, b"x".to_vec())];
+    assert_eq!(hive.pieces, pieces);
+    assert_eq!(node("/small").content.as_deref(), Some(b"abcd".as_slice()));
+    run(&plan, &mut tree).unwrap();
+    assert_eq!(tree.content_at("/hive").unwrap().len() as u64, end + 4);
+}
+
 proptest! {
     #[test]
     fn adding_never_alters_another_line(content in lines()) {

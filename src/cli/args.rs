@@ -192,7 +192,9 @@ pub(crate) struct KeyList {
   regain key add disk.img --key k.pub --dry-run
       shows what would change
   regain key add disk.img --key k.pub --patch-out add.patch
-      writes the change to a file, to look at with `regain show` and write with `regain apply`")]
+      writes the change to a file, to look at with `regain show` and write with `regain apply`
+  regain key add win.img --key k.pub
+      Windows with an OpenSSH server: the key of its administrators")]
 pub(crate) struct KeyAdd {
     #[command(flatten)]
     pub(crate) target: TargetArgs,

@@ -9,7 +9,7 @@ use super::human::add;
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, target};
 use crate::action::password_reset::{self, Method, ResetRequest};
-use crate::error::{Context as _, Error};
+use crate::error::{Context as _, Error, ErrorKind, Refusal};
 use crate::guest::windows::AgentKind;
 use crate::guest::windows::format::Password;
 use crate::guest::windows::format::password::PASSWORD_UNITS_MAX;
@@ -88,9 +88,10 @@ impl ResetJob<'_> {
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         check_windows(volume, &session.target_name())?;
-        let mut plan = volume
-            .read(|open| password_reset::plan(open.file_system(), &self.request))
-            .context(|| session.target_name())?;
+        let planned = volume.read(|open| password_reset::plan(open.file_system(), &self.request));
+        let mut plan = planned
+            .context(|| session.target_name())
+            .map_err(|error| self.with_fallback(error, &session.target_name()))?;
         if self.args.how.clear_ntfs_log && volume.health() != Some("clean") {
             let message = "the log of the volume is not clean and will be emptied: changes that are \
                            only in it are lost, and Windows checks the volume at the next boot";
@@ -106,16 +107,35 @@ impl ResetJob<'_> {
         Ok(ui.finish("password reset", report_target, &result, text)?)
     }
 
+    /// What helps if the agent cannot be used because of a file of its own (WIN-75).
+    fn with_fallback(&self, error: Error, target: &str) -> Box<Failure> {
+        let is_about_a_file =
+            matches!(error.kind(), ErrorKind::Refused(Refusal::UnsuitableFile { .. }));
+        let failure = Failure::from(error);
+        if !is_about_a_file || self.request.method != Method::Agent {
+            return Box::new(failure);
+        }
+        let target = super::hints::shell_word(target);
+        Box::new(failure.hint(format!(
+            "a start-up script needs nothing of the agent: `regain password reset {target} --method \
+             startup-script --generate`"
+        )))
+    }
+
     fn text(&self, session: &Session, result: &Change) -> String {
         let name = result.users.first().map(|user| user.name.escaped()).unwrap_or_default();
         let what = format!("the password of {name} will be set at the next boot");
         let after = match self.request.method {
-            Method::Agent => {
-                "start the instance from this disk (as /dev/sda1); some minutes later: aws ec2 \
-                 get-password-data --instance-id ID --priv-launch-key KEY.pem"
-                    .to_owned()
+            Method::Agent if self.request.password.is_none() => {
+                let known = result.findings.iter().find(|finding| finding.check == "instance");
+                let id = known.map_or("ID", |finding| finding.subject.as_str());
+                let id = super::hints::shell_word(id);
+                format!(
+                    "start the instance from this disk (as /dev/sda1); some minutes later: aws ec2 \
+                     get-password-data --instance-id {id} --priv-launch-key KEY.pem"
+                )
             }
-            Method::StartupScript | Method::Setup => {
+            Method::Agent | Method::StartupScript | Method::Setup => {
                 format!("start the machine from this disk, then log in as {name}")
             }
         };

@@ -24,7 +24,7 @@ fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
 }
 
 #[track_caller]
-fn check(value: &Value, expected: &str) {
+pub(crate) fn check(value: &Value, expected: &str) {
     let mut fields = BTreeSet::new();
     collect("", value, &mut fields);
     let expected: BTreeSet<String> = expected.split_whitespace().map(str::to_owned).collect();

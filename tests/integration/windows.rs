@@ -202,3 +202,36 @@ fn what_will_happen_is_told_before_the_question() {
         assert!(run.stdout.contains(text), "{text}: {}", run.stdout);
     }
 }
+
+#[test]
+fn the_documents_have_the_fields_of_the_contract() {
+    let disk = WindowsDisk::new(V2);
+    let inspected = disk.run("inspect win.img --json").success()["result"].clone();
+    let system = inspected["systems"][0].clone();
+    crate::cli_fields::check(
+        &system,
+        "volume_id family name version arch host_name users users[].name users[].rid users[].is_default
+         users[].keys agents access_routes access_routes[].route access_routes[].available
+         access_routes[].reason access_routes[].command windows windows.edition windows.installation_type
+         windows.build windows.update windows.release windows.setup_state windows.domain_controller
+         windows.domain windows.agents windows.agents[].name windows.agents[].title windows.agents[].version
+         windows.agents[].state windows.agents[].missing windows.agents[].service_start
+         windows.ssm_agent_start windows.open_ssh windows.open_ssh.program windows.open_ssh.service_start
+         windows.open_ssh.usable windows.open_ssh.reason windows.last_password_event
+         windows.last_password_event.path windows.last_password_event.outcome
+         windows.last_password_event.time windows.last_password_event.account
+         windows.last_password_event.message windows.instance_id windows.image_name windows.image_version",
+    );
+    let result = disk.run("password reset win.img --yes --json").success()["result"].clone();
+    crate::cli_fields::check(
+        &result,
+        "changed dry_run volume_id users users[].name users[].outcome users[].reason users[].path changes
+         changes[].path changes[].action changes[].detail findings findings[].rule findings[].check
+         findings[].severity findings[].subject findings[].message findings[].fix verified_by patch
+         patch.bytes_changed patch.runs patch.path undo_file undo_command io io.bytes_read io.bytes_written",
+    );
+    assert_eq!(
+        result["undo_command"],
+        format!("regain undo {} win.img", result["undo_file"].as_str().unwrap())
+    );
+}

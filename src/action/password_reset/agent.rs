@@ -63,9 +63,18 @@ fn found(agents: &[Agent]) -> String {
 fn tell(reset: &mut Reset<'_>, agent: &Agent) {
     let name = agent.kind.name();
     if reset.request.password.is_none() {
-        let message = "the new password will be encrypted for the key pair chosen at launch, and nobody \
-                   can read it without its private key, which cannot be changed on an existing \
-                   instance; it must be an RSA key. If it is lost, use --method startup-script";
+        let way_out = match agent.kind {
+            AgentKind::LaunchV2 => {
+                "use --method startup-script, or an AMI of the edited volume, launched with a new key \
+                 pair (WIN-53, experimental)"
+            }
+            AgentKind::LaunchV1 | AgentKind::Config => "use --method startup-script",
+        };
+        let message = format!(
+            "the new password will be encrypted for the key pair chosen at launch, and nobody can read \
+             it without its private key, which cannot be changed on an existing instance; it must be \
+             an RSA key. If it is lost, {way_out}"
+        );
         reset.warn(("key-pair", "WIN-122"), name, message);
     }
     let message = "the agent needs the EC2 metadata service: elsewhere it waits and never sets a \
