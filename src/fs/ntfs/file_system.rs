@@ -34,6 +34,8 @@ pub struct Ntfs {
     pub(super) volume: Volume,
     pub(super) state: State,
     pub(super) allows_unclean: bool,
+    /// An edit found the gates open; one look is enough, as it may take the whole log.
+    pub(super) is_open: bool,
     warnings: Vec<String>,
 }
 
@@ -47,7 +49,7 @@ impl Ntfs {
         let volume = Volume::open(disk, clock)?;
         let state = State::read(&volume)?;
         let warnings = state.warnings();
-        Ok(Self { volume, state, allows_unclean: false, warnings })
+        Ok(Self { volume, state, allows_unclean: false, is_open: false, warnings })
     }
 
     /// Lets a volume be edited although its `$LogFile` is not clean, or it is marked as dirty. When the edit is

@@ -37,6 +37,8 @@ macro_rules! kinds {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.0 {
                     $($number => f.write_str($text),)*
+                    0xd0 => f.write_str("$EA_INFORMATION"),
+                    0xe0 => f.write_str("$EA"),
                     number => write!(f, "attribute type {number:#x}"),
                 }
             }

@@ -8,7 +8,10 @@ use crate::fs::{FileEdit, FileSystem, MetadataChange, NewNode, NodeId};
 impl Ntfs {
     /// Begins an edit, if the gates are open.
     fn editor(&mut self) -> Result<Editor<'_>> {
-        self.check_writable()?;
+        if !self.is_open {
+            self.check_writable()?;
+            self.is_open = true;
+        }
         Ok(Editor::new(&mut self.volume))
     }
 }

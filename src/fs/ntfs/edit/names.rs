@@ -138,8 +138,7 @@ impl Editor<'_> {
         self.check_reparse(&file)?;
         let flags = file.information()?.flags;
         if flags & file_flag::READ_ONLY != 0 {
-            let path = file.label();
-            return Err(Refusal::ProtectedFile { path, flag: "read-only" }.into());
+            return Err(unsuitable(&file, "has the read-only attribute"));
         }
         let efs = file.parts(AttributeKind::LOGGED_UTILITY_STREAM, &EFS_NAME)?;
         let data = file.stream(AttributeKind::DATA, &[])?;

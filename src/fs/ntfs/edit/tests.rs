@@ -109,18 +109,17 @@ fn volumes_of_every_shape_take_files_and_give_them_back() {
     }
 }
 
-/// A volume whose free space is in pieces of two clusters, between those of one file.
-fn fragmented() -> Bench {
-    let mut bench = Bench::new(3, &["-c", "512"], |_| {});
-    let filler = bench.create("filler", &bytes(800_000, 1));
+/// A volume whose free space is in pieces of one cluster, between those of one file.
+fn fragmented(mib: u64, filler_bytes: usize) -> Bench {
+    let mut bench = Bench::new(mib, &["-c", "512"], |_| {});
+    let filler = bench.create("filler", &bytes(filler_bytes, 1));
     let mut owner = file(&bench, filler);
     let (_, runs) = owner.non_resident(AttributeKind::DATA, &[]).unwrap();
     let (mut kept, mut given_back) = (RunList::new(Vcn(0)), RunList::new(Vcn(0)));
-    for vcn in (0..runs.clusters() - 1).step_by(2) {
-        let list = if vcn % 4 == 0 { &mut kept } else { &mut given_back };
-        list.push(runs.find(Vcn(vcn)).unwrap().lcn, 2).unwrap();
+    for vcn in 0..runs.clusters() {
+        let list = if vcn % 2 == 0 { &mut kept } else { &mut given_back };
+        list.push(runs.find(Vcn(vcn)).unwrap().lcn, 1).unwrap();
     }
-    kept.push(runs.find(Vcn(runs.clusters() - 1)).unwrap().lcn, 1).unwrap();
     let mut editor = super::Editor::new(&mut bench.ntfs.volume);
     editor.free_clusters(given_back.runs()).unwrap();
     let len = kept.clusters() * 512;
@@ -151,7 +150,7 @@ fn fragmented() -> Bench {
 /// A run list that no record holds goes into extension records, with an attribute list; and back.
 #[test]
 fn long_run_lists_get_an_attribute_list() {
-    let mut bench = fragmented();
+    let mut bench = fragmented(3, 800_000);
     let content = bytes(330_000, 5);
     let node = bench.create("in pieces", &content);
     let whole = file(&bench, node);
@@ -177,6 +176,27 @@ fn long_run_lists_get_an_attribute_list() {
     bench.ntfs.replace(node, &content).unwrap();
     let root = bench.ntfs.root();
     bench.ntfs.remove(root, b"in pieces").unwrap();
+    bench.assert_clean();
+}
+
+/// A list that does not fit the base record either lies in clusters.
+#[test]
+fn long_attribute_lists_lie_in_clusters() {
+    let mut bench = fragmented(12, 9_000_000);
+    let node = bench.node("filler");
+    let filler = file(&bench, node);
+    let list = filler.stream(AttributeKind::ATTRIBUTE_LIST, &[]).unwrap().unwrap();
+    assert!(list.runs().is_some(), "{} records", filler.records.len());
+    bench.ntfs.overwrite(node, 4_000_000, b"here").unwrap();
+    bench.ntfs.append(node, &bytes(3000, 2)).unwrap();
+    let image = bench.assert_clean();
+    let read = fs::read(Mount::new(&image, "ro").0.join("filler")).unwrap();
+    assert!(read == bench.read(node) && read[4_000_000..4_000_004] == *b"here");
+    bench.ntfs.replace(node, b"short").unwrap();
+    let left = file(&bench, node);
+    assert!(left.records.len() < 4, "what moved out of the base record may stay where it is");
+    let list = left.stream(AttributeKind::ATTRIBUTE_LIST, &[]).unwrap().unwrap();
+    assert_eq!(list.runs().map(RunList::clusters), Some(1));
     bench.assert_clean();
 }
 
