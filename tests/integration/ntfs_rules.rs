@@ -23,15 +23,20 @@ fn create(fs: &mut dyn FileEdit, path: &str, acl: Option<&[u8]>) -> Result<()> {
     let directory = node(fs, parent);
     let acl = acl.map(|value| Xattr { name: ACL.to_vec(), value: value.to_vec() });
     let new = NewNode { xattrs: acl.into_iter().collect(), ..NewNode::default() };
-    if path.ends_with(".d") {
+    if is_directory(path) {
         fs.create_directory(directory, name.as_bytes(), &new).map(drop)
     } else {
         fs.create_file(directory, name.as_bytes(), &new, b"new").map(drop)
     }
 }
 
+/// New directories are called like that here.
+fn is_directory(path: &str) -> bool {
+    path.ends_with("-directory")
+}
+
 fn added(path: &str) -> Intended {
-    let content = (!path.ends_with(".d")).then(|| b"new".to_vec());
+    let content = (!is_directory(path)).then(|| b"new".to_vec());
     Intended { added: vec![(path.to_owned(), content)], ..Intended::default() }
 }
 
@@ -47,8 +52,8 @@ fn what_is_new_is_protected_as_its_siblings_are() {
         let bench = NtfsBench::new(fixture);
         for (path, like) in [
             ("/Windows/System32/config/new", "/Windows/System32/config/SAM"),
-            ("/ProgramData/Amazon/EC2Launch/new.d", "/ProgramData/Amazon/EC2Launch/state"),
-            ("/Windows/System32/new.d", "/Windows/System32/config"),
+            ("/ProgramData/Amazon/EC2Launch/new-directory", "/ProgramData/Amazon/EC2Launch/state"),
+            ("/Windows/System32/new-directory", "/Windows/System32/config"),
         ] {
             let edit = |fs: &mut dyn FileEdit| create(fs, path, None);
             let look = |image: &Path| {
@@ -65,7 +70,7 @@ fn what_is_new_is_protected_as_its_siblings_are() {
 fn what_is_new_has_the_descriptor_that_was_asked_for() {
     let bench = NtfsBench::new("c4k");
     let known = bench.xattr(CONFIG, ACL).unwrap();
-    for path in ["/names/3/new", "/names/3/new.d", "/Windows/System32/config/new"] {
+    for path in ["/names/3/new", "/names/3/new-directory", "/Windows/System32/config/new"] {
         let shared = |image: &Path| {
             let fields = fields(image, path);
             assert_eq!(fields["security"], bench.tree().0[CONFIG]["security"], "{path}");
