@@ -49,7 +49,9 @@ pub(super) fn list(whole: &Whole<'_>) -> Listing {
     let cluster = whole.volume.geometry.cluster_bytes;
     let shown = walk(whole).into_iter().map(|(path, file)| {
         let data = file.stream(DATA, "");
-        let is_odd = data.is_some_and(|data| data.flags & (IS_COMPRESSED | IS_SPARSE) != 0);
+        let is_odd = data.is_some_and(|data| {
+            data.flags & (IS_COMPRESSED | IS_SPARSE) != 0 && data.resident().is_none()
+        });
         let place = data.filter(|_| !is_odd).map(|data| match data.resident() {
             Some(bytes) => Place::Resident(bytes.to_vec()),
             None => Place::Runs(data.runs().to_vec(), cluster),
@@ -141,7 +143,9 @@ fn fields(file: &File, volume: &Volume<'_>) -> Fields {
     for stream in &file.streams {
         match stream.kind {
             DATA => {
-                let content = if stream.flags & IS_COMPRESSED != 0 {
+                // In the record it is never compressed.
+                let is_plain = stream.flags & IS_COMPRESSED == 0 || stream.resident().is_some();
+                let content = if !is_plain {
                     UNREADABLE.to_owned()
                 } else {
                     digest::of_bytes(&stream.read(volume).unwrap())
