@@ -145,10 +145,10 @@ fn fields(file: &File, volume: &Volume<'_>) -> Fields {
             DATA => {
                 // In the record it is never compressed.
                 let is_plain = stream.flags & IS_COMPRESSED == 0 || stream.resident().is_some();
-                let content = if !is_plain {
-                    UNREADABLE.to_owned()
-                } else {
+                let content = if is_plain {
                     digest::of_bytes(&stream.read(volume).unwrap())
+                } else {
+                    UNREADABLE.to_owned()
                 };
                 if stream.name.is_empty() {
                     set("size", stream.data_bytes().to_string());
