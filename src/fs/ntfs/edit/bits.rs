@@ -4,7 +4,7 @@ use super::super::attribute::{AttributeKind, Sizes};
 use super::super::bitmap::{self, BitDefect};
 use super::super::stream::Place;
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::space::BitmapStream;
 use super::store::needs_check;
 use crate::bytes::arith::{self, len_u64};
@@ -33,7 +33,7 @@ enum Bits {
 }
 
 impl BitsName<'_> {
-    fn load(&self, file: &File) -> Result<Option<Bits>> {
+    fn load(&self, file: &EditedFile) -> Result<Option<Bits>> {
         Ok(match file.stream(KIND, self.name)?.map(|stream| stream.place) {
             Some(Place::Resident(bytes)) => Some(Bits::Resident(bytes)),
             Some(Place::Clusters { runs, sizes, .. }) => {
@@ -45,7 +45,7 @@ impl BitsName<'_> {
         })
     }
 
-    fn missing(&self, file: &File) -> Error {
+    fn missing(&self, file: &EditedFile) -> Error {
         file.damage("attributes", BitsDefect(self.what))
     }
 
@@ -60,7 +60,7 @@ impl BitsName<'_> {
     }
 
     /// True if `bit` is there and set.
-    pub(super) fn is_set(&self, editor: &Editor<'_>, file: &File, bit: u64) -> Result<bool> {
+    pub(super) fn is_set(&self, editor: &Editor<'_>, file: &EditedFile, bit: u64) -> Result<bool> {
         match self.load(file)? {
             Some(Bits::Resident(bytes)) => Ok(bitmap::is_set(&bytes, bit).unwrap_or(false)),
             Some(Bits::Clusters(stream)) if bit < stream.bits => {
@@ -75,7 +75,7 @@ impl BitsName<'_> {
     pub(super) fn first_clear(
         &self,
         editor: &Editor<'_>,
-        file: &File,
+        file: &EditedFile,
         within: Range<u64>,
     ) -> Result<Option<u64>> {
         let mut found = None;
@@ -101,7 +101,7 @@ impl BitsName<'_> {
     pub(super) fn flip(
         &self,
         editor: &mut Editor<'_>,
-        file: &mut File,
+        file: &mut EditedFile,
         bit: u64,
         to_set: bool,
     ) -> Result<()> {
@@ -118,7 +118,12 @@ impl BitsName<'_> {
     }
 
     /// Makes the bitmap, which may be missing, long enough for `bits`. New bits are clear.
-    pub(super) fn grow(&self, editor: &mut Editor<'_>, file: &mut File, bits: u64) -> Result<()> {
+    pub(super) fn grow(
+        &self,
+        editor: &mut Editor<'_>,
+        file: &mut EditedFile,
+        bits: u64,
+    ) -> Result<()> {
         let needed = arith::round_up(arith::div_ceil(bits, 8)?, STEP_BYTES)?;
         match self.load(file)? {
             Some(Bits::Clusters(_)) => self.grow_clusters(editor, file, needed),
@@ -136,7 +141,12 @@ impl BitsName<'_> {
         }
     }
 
-    fn grow_clusters(&self, editor: &mut Editor<'_>, file: &mut File, needed: u64) -> Result<()> {
+    fn grow_clusters(
+        &self,
+        editor: &mut Editor<'_>,
+        file: &mut EditedFile,
+        needed: u64,
+    ) -> Result<()> {
         let (mut sizes, mut runs) = file.non_resident(KIND, self.name)?;
         if sizes.initialised >= needed {
             return Ok(());

@@ -9,7 +9,7 @@ use super::super::standard_information::file_flag;
 use super::super::stream::{Place, Stream};
 use super::super::units::Vcn;
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::names::unsuitable;
 use crate::bytes::arith::{self, len_u64};
 use crate::error::{Error, Result};
@@ -108,7 +108,7 @@ impl Editor<'_> {
     }
 
     /// The content, unless it has holes: those cannot be written without allocation.
-    fn data(file: &File) -> Result<Stream> {
+    fn data(file: &EditedFile) -> Result<Stream> {
         let Some(data) = file.stream(KIND, &[])? else {
             return Err(unsuitable(file, "has no content"));
         };
@@ -122,7 +122,13 @@ impl Editor<'_> {
     }
 
     /// Writes zeros from the end of what was ever written to `offset_bytes`.
-    fn fill_gap(&self, file: &File, runs: &RunList, sizes: Sizes, offset_bytes: u64) -> Result<()> {
+    fn fill_gap(
+        &self,
+        file: &EditedFile,
+        runs: &RunList,
+        sizes: Sizes,
+        offset_bytes: u64,
+    ) -> Result<()> {
         let gap = offset_bytes.saturating_sub(sizes.initialised);
         if gap > GAP_BYTES_MAX {
             let what = "bytes of the file that were never written";
@@ -132,7 +138,7 @@ impl Editor<'_> {
     }
 
     /// Gives the unnamed stream this content, wherever it fits.
-    pub(super) fn put_content(&mut self, file: &mut File, content: &[u8]) -> Result<()> {
+    pub(super) fn put_content(&mut self, file: &mut EditedFile, content: &[u8]) -> Result<()> {
         let size = len_u64(content.len());
         if size > FILE_BYTES_MAX {
             return Err(Error::limit("size of the new content in bytes", FILE_BYTES_MAX, size));
@@ -165,7 +171,7 @@ impl Editor<'_> {
     /// Writes the content to clusters: those of `runs`, more or fewer.
     fn put_in_clusters(
         &mut self,
-        file: &mut File,
+        file: &mut EditedFile,
         mut runs: RunList,
         old: Option<Sizes>,
         content: &[u8],
@@ -184,7 +190,7 @@ impl Editor<'_> {
     }
 
     /// Replaces a compressed stream by a plain one (WIN-106).
-    fn put_plain(&mut self, file: &mut File, content: &[u8]) -> Result<()> {
+    fn put_plain(&mut self, file: &mut EditedFile, content: &[u8]) -> Result<()> {
         file.remove_stream(self, KIND, &[])?;
         file.set_file_flags(file.information()?.flags & !file_flag::COMPRESSED)?;
         if content.is_empty() {
@@ -194,7 +200,7 @@ impl Editor<'_> {
     }
 
     /// Sets the times, stores the file, and brings its directory entries up to date.
-    fn store_content(&mut self, mut file: File, is_shown: bool) -> Result<()> {
+    fn store_content(&mut self, mut file: EditedFile, is_shown: bool) -> Result<()> {
         self.touch_content(&mut file)?;
         file.store(self)?;
         if is_shown {
@@ -205,7 +211,7 @@ impl Editor<'_> {
 }
 
 /// A value that leaves its record is stored as a plain one.
-fn clear_compression(file: &mut File) -> Result<()> {
+fn clear_compression(file: &mut EditedFile) -> Result<()> {
     let flags = file.information()?.flags;
     if flags & file_flag::COMPRESSED != 0 {
         file.set_file_flags(flags & !file_flag::COMPRESSED)?;
@@ -213,6 +219,6 @@ fn clear_compression(file: &mut File) -> Result<()> {
     Ok(())
 }
 
-fn data_label(file: &File) -> String {
+fn data_label(file: &EditedFile) -> String {
     format!("data of {}", file.label())
 }

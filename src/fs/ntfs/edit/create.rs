@@ -11,7 +11,7 @@ use super::super::index::{Collation, IndexRoot};
 use super::super::record::flag;
 use super::super::standard_information::file_flag;
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::information::new_information;
 use super::names::{is_short_name, new_name};
 use super::store::needs_check;
@@ -52,7 +52,7 @@ impl Editor<'_> {
         record.header.flags = flag::IN_USE | if content.is_none() { flag::DIRECTORY } else { 0 };
         record.header.link_count = 1;
         let reference = record.reference();
-        let mut file = File::new(record, self.volume);
+        let mut file = EditedFile::new(record, self.volume);
 
         let flags = if content.is_some() { file_flag::ARCHIVE } else { 0 };
         let security_id = if let Security::Shared(id) = &security { *id } else { 0 };
@@ -100,7 +100,7 @@ impl Editor<'_> {
         Ok(NodeId(reference.record.0))
     }
 
-    fn put_empty_index(&mut self, file: &mut File) -> Result<()> {
+    fn put_empty_index(&mut self, file: &mut EditedFile) -> Result<()> {
         let geometry = file.geometry;
         let up_case = self.volume.up_case();
         let root = IndexRoot::empty(
@@ -115,7 +115,7 @@ impl Editor<'_> {
 
     fn security_of(
         &mut self,
-        parent: &mut File,
+        parent: &mut EditedFile,
         new: &NewNode,
         is_directory: bool,
     ) -> Result<Security> {
@@ -142,14 +142,14 @@ impl Editor<'_> {
     }
 
     /// The descriptor that a file keeps in its own record.
-    fn own_descriptor(&self, file: &File) -> Result<Vec<u8>> {
+    fn own_descriptor(&self, file: &EditedFile) -> Result<Vec<u8>> {
         let plain = self.volume.load_file(file.number())?;
         let missing = || needs_check(format!("{} has no security descriptor", file.label()));
         self.volume.security_descriptor(&plain)?.ok_or_else(missing)
     }
 
     /// The number of the descriptor of the first entry of the same kind that has one.
-    fn sibling_security(&mut self, parent: &File, is_directory: bool) -> Result<Option<u32>> {
+    fn sibling_security(&mut self, parent: &EditedFile, is_directory: bool) -> Result<Option<u32>> {
         let mut siblings = Vec::new();
         self.index_visit(parent, &mut |entry| {
             let name = entry.file_name()?;
@@ -161,7 +161,7 @@ impl Editor<'_> {
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         for sibling in siblings {
-            let file = File::load_reference(self.volume, sibling)?;
+            let file = EditedFile::load_reference(self.volume, sibling)?;
             let id = file.information()?.security_id;
             if id.is_some() {
                 return Ok(id);

@@ -1,6 +1,6 @@
 //! A file as an edit sees it: its base record, its extension records, and the streams that lie in them.
 //!
-//! A `File` is loaded, changed in memory and stored; nothing reaches the disk before [`File::store`]. How
+//! A `EditedFile` is loaded, changed in memory and stored; nothing reaches the disk before [`EditedFile::store`]. How
 //! attributes find room when a record is full is in [`super::room`].
 
 use super::super::attribute::edit::NewAttribute;
@@ -26,7 +26,7 @@ const LABEL_NAME_CHARS: usize = 60;
 
 /// The records of a file.
 #[derive(Debug, Clone)]
-pub(super) struct File {
+pub(super) struct EditedFile {
     /// The base record, then the extension records, ascending.
     pub(super) records: Vec<Record>,
     /// The records as they are on the disk; a new one is not there.
@@ -46,7 +46,7 @@ pub(super) struct Part {
     pub(super) first: Vcn,
 }
 
-impl File {
+impl EditedFile {
     /// Reads the file whose base record is `number`, with all its records.
     ///
     /// # Errors
@@ -60,6 +60,7 @@ impl File {
         let stored_list = file.list.map(|list| list::sorted(list, volume.up_case()));
         let up_case = volume.shared_up_case();
         let file = Self { records, stored, stored_list, geometry, up_case };
+        file.check_ids()?;
         if let Some(listed) = &file.stored_list {
             // An edit makes the list anew: what it left out would come back, or be lost.
             if *listed != list::of_records(&file.records, volume.up_case())? {
@@ -69,10 +70,10 @@ impl File {
         Ok(file)
     }
 
-    /// [`File::load`], with the sequence number of the reference checked.
+    /// [`EditedFile::load`], with the sequence number of the reference checked.
     ///
     /// # Errors
-    /// As [`File::load`].
+    /// As [`EditedFile::load`].
     pub(super) fn load_reference(volume: &Volume, reference: FileReference) -> Result<Self> {
         let file = Self::load(volume, reference.record)?;
         let found = file.base()?.header.sequence;
@@ -81,6 +82,19 @@ impl File {
         }
         let expected = reference.sequence;
         Err(file.damage("MFT record", FileDefect::Sequence { expected, found }))
+    }
+
+    /// Checks that no two attributes of a record have the same id: an edit finds them by it.
+    fn check_ids(&self) -> Result<()> {
+        for record in &self.records {
+            let mut ids = BTreeSet::new();
+            for attribute in on_record(record.number, record.attributes())? {
+                if !ids.insert(attribute.id) {
+                    return Err(self.damage("attributes", FileDefect::SameId(attribute.id)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A file that has only a new record so far.
@@ -153,7 +167,7 @@ impl File {
 
     /// The attribute `kind` with `name`, put together and checked against itself and the volume.
     ///
-    /// Not for `$FILE_NAME`, of which there are several: see [`File::names`].
+    /// Not for `$FILE_NAME`, of which there are several: see [`EditedFile::names`].
     ///
     /// # Errors
     /// `Corrupt`.
@@ -286,6 +300,8 @@ pub(super) enum FileDefect {
     ListDiffers,
     #[error("has sequence number {found}, should have {expected}")]
     Sequence { expected: u16, found: u16 },
+    #[error("two of one record have the id {0}")]
+    SameId(u16),
     #[error("a stream is partly resident")]
     Mixed,
     #[error("{0} is missing, or not where it must be")]

@@ -10,7 +10,7 @@ use super::super::stream::Stream;
 use super::super::units::Vcn;
 use super::Editor;
 use super::bits::BitsName;
-use super::file::File;
+use super::file::EditedFile;
 use super::store::on_record;
 use crate::bytes::arith::{self, len_u64};
 use crate::error::{Error, Result};
@@ -19,12 +19,16 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(super) struct FileIndex<'a, 'v> {
     editor: &'a mut Editor<'v>,
-    file: &'a mut File,
+    file: &'a mut EditedFile,
     name: &'a [u16],
 }
 
 impl<'a, 'v> FileIndex<'a, 'v> {
-    pub(super) fn new(editor: &'a mut Editor<'v>, file: &'a mut File, name: &'a [u16]) -> Self {
+    pub(super) fn new(
+        editor: &'a mut Editor<'v>,
+        file: &'a mut EditedFile,
+        name: &'a [u16],
+    ) -> Self {
         Self { editor, file, name }
     }
 

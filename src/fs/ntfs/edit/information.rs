@@ -8,7 +8,7 @@ use super::super::file_name::FileName;
 use super::super::standard_information::{StandardInformation, file_flag, file_time};
 use super::super::stream::Place;
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::store::needs_check;
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
@@ -42,7 +42,7 @@ impl Time {
     }
 }
 
-impl File {
+impl EditedFile {
     /// Times, flags and security id.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Editor<'_> {
     }
 
     /// Sets the times as a change of the content does.
-    pub(super) fn touch_content(&self, file: &mut File) -> Result<()> {
+    pub(super) fn touch_content(&self, file: &mut EditedFile) -> Result<()> {
         file.set_time(Time::Modified, self.now())?;
         file.set_time(Time::Changed, self.now())
     }
@@ -128,11 +128,11 @@ impl Editor<'_> {
     ///
     /// # Errors
     /// `Refused` (needs a check) if a directory has no such entry; `Corrupt`, `Io`.
-    pub(super) fn refresh_names(&mut self, file: &File) -> Result<()> {
+    pub(super) fn refresh_names(&mut self, file: &EditedFile) -> Result<()> {
         let reference = file.base()?.reference();
         for (_, mut name) in file.names()? {
             file.copy_to_name(&mut name)?;
-            let mut directory = File::load_reference(self.volume, name.parent)?;
+            let mut directory = EditedFile::load_reference(self.volume, name.parent)?;
             let found = self.index_find(&mut directory, &name.encode()?)?;
             let is_ours = found.as_ref().is_some_and(|entry| entry.file() == reference);
             if !is_ours {

@@ -3,7 +3,7 @@
 use super::super::attribute::AttributeKind;
 use super::super::standard_information::file_time;
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::information::Time;
 use super::names::unsuitable;
 use crate::bytes::text;
@@ -68,7 +68,7 @@ impl Editor<'_> {
         self.store_metadata(file)
     }
 
-    fn store_metadata(&mut self, mut file: File) -> Result<()> {
+    fn store_metadata(&mut self, mut file: EditedFile) -> Result<()> {
         file.set_time(Time::Changed, self.now())?;
         file.store(self)?;
         self.refresh_names(&file)

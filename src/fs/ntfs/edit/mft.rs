@@ -8,7 +8,7 @@ use super::super::record::{Record, RecordDefect, flag};
 use super::super::units::MftRecordNumber;
 use super::Editor;
 use super::bits::BitsName;
-use super::file::File;
+use super::file::EditedFile;
 use super::store::{needs_check, on_record};
 use crate::bytes::arith;
 use crate::error::{Refusal, Result};
@@ -26,7 +26,7 @@ impl Editor<'_> {
     /// # Errors
     /// `Refused` without space, or if the bitmap and the record disagree.
     pub(super) fn allocate_record(&mut self) -> Result<Record> {
-        let mut mft = File::load(self.volume, MftRecordNumber::MFT)?;
+        let mut mft = EditedFile::load(self.volume, MftRecordNumber::MFT)?;
         let records = self.volume.mft().records();
         let within = MftRecordNumber::FIRST_USER.0..records;
         let number = match RECORD_BITS.first_clear(self, &mft, within)? {
@@ -61,7 +61,7 @@ impl Editor<'_> {
     /// # Errors
     /// `Refused` if its bit is clear already; `Corrupt`, `Io`.
     pub(super) fn free_record(&mut self, mut record: Record, label: &str) -> Result<()> {
-        let mut mft = File::load(self.volume, MftRecordNumber::MFT)?;
+        let mut mft = EditedFile::load(self.volume, MftRecordNumber::MFT)?;
         RECORD_BITS.flip(self, &mut mft, record.number.0, false)?;
         mft.store(self)?;
         record.header.flags &= !flag::IN_USE;
@@ -76,8 +76,8 @@ impl Editor<'_> {
     ///
     /// # Errors
     /// `Refused` (needs a check) if one is not.
-    pub(super) fn check_records_used(&mut self, file: &File) -> Result<()> {
-        let mft = File::load(self.volume, MftRecordNumber::MFT)?;
+    pub(super) fn check_records_used(&mut self, file: &EditedFile) -> Result<()> {
+        let mft = EditedFile::load(self.volume, MftRecordNumber::MFT)?;
         for record in &file.records {
             if !RECORD_BITS.is_set(self, &mft, record.number.0)? {
                 let detail = format!("{} is in use, but $MFT:$BITMAP calls it free", record.number);
@@ -88,7 +88,7 @@ impl Editor<'_> {
     }
 
     /// Makes room for one more record, and for its bit.
-    fn grow_mft(&mut self, mft: &mut File) -> Result<()> {
+    fn grow_mft(&mut self, mft: &mut EditedFile) -> Result<()> {
         let geometry = *self.volume.geometry();
         let (mut sizes, mut runs) = mft.non_resident(AttributeKind::DATA, &[])?;
         if sizes.value != sizes.initialised {

@@ -11,7 +11,7 @@ use super::super::standard_information::file_flag;
 use super::super::stream::{Place, Stream};
 use super::super::units::{FileReference, MftRecordNumber};
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::host::FileIndex;
 use super::information::Time;
 use crate::bytes::arith::len_u64;
@@ -25,7 +25,11 @@ const EFS_NAME: [u16; 4] = [0x24, 0x45, 0x46, 0x53];
 
 impl Editor<'_> {
     /// The entry of `directory` with this `$FILE_NAME`.
-    pub(super) fn index_find(&mut self, directory: &mut File, key: &[u8]) -> Result<Option<Entry>> {
+    pub(super) fn index_find(
+        &mut self,
+        directory: &mut EditedFile,
+        key: &[u8],
+    ) -> Result<Option<Entry>> {
         let up_case = directory.up_case.clone();
         FileIndex::new(self, directory, &INDEX_NAME).find(Collation::FileName(&up_case), key)
     }
@@ -33,7 +37,7 @@ impl Editor<'_> {
     /// The entry of `directory` with this name, whatever its case.
     pub(super) fn index_find_name(
         &mut self,
-        directory: &mut File,
+        directory: &mut EditedFile,
         name: &[u16],
     ) -> Result<Option<Entry>> {
         let up_case = directory.up_case.clone();
@@ -43,7 +47,7 @@ impl Editor<'_> {
     /// Adds an entry to `directory`; false if there is one of this name.
     pub(super) fn index_insert(
         &mut self,
-        directory: &mut File,
+        directory: &mut EditedFile,
         file: FileReference,
         key: &[u8],
     ) -> Result<bool> {
@@ -55,7 +59,7 @@ impl Editor<'_> {
     /// Removes the entry of this name.
     pub(super) fn index_remove(
         &mut self,
-        directory: &mut File,
+        directory: &mut EditedFile,
         key: &[u8],
     ) -> Result<Option<Entry>> {
         let up_case = directory.up_case.clone();
@@ -63,7 +67,7 @@ impl Editor<'_> {
     }
 
     /// Replaces times, flags and sizes of the entry of this name.
-    pub(super) fn index_replace(&mut self, directory: &mut File, key: &[u8]) -> Result<bool> {
+    pub(super) fn index_replace(&mut self, directory: &mut EditedFile, key: &[u8]) -> Result<bool> {
         let up_case = directory.up_case.clone();
         FileIndex::new(self, directory, &INDEX_NAME).replace_key(Collation::FileName(&up_case), key)
     }
@@ -71,7 +75,7 @@ impl Editor<'_> {
     /// Shows every entry of `directory` until `visit` breaks.
     pub(super) fn index_visit(
         &mut self,
-        directory: &File,
+        directory: &EditedFile,
         visit: &mut dyn FnMut(&Entry) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let plain = self.volume.load_file(directory.number())?;
@@ -84,9 +88,9 @@ impl Editor<'_> {
     ///
     /// # Errors
     /// `Refused` if it is none, or is not to be edited.
-    pub(super) fn editable_directory(&mut self, node: NodeId) -> Result<File> {
+    pub(super) fn editable_directory(&mut self, node: NodeId) -> Result<EditedFile> {
         let number = MftRecordNumber::new(node.0)?;
-        let directory = File::load(self.volume, number)?;
+        let directory = EditedFile::load(self.volume, number)?;
         if !directory.base()?.is_directory() {
             return Err(unsuitable(&directory, "is not a directory"));
         }
@@ -103,7 +107,7 @@ impl Editor<'_> {
     }
 
     /// Sets the times of a directory as a change of its names does.
-    pub(super) fn touch_directory(&self, directory: &mut File) -> Result<()> {
+    pub(super) fn touch_directory(&self, directory: &mut EditedFile) -> Result<()> {
         directory.set_time(Time::Modified, self.now())?;
         directory.set_time(Time::Changed, self.now())
     }
@@ -112,10 +116,10 @@ impl Editor<'_> {
     ///
     /// # Errors
     /// `Refused` if it belongs to the file system, or a structure disagrees.
-    pub(super) fn editable(&mut self, node: NodeId) -> Result<File> {
+    pub(super) fn editable(&mut self, node: NodeId) -> Result<EditedFile> {
         let number = MftRecordNumber::new(node.0)?;
-        let file = File::load(self.volume, number)?;
-        let is_below_extend = |file: &File| -> Result<bool> {
+        let file = EditedFile::load(self.volume, number)?;
+        let is_below_extend = |file: &EditedFile| -> Result<bool> {
             let names = file.names()?;
             Ok(names.iter().any(|(_, name)| name.parent.record == MftRecordNumber::EXTEND))
         };
@@ -130,7 +134,7 @@ impl Editor<'_> {
     ///
     /// # Errors
     /// `Refused` with what stands against it (WIN-27, WIN-106).
-    pub(super) fn editable_file(&mut self, node: NodeId) -> Result<File> {
+    pub(super) fn editable_file(&mut self, node: NodeId) -> Result<EditedFile> {
         let file = self.editable(node)?;
         if file.base()?.is_directory() {
             return Err(unsuitable(&file, "is a directory, not a regular file"));
@@ -153,7 +157,7 @@ impl Editor<'_> {
     }
 
     /// Refuses what something else than NTFS provides or redirects.
-    fn check_reparse(&self, file: &File) -> Result<()> {
+    fn check_reparse(&self, file: &EditedFile) -> Result<()> {
         let Some(stream) = file.stream(AttributeKind::REPARSE_POINT, &[])? else { return Ok(()) };
         let value = stream.read_all(self.volume, REPARSE_BYTES_MAX)?;
         let tag = field::le_u32(&value, 0)?;
@@ -166,7 +170,7 @@ impl Editor<'_> {
 }
 
 /// The refusal of a file that is not to be edited.
-pub(super) fn unsuitable(file: &File, reason: &str) -> Error {
+pub(super) fn unsuitable(file: &EditedFile, reason: &str) -> Error {
     Refusal::UnsuitableFile { path: file.label(), reason: reason.to_owned() }.into()
 }
 

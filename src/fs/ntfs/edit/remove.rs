@@ -9,7 +9,7 @@ use super::super::name::from_wtf8;
 use super::super::stream::{Place, Stream};
 use super::super::units::{FileReference, MftRecordNumber};
 use super::Editor;
-use super::file::{File, Part};
+use super::file::{EditedFile, Part};
 use super::host::FileIndex;
 use super::information::Time;
 use super::names::unsuitable;
@@ -63,7 +63,7 @@ impl Editor<'_> {
     }
 
     /// Takes names away from a file that keeps others.
-    fn unlink(&mut self, file: &mut File, wanted: &[(Part, FileName)]) -> Result<()> {
+    fn unlink(&mut self, file: &mut EditedFile, wanted: &[(Part, FileName)]) -> Result<()> {
         for (part, _) in wanted {
             file.remove_part(*part)?;
         }
@@ -75,7 +75,7 @@ impl Editor<'_> {
     }
 
     /// Gives back everything that a file has.
-    fn delete(&mut self, file: File) -> Result<()> {
+    fn delete(&mut self, file: EditedFile) -> Result<()> {
         let label = file.label();
         self.remove_object_id(&file)?;
         for (kind, name) in file.stream_names()? {
@@ -96,23 +96,23 @@ impl Editor<'_> {
     }
 
     /// Removes the entry of the object id in `$Extend\$ObjId`: a key of 16 bytes (WIN-109).
-    fn remove_object_id(&mut self, file: &File) -> Result<()> {
+    fn remove_object_id(&mut self, file: &EditedFile) -> Result<()> {
         let Some(id) = file.stream(AttributeKind::OBJECT_ID, &[])? else { return Ok(()) };
         let Place::Resident(value) = &id.place else {
             return Err(unsuitable(file, "has an object id outside of its record"));
         };
         let key: [u8; 16] = field::array(value, 0)?;
-        let mut extend = File::load(self.volume, MftRecordNumber::EXTEND)?;
+        let mut extend = EditedFile::load(self.volume, MftRecordNumber::EXTEND)?;
         let units = from_wtf8(OBJECT_FILE).unwrap_or_default();
         let Some(entry) = self.index_find_name(&mut extend, &units)? else { return Ok(()) };
-        let mut object_ids = File::load_reference(self.volume, entry.file())?;
+        let mut object_ids = EditedFile::load_reference(self.volume, entry.file())?;
         // An id that is not there does no harm: Windows then does not find the file by it.
         FileIndex::new(self, &mut object_ids, &OBJECT_INDEX).remove(Collation::U32s, &key)?;
         object_ids.store(self)
     }
 }
 
-fn file_reference(file: &File) -> FileReference {
+fn file_reference(file: &EditedFile) -> FileReference {
     FileReference {
         record: file.number(),
         sequence: file.records.first().map_or(0, |base| base.header.sequence),

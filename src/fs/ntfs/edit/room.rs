@@ -13,7 +13,7 @@ use super::super::run_list::RunList;
 use super::super::stream::{Place, Stream};
 use super::super::units::{MftRecordNumber, Vcn};
 use super::Editor;
-use super::file::{File, Part};
+use super::file::{EditedFile, Part};
 use super::list;
 use super::store::{on_record, on_runs};
 use crate::bytes::arith::{self, len_u64};
@@ -32,7 +32,7 @@ fn stays_in_base(kind: AttributeKind) -> bool {
     )
 }
 
-impl File {
+impl EditedFile {
     /// Gives a resident stream, which may be new, this value.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::super::bitmap::{self, BitDefect};
 use super::super::run_list::{Run, RunList};
 use super::super::units::{Lcn, MftRecordNumber, Vcn};
 use super::Editor;
-use super::file::File;
+use super::file::EditedFile;
 use super::store::{needs_check, on_runs};
 use crate::bytes::arith;
 use crate::error::{Corrupt, Refusal, Result};
@@ -132,7 +132,7 @@ impl Editor<'_> {
         if let Some(bitmap) = &self.clusters {
             return Ok(bitmap.clone());
         }
-        let file = File::load(self.volume, MftRecordNumber::BITMAP)?;
+        let file = EditedFile::load(self.volume, MftRecordNumber::BITMAP)?;
         let (sizes, runs) = file.non_resident(AttributeKind::DATA, &[])?;
         let bits = self.volume.geometry().total_clusters;
         if sizes.initialised < arith::div_ceil(bits, 8)? || runs.has_holes() {

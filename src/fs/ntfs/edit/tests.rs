@@ -1,4 +1,6 @@
 //! Edits of volumes that mkntfs and ntfs-3g made, judged by ntfsfix, ntfsresize, ntfsinfo, and by ntfs-3g again.
+//!
+//! What mounts needs root, and is ignored without it.
 
 #![expect(clippy::disallowed_methods, reason = "tests write to mounts of their own")]
 
@@ -6,7 +8,7 @@ use super::super::Ntfs;
 use super::super::attribute::{AttributeKind, Sizes};
 use super::super::run_list::RunList;
 use super::super::units::{MftRecordNumber, Vcn};
-use super::file::File;
+use super::file::EditedFile;
 use super::testing::{Bench, Mount, sectors, succeed, with_acl};
 use crate::error::{ErrorKind, Refusal, Result};
 use crate::fs::{FileEdit as _, FileSystem as _, NTFS_ACL_NAME, NewNode, NodeId};
@@ -35,8 +37,8 @@ fn set_short_name(path: &Path, name: &str) {
     set_xattr(path, "system.ntfs_dos_name", name);
 }
 
-fn file(bench: &Bench, node: NodeId) -> File {
-    File::load(&bench.ntfs.volume, MftRecordNumber(node.0)).unwrap()
+fn file(bench: &Bench, node: NodeId) -> EditedFile {
+    EditedFile::load(&bench.ntfs.volume, MftRecordNumber(node.0)).unwrap()
 }
 
 fn refused<T: std::fmt::Debug>(result: Result<T>) -> String {
@@ -56,7 +58,8 @@ fn names(directory: &Path) -> Vec<String> {
 
 /// Sectors 512 and 4096, records 1024 and 4096, clusters from 512 bytes to 2 MiB.
 #[test]
-fn volumes_of_every_shape_take_files_and_give_them_back() {
+#[ignore = "needs root and FUSE"]
+fn root_only_volumes_of_every_shape_take_files_and_give_them_back() {
     for (mib, arguments) in [
         (8, &["-c", "512"][..]),
         (16, &["-c", "4096"]),
@@ -149,7 +152,8 @@ fn fragmented(mib: u64, filler_bytes: usize) -> Bench {
 
 /// A run list that no record holds goes into extension records, with an attribute list; and back.
 #[test]
-fn long_run_lists_get_an_attribute_list() {
+#[ignore = "needs root and FUSE"]
+fn root_only_long_run_lists_get_an_attribute_list() {
     let mut bench = fragmented(3, 800_000);
     let content = bytes(330_000, 5);
     let node = bench.create("in pieces", &content);
@@ -181,7 +185,8 @@ fn long_run_lists_get_an_attribute_list() {
 
 /// A list that does not fit the base record either lies in clusters.
 #[test]
-fn long_attribute_lists_lie_in_clusters() {
+#[ignore = "needs root and FUSE"]
+fn root_only_long_attribute_lists_lie_in_clusters() {
     let mut bench = fragmented(12, 9_000_000);
     let node = bench.node("filler");
     let filler = file(&bench, node);
@@ -202,7 +207,8 @@ fn long_attribute_lists_lie_in_clusters() {
 
 /// Files whose attribute lists ntfs-3g made: by links, by streams, by pieces.
 #[test]
-fn attribute_lists_of_others_are_edited() {
+#[ignore = "needs root and FUSE"]
+fn root_only_attribute_lists_of_others_are_edited() {
     let mut bench = Bench::new(
         16,
         &["-c", "4096"],
@@ -257,7 +263,8 @@ fn attribute_lists_of_others_are_edited() {
 
 /// WIN-108: both names go, whichever is given.
 #[test]
-fn a_short_name_goes_with_its_long_one() {
+#[ignore = "needs root and FUSE"]
+fn root_only_a_short_name_goes_with_its_long_one() {
     let populate = || {
         mounted("rw", |root| {
             for (name, short) in [(".run-once", "RUN-ON~1"), ("long name.txt", "LONGNA~1.TXT")] {
@@ -284,7 +291,8 @@ fn a_short_name_goes_with_its_long_one() {
 
 /// WIN-106: compressed files become plain ones; what cannot be edited is refused by name.
 #[test]
-fn compressed_files_become_plain_and_others_are_refused() {
+#[ignore = "needs root and FUSE"]
+fn root_only_compressed_files_become_plain_and_others_are_refused() {
     let mut bench = Bench::new(
         16,
         &["-c", "4096"],
@@ -337,7 +345,8 @@ fn compressed_files_become_plain_and_others_are_refused() {
 
 /// WIN-111: what was never written is zero, and becomes so when something behind it is written.
 #[test]
-fn writing_behind_the_valid_data_fills_the_gap() {
+#[ignore = "needs root and FUSE"]
+fn root_only_writing_behind_the_valid_data_fills_the_gap() {
     let mut bench = Bench::new(
         16,
         &["-c", "4096"],
@@ -365,7 +374,8 @@ fn writing_behind_the_valid_data_fills_the_gap() {
 
 /// WIN-112, WIN-113: descriptors come from siblings, or are those that were given.
 #[test]
-fn new_files_get_the_right_descriptor() {
+#[ignore = "needs root and FUSE"]
+fn root_only_new_files_get_the_right_descriptor() {
     let mut bench = Bench::new(
         16,
         &["-c", "4096"],
@@ -414,7 +424,8 @@ fn new_files_get_the_right_descriptor() {
 
 /// WIN-109: the object id of a file goes with it.
 #[test]
-fn an_object_id_leaves_its_index() {
+#[ignore = "needs root and FUSE"]
+fn root_only_an_object_id_leaves_its_index() {
     let mut bench = Bench::new(
         8,
         &["-c", "4096"],
@@ -458,7 +469,8 @@ type Operation = fn(&mut Ntfs, NodeId);
 
 /// Table WIN-T5: how many sectors each operation changes, and which structures they belong to.
 #[test]
-fn edits_change_no_more_than_they_must() {
+#[ignore = "needs root and FUSE"]
+fn root_only_edits_change_no_more_than_they_must() {
     let mut bench = Bench::new(
         64,
         &["-c", "4096"],
@@ -496,6 +508,20 @@ fn edits_change_no_more_than_they_must() {
         bench = next;
     }
     bench.assert_clean();
+}
+
+/// Attributes are found by their id.
+#[test]
+fn attributes_with_the_same_id_are_refused() {
+    let mut bench = Bench::new(8, &["-c", "4096"], |_| {});
+    let node = bench.create("file", b"content");
+    let mut record = file(&bench, node).base().unwrap().clone();
+    let data = record.attribute(AttributeKind::DATA, &[]).unwrap().unwrap().offset;
+    let name = record.attribute(AttributeKind::FILE_NAME, &[]).unwrap().unwrap().id;
+    record.put(data + 0xe, &name.to_le_bytes()).unwrap();
+    super::Editor::new(&mut bench.ntfs.volume).put_record(&record, "test").unwrap();
+    let error = bench.ntfs.replace(node, b"other").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Corrupt(_)), "{error}");
 }
 
 /// Structures that disagree stop an edit before it is done.
