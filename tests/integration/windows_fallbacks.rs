@@ -133,6 +133,8 @@ fn a_key_for_administrators_gets_a_safe_descriptor_win_t6() {
     let keys = disk.run("key list win.img --json").success()["result"]["keys"].clone();
     assert_eq!(keys[0]["user"], "Administrator");
     assert_eq!(keys[0]["path"], format!("/{SHARED}"));
+    let inspected = disk.run("inspect win.img --json").success();
+    assert_eq!(inspected["result"]["systems"][0]["users"][0]["keys"], keys);
     disk.run("undo undo win.img --yes --json").success();
     assert_eq!(disk.digest_now(), disk.digest());
 }

@@ -25,7 +25,8 @@ use crate::fs::FileSystem;
 use crate::fs::path::GuestPath;
 use crate::guest::windows::format::Password;
 use crate::guest::windows::format::agent_log::PasswordOutcome;
-use crate::guest::windows::{self, AgentKind, History, System};
+use crate::guest::windows::registry::Registry;
+use crate::guest::windows::{self, AgentKind, ControlSet, History, System, hive_path};
 use crate::login::{Finding, dedup};
 
 /// How the password is set.
@@ -76,6 +77,10 @@ pub struct ResetRequest {
 pub fn plan(fs: &dyn FileSystem, request: &ResetRequest) -> Result<Plan> {
     let system = windows::detect(fs)?.ok_or_else(|| Error::not_found("a Windows system"))?;
     check_arguments(request)?;
+    if system.control_set.is_none() {
+        // Why it could not be read: without it neither the role nor the agents are known.
+        ControlSet::read(&Registry::open(fs, &hive_path("SYSTEM"))?)?;
+    }
     if let Some(evidence) = system.domain_controller {
         return Err(Refusal::DomainController { evidence: evidence.to_owned() }.into());
     }

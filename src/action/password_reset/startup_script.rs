@@ -47,7 +47,14 @@ pub(super) fn plan(reset: &mut Reset<'_>) -> Result<()> {
 
 /// The account of the caller, which must exist, or the built-in administrator.
 pub(super) fn choose_account(reset: &mut Reset<'_>) -> Result<String> {
-    let Some(wanted) = &reset.request.user else { return Ok(reset.account.clone()) };
+    let Some(wanted) = &reset.request.user else {
+        if reset.system.administrator().is_none() {
+            let message = "the accounts cannot be read, so this name of the built-in administrator is \
+                           assumed; --user names another one";
+            reset.warn(("account", "WIN-63"), reset.account.clone(), message);
+        }
+        return Ok(reset.account.clone());
+    };
     let lower = wanted.to_lowercase();
     let known = reset.system.users.iter().find(|user| user.name.to_lowercase() == lower);
     if known.is_none() && !reset.system.users.is_empty() {

@@ -290,6 +290,27 @@ fn domain_controllers_are_refused_whatever_is_asked_win_15_win_26() {
 }
 
 #[test]
+fn without_the_system_hive_nothing_is_known_and_nothing_done() {
+    let server = Server::new().agent(AgentKind::LaunchV2);
+    let mut tree = server.tree();
+    let path = hive_path("SYSTEM").to_string();
+    let mut hive = tree.content_at(&path).unwrap().to_vec();
+    hive[0] = b'x';
+    tree.file(&path, 0, 0o777, &hive);
+    for request in [ResetRequest::default(), with_password(Method::StartupScript)] {
+        let error = plan(&tree, &request).unwrap_err();
+        assert_eq!(error.kind_name(), "corrupt", "{error}");
+        assert!(error.to_string().contains("SYSTEM"), "{error}");
+    }
+    // Without the accounts only their names are missing.
+    let mut tree = server.tree();
+    tree.file(&hive_path("SAM").to_string(), 0, 0o777, b"x");
+    let planned = plan(&tree, &with_password(Method::StartupScript)).unwrap();
+    assert_eq!(planned.users[0].name, b"Administrator");
+    assert!(rules(&planned, Severity::Warn).contains(&"WIN-63"));
+}
+
+#[test]
 fn members_of_a_domain_and_unfinished_setups_are_warned_of_win_14_win_126() {
     let parameters = TestKey::new("Parameters").text("Domain", "corp.example");
     let state = TestKey::new("State").text("ImageState", "IMAGE_STATE_UNDEPLOYABLE");

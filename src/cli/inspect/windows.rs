@@ -3,14 +3,17 @@
 use super::{reason_against_writing, target_words};
 use crate::action::password_reset::{self, Method, ResetRequest};
 use crate::cli::human::{Table, add};
+use crate::cli::key_list;
 use crate::cli::output::Styles;
 use crate::error::{ErrorKind, Refusal, Result};
 use crate::guest::windows::format::Password;
 use crate::guest::windows::format::agent_log::PasswordOutcome;
 use crate::guest::windows::{self, Agent, History, Start, users};
+use crate::report::change::Io;
 use crate::report::inspect::{
     AccessRoute, OpenSsh, PasswordEvent, System, User, Windows, WindowsAgent,
 };
+use crate::report::keys::{Key, KeyList};
 use crate::session::{Session, SessionVolume};
 
 /// The system for the report; adds its warnings to `warnings`.
@@ -21,6 +24,17 @@ pub(super) fn system(
     warnings: &mut Vec<String>,
 ) -> System {
     warnings.extend(system.warnings.iter().cloned());
+    let keys = match &system.open_ssh {
+        Some(_) => key_list::list(volume, None),
+        None => Ok(KeyList { keys: Vec::new(), warnings: Vec::new(), io: Io::default() }),
+    };
+    let keys = keys.map_or_else(
+        |error| {
+            warnings.push(format!("keys of {}: {error}", volume.describe()));
+            Vec::new()
+        },
+        |listed| listed.keys,
+    );
     let history = volume.open().map(|open| History::read(open.file_system(), system));
     let history = history.unwrap_or_default();
     warnings.extend(history.warnings.iter().cloned());
@@ -31,14 +45,14 @@ pub(super) fn system(
         version: system.version.number().into(),
         arch: system.arch.map(str::to_owned),
         host_name: system.host_name.clone().map(Into::into),
-        users: system.users.iter().map(user).collect(),
+        users: system.users.iter().map(|found| user(found, &keys)).collect(),
         agents: agent_names(system),
         access_routes: access_routes(session, volume, system),
         windows: Some(facts(system, &history)),
     }
 }
 
-fn user(user: &windows::User) -> User {
+fn user(user: &windows::User, keys: &[Key]) -> User {
     User {
         name: user.name.clone().into(),
         uid: None,
@@ -46,7 +60,7 @@ fn user(user: &windows::User) -> User {
         home: None,
         shell: None,
         is_default: user.rid == users::ADMINISTRATOR_RID,
-        keys: Vec::new(),
+        keys: keys.iter().filter(|key| key.user.0 == user.name.as_bytes()).cloned().collect(),
     }
 }
 
