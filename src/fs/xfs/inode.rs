@@ -14,13 +14,13 @@ pub(crate) use time::Time;
 use super::checksum::{self, ChecksumDefect};
 use super::superblock::Superblock;
 use super::units::{AgInode, InodeNumber, Lsn};
-use crate::bytes::arith::{add, mul, sub, to};
+use crate::bytes::arith::to;
 use crate::bytes::field::{
     self, be_u16, be_u32, be_u64, high_u16, low_u16, put_be_u16, put_be_u32, put_be_u64, u8_at,
 };
 use crate::bytes::guid::Uuid;
 use crate::error::{Corrupt, Error, Result};
-use crate::fs::{Metadata, NodeFlags, NodeKind, Timestamp};
+use crate::fs::{Metadata, NodeFlags, NodeKind};
 
 /// "IN".
 pub(crate) const MAGIC: u16 = 0x494e;

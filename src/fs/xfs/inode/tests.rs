@@ -1,4 +1,5 @@
 use super::*;
+use crate::fs::Timestamp;
 
 fn inode(flags2: u64) -> Inode {
     let mut bytes = vec![0; 512];
