@@ -180,7 +180,7 @@ impl Job<'_> {
 
     /// The files and bytes of a change.
     pub(super) fn body(result: &Change) -> String {
-        let mut text: String = result.changes.iter().map(show::file_line).collect();
+        let mut text = show::file_lines(&result.changes);
         text.push_str(&bytes_line(result));
         text
     }
@@ -223,9 +223,7 @@ fn question(
     let mut text = format!("About to write to {}, ", session.target_name());
     let system = system.map(|system| format!(" ({system})")).unwrap_or_default();
     add(&mut text, format_args!("volume {}{system}:\n", result.volume_id));
-    for change in &result.changes {
-        text.push_str(&show::file_line(change));
-    }
+    text.push_str(&show::file_lines(&result.changes));
     add(
         &mut text,
         format_args!(

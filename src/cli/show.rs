@@ -98,9 +98,12 @@ pub(super) fn note_line(note: &patch::FileNote) -> String {
     line(&note.action, &note.path, &note.detail)
 }
 
-/// One line about a file that changes.
-pub(super) fn file_line(file: &FileChange) -> String {
-    line(&file.action, &file.path.escaped(), &file.detail)
+/// One line about each file that changes; pieces of one file that are changed for the same reason share one.
+pub(super) fn file_lines(files: &[FileChange]) -> String {
+    let mut lines: Vec<String> =
+        files.iter().map(|file| line(&file.action, &file.path.escaped(), &file.detail)).collect();
+    lines.dedup();
+    lines.concat()
 }
 
 fn line(action: &str, path: &str, detail: &str) -> String {

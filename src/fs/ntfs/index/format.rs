@@ -81,7 +81,7 @@ impl IndexFormat {
 /// | offset | size | field                         | ours       | valid when                                 |
 /// |-------:|-----:|-------------------------------|------------|--------------------------------------------|
 /// |    0x0 |    4 | type of the indexed attribute | attribute  | 0x30 in a directory, 0 in other indexes     |
-/// |    0x4 |    4 | collation rule                | rule       | see [`Collation`](super::Collation)         |
+/// |    0x4 |    4 | collation rule                | rule       | see [`Collation`]                           |
 /// |    0x8 |    4 | bytes per index block         | block_size | power of two, 512 to 65536                  |
 /// |    0xc |    1 | VCNs per index block          | (kept)     | ignored, as it says the same in other words |
 /// |    0xd |    3 | padding                       | (kept)     | ignored                                     |
