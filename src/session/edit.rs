@@ -72,6 +72,9 @@ impl Session {
             action: change.action_name().to_owned(),
             detail: change.detail().to_owned(),
         };
+        // Pieces of one file that change for the same reason share a note.
+        let mut files: Vec<FileNote> = plan.changes.iter().map(note).collect();
+        files.dedup();
         let probe = volume.probe.as_ref();
         let uuid = probe.map(|probe| probe.uuid.clone()).filter(|uuid| !uuid.is_empty());
         Ok(Description {
@@ -89,7 +92,7 @@ impl Session {
                     uuid,
                 }],
             },
-            files: plan.changes.iter().map(note).collect(),
+            files,
         })
     }
 }
