@@ -283,7 +283,8 @@ pub(crate) enum Password {
 /// question. Running it a second time changes nothing. Domain controllers are refused.
 ///
 /// Experimental, which means not proven on real systems yet: EC2Launch v1; EC2Launch v2 whose configuration
-/// says another type than random; --method startup-script on Windows Server 2022 and 2025; --method setup.
+/// says another type than random; a password of your own that an agent sets; --method startup-script on
+/// Windows Server 2022 and 2025; --method setup.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain password reset disk.img
@@ -322,13 +323,13 @@ pub(crate) struct ResetArgs {
     /// Account, with startup-script or setup; default: the built-in administrator
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// File with the password, with startup-script or setup; `-` is standard input
+    /// File with the password; `-` is standard input; experimental with --method agent
     ///
     /// One line of UTF-8. Windows needs the password in clear text until the script has run; so do the patch
     /// and the undo file, which only you can read.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) password_file: Option<PathBuf>,
-    /// Make a strong password, with startup-script or setup, and show it once at the end
+    /// Make a strong password, and show it once at the end; experimental with --method agent
     #[arg(long, conflicts_with = "password_file")]
     pub(crate) generate: bool,
     /// Also have the service of the agent start at boot again, if it is disabled
@@ -359,7 +360,7 @@ pub(crate) enum AgentArg {
 /// A method by its word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodArg {
-    /// The agent, with a random password
+    /// The agent; it makes a random password unless one is given
     #[default]
     Agent,
     /// A script of the local group policy, which removes itself
