@@ -29,7 +29,9 @@ use crate::fs::Health;
 
 /// Longest `$LogFile` that is looked through or cleared, in bytes. Windows makes 64 MiB.
 const LOG_BYTES_MAX: u64 = 1 << 30;
-/// Bytes of the log that are looked at, or cleared, at once.
+/// A page of the log as Windows makes them, in bytes.
+const LOG_PAGE_BYTES: usize = 4096;
+/// Bytes of the log that are cleared at once.
 const LOG_CHUNK_BYTES: usize = 1 << 20;
 /// Length of the header of `hiberfil.sys`.
 const HIBERNATION_HEADER_BYTES: usize = 4096;
@@ -187,20 +189,23 @@ pub(crate) fn label_in(stored: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 impl Volume {
-    /// Checks that the log, of which the head is empty, is empty all through (WIN-21).
+    /// Checks that a log of which the head is empty was not used since it was filled (WIN-21).
+    ///
+    /// Without restart pages nobody can find a record further on. So the log is not read as a whole: a page at
+    /// every power of two, where restart pages may lie, and the last one must be empty too.
     ///
     /// # Errors
-    /// `Refused` if it is not; `Limit` if it is too long.
+    /// `Refused` if one is not; `Limit` if the log is too long.
     pub(crate) fn check_log_is_empty(&self) -> Result<()> {
         let log = log_stream(self)?;
-        let mut offset_bytes = 0;
-        // Every round takes a chunk of the log, which is bounded.
-        while offset_bytes < log.size_bytes() {
-            let chunk = log.read(self, offset_bytes, LOG_CHUNK_BYTES)?;
-            if !log_file::is_empty(&chunk) {
+        let page_bytes = len_u64(LOG_PAGE_BYTES);
+        // At most as many powers as LOG_BYTES_MAX has bits.
+        let powers = std::iter::successors(Some(page_bytes), |at| at.checked_mul(2));
+        let inside = powers.take_while(|at| *at < log.size_bytes());
+        for offset_bytes in inside.chain([log.size_bytes().saturating_sub(page_bytes)]) {
+            if !log_file::is_empty(&log.read(self, offset_bytes, LOG_PAGE_BYTES)?) {
                 return Err(Refusal::DirtyLog { detail: Unclean::NotEmpty.to_string() }.into());
             }
-            offset_bytes = add(offset_bytes, len_u64(chunk.len()))?;
         }
         Ok(())
     }

@@ -67,6 +67,14 @@ pub(crate) enum IndexDefect {
         /// Bytes there are from the node header on.
         available: usize,
     },
+    /// Entries would be lost behind the end.
+    #[error("the end at {at:#x} is not the last of {used:#x} used bytes")]
+    BehindEnd {
+        /// Offset of the end entry, from the node header.
+        at: usize,
+        /// End of the entries.
+        used: usize,
+    },
     /// An entry leaves its node or is shorter than its own parts.
     #[error("entry at {at:#x} has {length} bytes, a key of {key} and flags {flags:#x}")]
     Entry {

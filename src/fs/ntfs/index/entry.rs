@@ -52,8 +52,8 @@ pub(crate) struct Entry {
 pub(super) enum Parsed {
     /// An entry and its length.
     Entry(Entry, usize),
-    /// The end of the node and its sub-node.
-    End(Option<Vcn>),
+    /// The end of the node: its sub-node, and its length.
+    End(Option<Vcn>, usize),
 }
 
 impl Entry {
@@ -107,7 +107,7 @@ impl Entry {
             _ => Some(Vcn(field::le_u64(stored, body_end)?)),
         };
         if flags & IS_END != 0 {
-            return Ok(Parsed::End(sub_node));
+            return Ok(Parsed::End(sub_node, length.into()));
         }
         let key_len = usize::from(key);
         if key_len == 0 || key_len > body.len() {

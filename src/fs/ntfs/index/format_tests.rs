@@ -174,7 +174,7 @@ fn entries_survive_a_round_trip() {
             assert_eq!((bytes.len(), bytes.len() % 8), (stored.stored_len(), 0));
             match Entry::parse(&bytes, 0).unwrap() {
                 Parsed::Entry(read, len) => assert_eq!((&read, len), (&stored, bytes.len())),
-                Parsed::End(_) => panic!("end"),
+                Parsed::End(..) => panic!("end"),
             }
         }
     }

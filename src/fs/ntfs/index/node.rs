@@ -85,7 +85,10 @@ impl Node {
                     entries.push(entry);
                     at = at.saturating_add(length);
                 }
-                Parsed::End(end) => {
+                Parsed::End(end, length) => {
+                    if at.saturating_add(length) != bytes.len() {
+                        return Err(IndexDefect::BehindEnd { at, used: bytes.len() });
+                    }
                     let is_inner = end.is_some();
                     let is_uniform = entries.iter().all(|e| e.sub_node.is_some() == is_inner);
                     // The root may say that blocks exist although it has no use for them.
