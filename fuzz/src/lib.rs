@@ -11,7 +11,7 @@ mod windows;
 mod xfs;
 
 pub use hive::try_hive;
-pub use ntfs::{NTFS, damaged_ntfs, ntfs_expectations};
+pub use ntfs::{NTFS, damaged_ntfs, edit_ntfs, ntfs_expectations};
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::{Change, Overlay};
 use regain::fs::FileSystem;
