@@ -91,15 +91,28 @@ impl KeyList {
                 return Ok(());
             }
         };
-        for line in key_lines(&content) {
+        self.take_lines(&user.name, &found.real_path, &content)
+    }
+
+    /// Adds every key of a key file of `user`, whose real path is `path`.
+    ///
+    /// # Errors
+    /// `Limit` above [`KEYS_MAX`].
+    pub(super) fn take_lines(
+        &mut self,
+        user: &[u8],
+        path: &GuestPath,
+        content: &[u8],
+    ) -> Result<()> {
+        for line in key_lines(content) {
             if self.keys.len() >= KEYS_MAX {
                 let limit = crate::bytes::arith::len_u64(KEYS_MAX);
                 let actual = limit.saturating_add(1);
                 return Err(crate::error::Error::limit("number of keys", limit, actual));
             }
             self.keys.push(ListedKey {
-                user: user.name.clone(),
-                path: found.real_path.clone(),
+                user: user.to_vec(),
+                path: path.clone(),
                 line: line.number,
                 key_type: line.shape.key_type,
                 bits: line.shape.bits,

@@ -4,7 +4,7 @@
 //! file that anybody else may change, so a new one gets a descriptor of its own (WIN-113).
 
 use super::key_add::{KeyAddRequest, check_options};
-use super::key_list::{KeyList, ListedKey};
+use super::key_list::KeyList;
 use super::{FileChange, Outcome, Plan, UserPlan};
 use crate::error::{Error, Refusal, Result};
 use crate::fs::path::{GuestPath, find};
@@ -18,7 +18,6 @@ use crate::guest::windows::security::{
 use crate::guest::windows::users::{self, Profile, User};
 use crate::guest::windows::{System, detect, hive_path};
 use crate::login::authorized_keys::key_lines;
-use crate::login::public_key::fingerprint;
 use crate::login::{Finding, dedup};
 
 /// The rule of all this.
@@ -324,7 +323,8 @@ fn unsuitable(path: &GuestPath, reason: &str) -> Error {
 /// Lists the keys of the named users, or of the administrators and everybody with a profile.
 ///
 /// # Errors
-/// `NotFound` without a Windows system or such a user; as the file system and the hives.
+/// `NotFound` without a Windows system or such a user; `Limit` above the bound on keys; as the file system and
+/// the hives.
 pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
     let server = Server::open(fs)?;
     let users = match names {
@@ -355,15 +355,5 @@ fn take_file(fs: &dyn FileSystem, place: &Place, list: &mut KeyList) -> Result<(
         return Ok(());
     }
     let content = fs.read(found.node, FILE_BYTES_MAX)?;
-    list.keys.extend(key_lines(&content).map(|line| ListedKey {
-        user: place.user.name.clone().into_bytes(),
-        path: found.real_path.clone(),
-        line: line.number,
-        key_type: line.shape.key_type,
-        bits: line.shape.bits,
-        fingerprint: fingerprint(&line.blob),
-        comment: line.comment.to_vec(),
-        options: line.options.map(<[u8]>::to_vec),
-    }));
-    Ok(())
+    list.take_lines(place.user.name.as_bytes(), &found.real_path, &content)
 }
