@@ -45,6 +45,9 @@ pub struct Finding {
     pub message: String,
     /// What would repair it.
     pub fix: Option<String>,
+    /// True if the answer of sshd depends on this and is not to be found on the volume (LOGIN-2): without a
+    /// blocking finding the verdict is then `unknown`.
+    pub is_undecided: bool,
 }
 
 impl Finding {
@@ -56,7 +59,15 @@ impl Finding {
         message: impl Into<String>,
     ) -> Self {
         let subject = subject.to_string();
-        Self { check, rule, severity, subject, message: message.into(), fix: None }
+        Self {
+            check,
+            rule,
+            severity,
+            subject,
+            message: message.into(),
+            fix: None,
+            is_undecided: false,
+        }
     }
 
     /// Makes a blocking finding.
@@ -75,6 +86,15 @@ impl Finding {
         message: impl Into<String>,
     ) -> Self {
         Self::new(id, Severity::Warn, subject, message)
+    }
+
+    /// Makes a warning about something that decides and is not on the volume (LOGIN-2).
+    pub fn undecided(
+        id: (&'static str, &'static str),
+        subject: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { is_undecided: true, ..Self::warn(id, subject, message) }
     }
 
     /// Makes a note.

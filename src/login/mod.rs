@@ -22,9 +22,11 @@ pub mod public_key;
 pub mod selinux;
 pub mod sshd_config;
 pub mod strict_modes;
+pub mod verdict;
 
 pub use finding::{Finding, Severity};
 pub use public_key::PublicKey;
+pub use verdict::Verdict;
 
 use crate::bytes::arith::len_u64;
 use crate::error::{Error, Result};
@@ -223,6 +225,7 @@ fn agree(by_client: &[Vec<Finding>]) -> Vec<Finding> {
         let mut found = found.clone();
         if !is_common && found.is_blocking() {
             found.severity = Severity::Warn;
+            found.is_undecided = true;
             found.message = format!("depends on the client: {}", found.message);
         }
         result.push(found);
