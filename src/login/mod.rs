@@ -11,6 +11,7 @@
 pub mod account;
 pub mod authorized_keys;
 pub mod finding;
+pub mod fingerprint;
 mod foreign_key;
 pub mod key_files;
 pub mod key_input;
@@ -25,6 +26,7 @@ pub mod strict_modes;
 pub mod verdict;
 
 pub use finding::{Finding, Severity};
+pub use fingerprint::Fingerprint;
 pub use public_key::PublicKey;
 pub use verdict::Verdict;
 
@@ -38,7 +40,7 @@ use crate::guest::select::Access;
 use key_files::KeyFile;
 use match_block::{Effective, Subject};
 use selinux::Labels;
-use sshd_config::SshdConfig;
+use sshd_config::{Directive, SshdConfig};
 
 /// Bound on the Match blocks that are looked at to find out who has keys, over all users.
 const MATCHES_MAX: usize = 20_000_000;
@@ -128,6 +130,34 @@ impl<'a> Guest<'a> {
         let settings = self.settings(user);
         let Some(effective) = settings.first() else { return Ok(Vec::new()) };
         Ok(key_files::of_user(self.fs, effective, user)?.0)
+    }
+
+    /// Every key file of a user, whatever the client: those of [`Guest::key_files`], then those that sshd reads
+    /// only for some clients (LOGIN-3).
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn every_key_file(&self, user: &User) -> Result<Vec<KeyFile>> {
+        let mut files: Vec<KeyFile> = Vec::new();
+        for effective in self.settings(user) {
+            for file in key_files::of_user(self.fs, &effective, user)?.0 {
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// The directives that decide `keyword` (in lower case) for a user, each once, whatever the client.
+    pub fn deciding(&self, user: &User, keyword: &str) -> Vec<&Directive> {
+        let mut found: Vec<&Directive> = Vec::new();
+        for directive in self.settings(user).iter().filter_map(|set| set.first(keyword)) {
+            if !found.iter().any(|known| known.place == directive.place) {
+                found.push(directive);
+            }
+        }
+        found
     }
 
     /// What speaks against one key, whatever the files say.

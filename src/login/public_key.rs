@@ -8,9 +8,9 @@
 //! through
 //! [`Shape::of`], which must cope with anything.
 
+use super::fingerprint::Fingerprint;
 use crate::bytes::text::escape_limited;
-use base64ct::{Base64, Base64Unpadded, Encoding as _};
-use sha2::{Digest as _, Sha256};
+use base64ct::{Base64, Encoding as _};
 
 /// RSA keys below this many bits are refused by every sshd (LOGIN-76).
 pub const RSA_BITS_MIN: u32 = 1024;
@@ -143,7 +143,7 @@ fn integer_bits(bytes: &[u8]) -> u32 {
 
 /// The fingerprint of a blob as `ssh-keygen -l` shows it.
 pub fn fingerprint(blob: &[u8]) -> String {
-    format!("SHA256:{}", Base64Unpadded::encode_string(&Sha256::digest(blob)))
+    Fingerprint::sha256(blob).to_string()
 }
 
 /// Decodes base64 as sshd does, which skips white space; `None` if it is none.
