@@ -8,11 +8,13 @@ pub mod agents;
 pub mod arch;
 pub mod cloud_init;
 pub mod fstab;
+pub mod kernel_command_line;
 pub mod os_release;
 pub mod text;
 
 pub use accounts::{Accounts, Group, Shadow, User};
 pub use agents::{AccessRoute, Agent};
+pub use kernel_command_line::KernelCommandLine;
 pub use os_release::OsRelease;
 
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
