@@ -10,6 +10,7 @@
 
 pub mod account;
 pub mod authorized_keys;
+pub mod daemon;
 pub mod finding;
 pub mod fingerprint;
 mod foreign_key;

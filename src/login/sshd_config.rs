@@ -6,6 +6,7 @@
 //! command line
 //! (LOGIN-11), values of keywords that do not decide a login with a key.
 
+use super::daemon::Daemon;
 use super::keyword::{self, Defect};
 use super::pattern;
 use super::{Finding, match_block::Criterion};
@@ -74,6 +75,8 @@ pub(super) struct Block {
 /// A configuration with all its includes.
 #[derive(Debug, Clone, Default)]
 pub struct SshdConfig {
+    /// The program that reads it.
+    pub daemon: Daemon,
     directives: Vec<Directive>,
     pub(super) blocks: Vec<Block>,
     /// Indexes of the directives of each keyword.
@@ -88,7 +91,8 @@ impl SshdConfig {
     /// # Errors
     /// `Limit` if a bound is exceeded; otherwise as the file system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
-        let mut reader = Reader { fs, config: Self::default(), files: 0, bytes: 0, includes: 0 };
+        let config = Self { daemon: Daemon::read(fs)?, ..Self::default() };
+        let mut reader = Reader { fs, config, files: 0, bytes: 0, includes: 0 };
         for path in ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"] {
             let path = GuestPath::new(path);
             if find(fs, &path)?.is_some() {

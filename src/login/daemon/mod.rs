@@ -1,0 +1,130 @@
+//! The sshd of a guest itself: its release, who built it, and how it is started (LOGIN-8 to LOGIN-11).
+//!
+//! Nothing is executed: the release is a string in the program, and the options are read from the unit
+//! that starts it.
+
+pub mod vendor;
+pub mod version;
+
+pub use vendor::Vendor;
+pub use version::{Release, Version};
+
+use crate::error::Result;
+use crate::fs::FileSystem;
+use crate::fs::path::GuestPath;
+
+/// Where the program is, unless its unit says otherwise.
+const PROGRAM: &str = "/usr/sbin/sshd";
+
+/// Programs that OpenSSH 9.8 and later start for each connection; they name the release as well.
+const SESSION_PROGRAMS: [&str; 4] = [
+    "/usr/lib/openssh/sshd-session",
+    "/usr/libexec/openssh/sshd-session",
+    "/usr/libexec/sshd-session",
+    "/usr/lib/ssh/sshd-session",
+];
+
+/// The sshd of a guest.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    /// Which release it is.
+    pub release: Release,
+    /// Who built it.
+    pub vendor: Vendor,
+    /// Where its program is.
+    pub program: GuestPath,
+}
+
+impl Default for Daemon {
+    /// An sshd that nothing is known of.
+    fn default() -> Self {
+        let program = GuestPath::new(PROGRAM);
+        Self { release: Release::Unknown, vendor: Vendor::Other, program }
+    }
+}
+
+impl Daemon {
+    /// Looks at the sshd of a guest.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn read(fs: &dyn FileSystem) -> Result<Self> {
+        let os = vendor::read_os(fs);
+        let program = GuestPath::new(PROGRAM);
+        let release = release(fs, &program, vendor::shipped(&os))?;
+        Ok(Self { release, vendor: Vendor::of(&os), program })
+    }
+
+    /// The value of a switch that the configuration does not set (table LOGIN-T2, LOGIN-116), in lower case.
+    /// `None` for keywords without a default that depends on release or vendor.
+    pub fn default_value(&self, keyword: &str) -> Option<&'static str> {
+        let is_free_bsd = self.vendor == Vendor::FreeBsd;
+        Some(match keyword {
+            "permitrootlogin" | "passwordauthentication" if is_free_bsd => "no",
+            "usepam" | "usedns" if is_free_bsd => "yes",
+            "permitrootlogin" if self.release.is_likely(7, 0) => "prohibit-password",
+            "usedns" if self.release.is_likely(6, 8) => "no",
+            "usepam" | "refuseconnection" => "no",
+            "kbdinteractiveauthentication"
+            | "passwordauthentication"
+            | "permitrootlogin"
+            | "permittty"
+            | "pubkeyauthentication"
+            | "strictmodes"
+            | "usedns" => "yes",
+            _ => return None,
+        })
+    }
+}
+
+fn release(fs: &dyn FileSystem, program: &GuestPath, shipped: Option<Version>) -> Result<Release> {
+    let sessions = SESSION_PROGRAMS.iter().map(GuestPath::new);
+    for path in std::iter::once(program.clone()).chain(sessions) {
+        if let Some(version) = version::of_program(fs, &path)? {
+            return Ok(Release::Known(version));
+        }
+    }
+    Ok(shipped.map_or(Release::Unknown, Release::Assumed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::memory::MemoryTree;
+
+    #[test]
+    fn the_program_says_more_than_the_distribution_login_9() {
+        let mut tree = MemoryTree::new();
+        assert_eq!(Daemon::read(&tree).unwrap().release, Release::Unknown);
+        tree.file("/etc/os-release", 0, 0o644, b"ID=debian\nVERSION_ID=12\n");
+        let daemon = Daemon::read(&tree).unwrap();
+        assert_eq!(daemon.release, Release::Assumed(Version::new(9, 2)));
+        assert_eq!(daemon.vendor, Vendor::Debian);
+        tree.file("/usr/lib/openssh/sshd-session", 0, 0o755, b"\0OpenSSH_9.9p1\0");
+        let daemon = Daemon::read(&tree).unwrap();
+        assert_eq!(daemon.release, Release::Known(Version::new(9, 9)));
+        tree.file("/usr/sbin/sshd", 0, 0o755, b"\0OpenSSH_10.0p1\0");
+        let daemon = Daemon::read(&tree).unwrap();
+        assert_eq!(daemon.release, Release::Known(Version::new(10, 0)));
+    }
+
+    #[test]
+    fn defaults_depend_on_release_and_vendor_login_63_and_116() {
+        for (os, program, keyword, value) in [
+            ("ID=debian", "OpenSSH_9.2p1", "permitrootlogin", Some("prohibit-password")),
+            ("ID=rhel", "OpenSSH_6.6p1", "permitrootlogin", Some("yes")),
+            ("ID=freebsd", "OpenSSH_9.6p1", "permitrootlogin", Some("no")),
+            ("ID=freebsd", "OpenSSH_9.6p1", "usepam", Some("yes")),
+            ("ID=debian", "OpenSSH_9.2p1", "usepam", Some("no")),
+            ("ID=debian", "OpenSSH_6.7p1", "usedns", Some("yes")),
+            ("ID=debian", "OpenSSH_6.8p1", "usedns", Some("no")),
+            ("ID=debian", "OpenSSH_6.8p1", "allowusers", None),
+        ] {
+            let mut tree = MemoryTree::new();
+            tree.file("/etc/os-release", 0, 0o644, os.as_bytes());
+            tree.file("/usr/sbin/sshd", 0, 0o755, program.as_bytes());
+            let daemon = Daemon::read(&tree).unwrap();
+            assert_eq!(daemon.default_value(keyword), value, "{os} {program} {keyword}");
+        }
+    }
+}
