@@ -63,7 +63,7 @@ impl Job<'_> {
         if matches!(found, State::Partial { .. }) {
             self.ui.warn(&format!("found an {}", describe(found)));
         }
-        commit::check_free(self.image)?;
+        commit::check_free(self.image, has_yes)?;
         let undo_path = args.map(|args| commit::undo_path(args, self.image)).transpose()?.flatten();
         let undo_path = undo_path.as_deref();
         if !matches!(found, State::Foreign { .. }) {

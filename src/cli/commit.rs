@@ -6,8 +6,9 @@ use super::host_file;
 use super::output::{Failure, Outcome, Ui};
 use super::progress::Progress;
 use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::image::in_use::{self, Look};
 use crate::image::writable::{self, WritableImage};
-use crate::image::{Image, in_use};
 use crate::patch::{self, DurableUndo, Patch, State};
 use crate::session::clock;
 use std::path::{Path, PathBuf};
@@ -32,9 +33,11 @@ pub(super) struct Committed {
     pub(super) undo_file: Option<PathBuf>,
 }
 
-/// Refuses a target that is in use or read-only before anybody is asked anything.
-pub(super) fn check_free(image: &Image) -> Result<()> {
-    in_use::in_use_report(image)?.map_or(Ok(()), |refusal| Err(refusal.into()))
+/// Refuses a target that is in use or read-only before anybody is asked anything. With `has_yes` nobody is, and
+/// [`commit`] opens the target at once.
+pub(super) fn check_free(image: &Image, has_yes: bool) -> Result<()> {
+    let look = if has_yes { Look::BeforeOpen } else { Look::Thorough };
+    in_use::in_use_report(image, look)?.map_or(Ok(()), |refusal| Err(refusal.into()))
 }
 
 /// Where the undo record will be; none if it is not wanted. Refuses a name that is taken, and the target itself.

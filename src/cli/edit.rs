@@ -14,7 +14,7 @@ use crate::bytes::arith::len_u64;
 use crate::error::Result;
 use crate::fs::Timestamp;
 use crate::fs::path::GuestPath;
-use crate::image::in_use::in_use_report;
+use crate::image::in_use::{Look, in_use_report};
 use crate::login::Finding;
 use crate::patch::{self, Patch};
 use crate::report::change::{self, Change, GeneratedKey, Io};
@@ -92,7 +92,7 @@ impl Job<'_> {
         });
         if self.write.dry_run {
             result.changed = !patch.is_empty();
-            if let Some(refusal) = in_use_report(&session.image)? {
+            if let Some(refusal) = in_use_report(&session.image, Look::Thorough)? {
                 self.ui.warn(&format!("writing would be refused: {refusal}"));
             }
             return Ok(());
@@ -134,7 +134,7 @@ impl Job<'_> {
         fresh: &mut Fresh,
         result: &mut Change,
     ) -> Outcome {
-        commit::check_free(&session.image)?;
+        commit::check_free(&session.image, self.write.commit.yes)?;
         let undo_path = commit::undo_path(&self.write.commit, &session.image)?;
         let system = session.volume_at(index)?.describe_system();
         let question = question(session, system, patch, result, undo_path.as_deref());

@@ -34,13 +34,25 @@ const STACK_DEPTH_MAX: u32 = 8;
 /// Bound on the processes that a message names.
 const NAMED_PROCESSES_MAX: usize = 4;
 
+/// How thoroughly a target is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// For everything. No system call asks for the flock(2) of others without taking it: they are read from
+    /// /proc/locks, before whose first line the kernel waits until no processor is in the middle of locking. That
+    /// takes longer than all the rest of an edit.
+    Thorough,
+    /// For everything but flock(2) on files: just before [`super::writable::open`], which takes that lock and gives the
+    /// same refusal where it cannot be had.
+    BeforeOpen,
+}
+
 /// Says why a write to `image` would be refused, `None` if nothing stands in the way now.
 ///
 /// Takes nothing and changes nothing, but for claiming a block device for the time of one system call.
 ///
 /// # Errors
 /// `Io` if the target cannot be examined.
-pub fn in_use_report(image: &Image) -> Result<Option<Refusal>> {
+pub fn in_use_report(image: &Image, look: Look) -> Result<Option<Refusal>> {
     if let Some(refusal) = read_only(image)? {
         return Ok(Some(refusal));
     }
@@ -55,7 +67,7 @@ pub fn in_use_report(image: &Image) -> Result<Option<Refusal>> {
     let is_taken = match image.kind {
         // udev takes flock(2) for a moment; a writer of ours would show as a claim, too.
         ImageKind::BlockDevice => is_claimed(&image.path)?,
-        ImageKind::File => flock_holder(image.identity).is_some(),
+        ImageKind::File => look == Look::Thorough && flock_holder(image.identity).is_some(),
     };
     let is_taken = is_taken || foreign_lock(file)?.is_some();
     Ok(is_taken.then(|| in_use(&image.path, lock_holder(file, image.identity))))
@@ -247,7 +259,11 @@ pub(super) fn loop_device(identity: ImageIdentity) -> Option<String> {
 
 /// Name and number of every loop device whose backing file the object is.
 fn loop_devices(identity: ImageIdentity) -> impl Iterator<Item = (Vec<u8>, Option<u64>)> {
-    entries("/sys/block").into_iter().filter_map(move |device| {
+    // Named by the kernel; no other device has a backing file.
+    let is_loop = |device: &PathBuf| {
+        device.file_name().is_some_and(|name| name.as_bytes().starts_with(b"loop"))
+    };
+    entries("/sys/block").into_iter().filter(is_loop).filter_map(move |device| {
         let backing_file = fs::read(device.join("loop/backing_file")).ok()?;
         let path = Path::new(std::ffi::OsStr::from_bytes(backing_file.trim_ascii_end()));
         let name = device.file_name()?.as_bytes().to_vec();

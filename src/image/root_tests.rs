@@ -8,7 +8,7 @@ use super::*;
 use crate::disk::Disk as _;
 use crate::disk::medium::Medium as _;
 use crate::error::Refusal;
-use crate::image::in_use::in_use_report;
+use crate::image::in_use::{Look, in_use_report};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -104,7 +104,7 @@ impl Drop for Mount {
 #[track_caller]
 fn refused(path: &Path) -> Refusal {
     let image = open(path, None).unwrap();
-    let report = in_use_report(&image).unwrap();
+    let report = in_use_report(&image, Look::Thorough).unwrap();
     let error = writable::open(&image).unwrap_err();
     let ErrorKind::Refused(refusal) = error.kind() else { panic!("not a refusal: {error}") };
     assert_eq!(report.as_ref(), Some(refusal));
@@ -125,7 +125,7 @@ fn root_only_a_block_device_is_measured_and_written() {
         assert_eq!(image.kind, ImageKind::BlockDevice);
         assert_eq!(image.disk.len_bytes(), 16 * MIB);
         assert_eq!(image.disk.sector_size_bytes(), sector_size_bytes);
-        assert_eq!(in_use_report(&image).unwrap(), None);
+        assert_eq!(in_use_report(&image, Look::Thorough).unwrap(), None);
         let mut target = writable::open(&image).unwrap();
         let second = writable::open(&image).unwrap_err();
         assert!(matches!(second.kind(), ErrorKind::Refused(Refusal::InUse { .. })), "{second}");

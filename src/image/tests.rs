@@ -5,7 +5,7 @@ use crate::disk::Disk as _;
 use crate::disk::medium::Medium as _;
 use crate::error::Refusal;
 use crate::image::format::Conversion;
-use crate::image::in_use::in_use_report;
+use crate::image::in_use::{Look, in_use_report};
 use crate::image::writable::WritableImage;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -173,12 +173,12 @@ fn a_target_that_changed_is_not_written() {
 fn two_writers_exclude_each_other() {
     let (_directory, path) = raw_image(MIB);
     let image = open(&path, None).unwrap();
-    assert_eq!(in_use_report(&image).unwrap(), None);
+    assert_eq!(in_use_report(&image, Look::Thorough).unwrap(), None);
     let first = writable::open(&image).unwrap();
     assert!(matches!(refusal(&writable::open(&image).unwrap_err()), Refusal::InUse { .. }));
-    assert!(matches!(in_use_report(&image).unwrap(), Some(Refusal::InUse { .. })));
+    assert!(matches!(in_use_report(&image, Look::Thorough).unwrap(), Some(Refusal::InUse { .. })));
     drop(first);
-    soon(|| in_use_report(&image).unwrap().is_none().then_some(()));
+    soon(|| in_use_report(&image, Look::Thorough).unwrap().is_none().then_some(()));
     open_once_free(&image);
 }
 
@@ -211,7 +211,8 @@ fn flock_of_another_process_is_respected_and_named() {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let error = writable::open(&image).unwrap_err();
-    let report = in_use_report(&image).unwrap();
+    let report = in_use_report(&image, Look::Thorough).unwrap();
+    assert_eq!(in_use_report(&image, Look::BeforeOpen).unwrap(), None, "left to the open");
     drop(child.stdin.take());
     child.wait().unwrap();
     assert_eq!(Some(refusal(&error)), report.as_ref());
@@ -252,7 +253,7 @@ fn an_image_that_qemu_holds_is_refused() {
         let (_directory, path) = raw_image(MIB);
         let image = open(&path, None).unwrap();
         let qemu = Qemu::hold(&path, options);
-        let report = in_use_report(&image).unwrap();
+        let report = in_use_report(&image, Look::Thorough).unwrap();
         let error = writable::open(&image).unwrap_err();
         let name = format!("qemu-io (pid {})", qemu.0.id());
         qemu.quit();
@@ -304,7 +305,7 @@ fn a_file_without_permissions() {
         return;
     }
     let expected = Refusal::ReadOnly { what: shown(&path) };
-    assert_eq!(in_use_report(&image).unwrap().as_ref(), Some(&expected));
+    assert_eq!(in_use_report(&image, Look::Thorough).unwrap().as_ref(), Some(&expected));
     assert_eq!(refusal(&writable::open(&image).unwrap_err()), &expected);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o0)).unwrap();
     assert_eq!(open(&path, None).unwrap_err().kind_name(), "io");

@@ -45,7 +45,11 @@ const DIRECT_READ_BYTES_MAX: u64 = 1024 * 1024;
 pub struct WritableImage {
     file: File,
     len_bytes: u64,
-    /// A second handle that reads past the cache, from the first [`Medium::drop_cache`] on, where that works.
+    /// False if everything was synced and nothing written since. True at first: others may have written.
+    needs_sync: bool,
+    /// True from the first [`Medium::drop_cache`] on: reads come from the medium where the host allows that.
+    reads_medium: bool,
+    /// A second handle that then reads past the cache, where that works.
     direct: Option<File>,
 }
 
@@ -73,7 +77,8 @@ pub fn open(image: &Image) -> Result<WritableImage> {
     {
         return Err(in_use(&image.path, Some(device)).into());
     }
-    Ok(WritableImage { file, len_bytes: crate::disk::Disk::len_bytes(&*image.disk), direct: None })
+    let len_bytes = crate::disk::Disk::len_bytes(&*image.disk);
+    Ok(WritableImage { file, len_bytes, needs_sync: true, reads_medium: false, direct: None })
 }
 
 fn open_exclusively(image: &Image) -> Result<File> {
@@ -162,6 +167,9 @@ fn has_no_locks(error: &io::Error) -> bool {
 
 impl WritableImage {
     /// Reads past the cache of the host. `Ok(false)` if that does not work here; `buffer` is then undefined.
+    ///
+    /// The kernel writes back what is dirty there first, and asks the medium whatever the cache holds: nothing has to
+    /// be dropped, and a cached image stays cached.
     fn read_direct(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<bool> {
         let Some(direct) = &self.direct else { return Ok(false) };
         let mut offset = offset_bytes;
@@ -212,28 +220,38 @@ impl Medium for WritableImage {
 
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
         check_range(self.len_bytes, offset_bytes, buffer.len())?;
-        if !self.read_direct(offset_bytes, buffer)? {
-            self.file.read_exact_at(buffer, offset_bytes)?;
+        if self.read_direct(offset_bytes, buffer)? {
+            return Ok(());
         }
+        if self.reads_medium {
+            // All of them: a page can be part of a much larger unit, which is dropped as a whole or not at all.
+            drop_pages(&self.file)?;
+        }
+        self.file.read_exact_at(buffer, offset_bytes)?;
         Ok(())
     }
 
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         check_range(self.len_bytes, offset_bytes, bytes.len())?;
+        self.needs_sync = true;
         self.file.write_all_at(bytes, offset_bytes)?;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<()> {
-        // All metadata: a write into a hole of a sparse file changes where its blocks are.
-        self.file.sync_all()?;
+        // fdatasync(2) includes what is needed to find the data: where the blocks are that a write into a hole of
+        // a sparse file has got. It leaves out the times, which would need a commit of their own.
+        self.file.sync_data()?;
+        self.needs_sync = false;
         Ok(())
     }
 
     fn drop_cache(&mut self) -> Result<()> {
         // Only clean pages can be dropped.
-        self.sync()?;
-        drop_pages(&self.file)?;
+        if self.needs_sync {
+            self.sync()?;
+        }
+        self.reads_medium = true;
         if self.direct.is_none() {
             // Through /proc, because the path could lead elsewhere by now. Not every file system can do it.
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());

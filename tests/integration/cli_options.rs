@@ -134,6 +134,13 @@ fn a_run_that_fails_before_the_first_write_leaves_nothing_behind() {
     let held = place.disk_digest();
     let error = place.failed(&format!("{add} --yes --fix"), 4);
     assert!(error["message"].as_str().unwrap().contains("in use"), "{error}");
+    let foretold = place.regain.run(&words(&format!("{add} --dry-run --fix")));
+    foretold.success();
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        foretold.stderr.contains(&format!("writing would be refused: {message}")),
+        "{foretold:?}"
+    );
     assert_eq!((files(), place.disk_digest()), (before, held));
     drop(image);
     place.ok(&format!("{add} --yes --fix"));

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::path::GuestPath;
 use crate::guest::select::{self, UserChoice};
 use crate::guest::{self, linux};
-use crate::image::in_use::in_use_report;
+use crate::image::in_use::{Look, in_use_report};
 use crate::login::Guest;
 use crate::login::public_key::PublicKey;
 use crate::report::Text;
@@ -203,7 +203,7 @@ fn target_words(session: &Session, volume: &SessionVolume) -> String {
 
 /// Why nothing on this volume can be written.
 fn reason_against_writing(session: &Session, volume: &SessionVolume) -> Option<String> {
-    let in_use = in_use_report(&session.image).ok().flatten();
+    let in_use = in_use_report(&session.image, Look::Thorough).ok().flatten();
     volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()))
 }
 
