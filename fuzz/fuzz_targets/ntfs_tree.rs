@@ -3,7 +3,7 @@
 //! Invariant: no panic, and an end.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
-use regain::fs::known::{self, Verification};
+use regain::fs::known::{self, Fresh};
 use regain::fs::probe::{ProbeKind, probe};
 use regain_fuzz::NTFS;
 use regain_fuzz::attempt::{self, CLOCK};
@@ -15,12 +15,6 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = fs.check_writable();
     attempt::walk(fs.as_file_system(), &NTFS);
     let expectations = regain_fuzz::ntfs_expectations();
-    let edit = Verification {
-        disk,
-        devices: &[],
-        clock: CLOCK,
-        written: &[0..1 << 20],
-        expectations: &expectations,
-    };
-    let _ = known::verify(ProbeKind::Ntfs, &edit);
+    let Ok(fresh) = Fresh::open(ProbeKind::Ntfs, disk, &[], CLOCK) else { return };
+    let _ = fresh.verify(&[0..1 << 20], &expectations);
 });

@@ -88,7 +88,9 @@ impl ResetJob<'_> {
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         check_windows(volume, &session.target_name())?;
-        let planned = volume.read(|open| password_reset::plan(open.file_system(), &self.request));
+        let planned = volume.read(|open| {
+            password_reset::plan_for(open.file_system(), open.windows()?, &self.request)
+        });
         let mut plan = planned
             .context(|| session.target_name())
             .map_err(|error| self.with_fallback(error, &session.target_name()))?;

@@ -37,14 +37,11 @@ pub fn open_with(
     devices: &[Arc<dyn Disk>],
     clock: Timestamp,
 ) -> Result<Box<dyn FileEdit>> {
-    match kind {
-        ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => {
-            Ok(Box::new(Ext::open(disk, clock)?))
-        }
-        ProbeKind::Xfs => Ok(Box::new(Xfs::open_with(disk, devices, clock)?)),
-        ProbeKind::Ntfs => Ok(Box::new(Ntfs::open(disk, clock)?)),
-        _ => Err(reason_against(kind)),
-    }
+    Ok(match Own::open(kind, disk, devices, clock)? {
+        Own::Ext(ext) => ext,
+        Own::Xfs(xfs) => xfs,
+        Own::Ntfs(ntfs) => ntfs,
+    })
 }
 
 /// As [`open`], for an edit that may go on although the log of an NTFS volume is not clean: it is emptied, and the
@@ -65,38 +62,76 @@ pub fn open_clearing_log(
     Ok(Box::new(ntfs))
 }
 
-/// An edit that is to be verified.
+/// A file system that was opened after an edit, and remembers nothing of it: the reader that verifies.
 #[derive(Debug)]
-pub struct Verification<'a> {
-    /// The volume with the edit.
-    pub disk: Arc<dyn DiskEdit>,
-    /// Further devices that belong to the file system.
-    pub devices: &'a [Arc<dyn Disk>],
-    /// The time of the edit.
-    pub clock: Timestamp,
-    /// Bytes of the volume that were written.
-    pub written: &'a [Range<u64>],
-    /// What must be true.
-    pub expectations: &'a [Expectation],
+pub struct Fresh {
+    fs: Own,
+    disk: Arc<dyn DiskEdit>,
 }
 
-/// Checks an edit of a file system of `kind` with readers that remember nothing of it.
-///
-/// # Errors
-/// `Refused` ([`Refusal::NotVerified`]) if anything differs; the errors of [`open`].
-pub fn verify(kind: ProbeKind, edit: &Verification<'_>) -> Result<Verdict> {
-    if kind == ProbeKind::Xfs {
-        return xfs::verify(edit);
+#[derive(Debug)]
+enum Own {
+    Ext(Box<Ext>),
+    Xfs(Box<Xfs>),
+    Ntfs(Box<Ntfs>),
+}
+
+impl Own {
+    fn open(
+        kind: ProbeKind,
+        disk: Arc<dyn DiskEdit>,
+        devices: &[Arc<dyn Disk>],
+        clock: Timestamp,
+    ) -> Result<Self> {
+        match kind {
+            ProbeKind::Ext2 | ProbeKind::Ext3 | ProbeKind::Ext4 => {
+                Ok(Self::Ext(Box::new(Ext::open(disk, clock)?)))
+            }
+            ProbeKind::Xfs => Ok(Self::Xfs(Box::new(Xfs::open_with(disk, devices, clock)?))),
+            ProbeKind::Ntfs => Ok(Self::Ntfs(Box::new(Ntfs::open(disk, clock)?))),
+            _ => Err(reason_against(kind)),
+        }
     }
-    if kind == ProbeKind::Ntfs {
-        return ntfs::verify(edit.disk.clone(), edit.clock, edit.written, edit.expectations);
+}
+
+impl Fresh {
+    /// Opens the file system as [`open_with`] does.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(
+        kind: ProbeKind,
+        disk: Arc<dyn DiskEdit>,
+        devices: &[Arc<dyn Disk>],
+        clock: Timestamp,
+    ) -> Result<Self> {
+        Ok(Self { fs: Own::open(kind, disk.clone(), devices, clock)?, disk })
     }
-    let open_own = || -> Result<Box<dyn FileSystem>> {
-        let fs: Box<dyn FileSystem> = open(kind, edit.disk.clone(), edit.clock)?;
-        Ok(fs)
-    };
-    let below: Arc<dyn Disk> = edit.disk.clone();
-    ext::verify::verify(Arc::new(Cache::new(below)), &open_own, edit.expectations)
+
+    /// The file system for reading.
+    pub fn file_system(&self) -> &dyn FileSystem {
+        match &self.fs {
+            Own::Ext(ext) => ext.as_ref(),
+            Own::Xfs(xfs) => xfs.as_ref(),
+            Own::Ntfs(ntfs) => ntfs.as_ref(),
+        }
+    }
+
+    /// Checks what `expectations` say, with this reader and with another one where there is one. `written` are the
+    /// bytes of the volume that the edit wrote.
+    ///
+    /// # Errors
+    /// `Refused` ([`Refusal::NotVerified`]) if anything differs; `Io`.
+    pub fn verify(&self, written: &[Range<u64>], expectations: &[Expectation]) -> Result<Verdict> {
+        match &self.fs {
+            Own::Xfs(xfs) => xfs::verify(xfs, written, expectations),
+            Own::Ntfs(ntfs) => ntfs::verify(ntfs, written, expectations),
+            Own::Ext(ext) => {
+                let below: Arc<dyn Disk> = self.disk.clone();
+                ext::verify::verify(Arc::new(Cache::new(below)), ext.as_ref(), expectations)
+            }
+        }
+    }
 }
 
 /// Why there is no editor for `kind`.

@@ -157,6 +157,8 @@ struct Walk<'a> {
     rest: VecDeque<Vec<u8>>,
     /// The real path so far, from the root to the present directory.
     walked: Vec<(GuestPath, NodeId)>,
+    /// The last node whose kind was asked for: it is the next directory, mostly.
+    known: Option<(NodeId, NodeKind)>,
     links: u32,
     last_link: Option<GuestPath>,
 }
@@ -165,7 +167,7 @@ impl<'a> Walk<'a> {
     fn new(fs: &'a dyn FileSystem, wanted: &'a GuestPath) -> Self {
         let rest = components(wanted.as_bytes()).map(<[u8]>::to_vec).collect();
         let walked = vec![(GuestPath::root(), fs.root())];
-        Self { fs, wanted, rest, walked, links: 0, last_link: None }
+        Self { fs, wanted, rest, walked, known: None, links: 0, last_link: None }
     }
 
     fn run(mut self, follows_last: bool) -> Result<Resolution> {
@@ -182,14 +184,14 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let (here, directory) = self.present()?;
-            if self.fs.metadata(directory)?.kind != NodeKind::Directory {
+            if self.kind(directory)? != NodeKind::Directory {
                 return Err(self.unsuitable(&format!("{here} is not a directory")));
             }
             let Some(node) = self.fs.lookup(directory, &name)? else {
                 return self.missing(name);
             };
             let is_last = self.rest.is_empty();
-            let is_link = self.fs.metadata(node)?.kind == NodeKind::Symlink;
+            let is_link = self.kind(node)? == NodeKind::Symlink;
             if is_link && (follows_last || !is_last) {
                 self.follow(node, here.join(&name))?;
             } else {
@@ -197,6 +199,17 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(Resolution::Found(self.resolved()?))
+    }
+
+    fn kind(&mut self, node: NodeId) -> Result<NodeKind> {
+        match self.known {
+            Some((known, kind)) if known == node => Ok(kind),
+            _ => {
+                let kind = self.fs.metadata(node)?.kind;
+                self.known = Some((node, kind));
+                Ok(kind)
+            }
+        }
     }
 
     fn present(&self) -> Result<(GuestPath, NodeId)> {

@@ -5,7 +5,7 @@ use crate::action::{self, FileChange, Plan};
 use crate::disk::Disk as _;
 use crate::error::{Context as _, Error, Result};
 use crate::fs::Timestamp;
-use crate::fs::known::{self, Verification};
+use crate::fs::known::Fresh;
 use crate::fs::verify::Verdict;
 use crate::patch::{Description, FileNote, Patch, TargetIdentity, VolumeIdentity};
 
@@ -104,15 +104,7 @@ fn run_and_verify(open: &mut OpenVolume, plan: &Plan, time: Timestamp) -> Result
     action::edit::run(plan, open.fs.as_mut())?;
     open.fs.finish()?;
     // A fresh look: nothing that the editor remembers can hide what it wrote.
-    let fresh = known::open_with(open.kind, open.window.clone(), &open.devices, time)?;
-    expect::check_xattrs(&promised, fresh.as_file_system())?;
-    let written = open.window.inside(&open.overlay.written());
-    let edit = Verification {
-        disk: open.window.clone(),
-        devices: &open.devices,
-        clock: time,
-        written: &written,
-        expectations: &questions,
-    };
-    known::verify(open.kind, &edit)
+    let fresh = Fresh::open(open.kind, open.window.clone(), &open.devices, time)?;
+    expect::check_xattrs(&promised, fresh.file_system())?;
+    fresh.verify(&open.window.inside(&open.overlay.written()), &questions)
 }

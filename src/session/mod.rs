@@ -18,7 +18,7 @@ use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::known;
 use crate::fs::probe::{Probe, ProbeKind, probe};
 use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
-use crate::guest::{self, System};
+use crate::guest::{self, System, windows};
 use crate::image::{self, Image, format::Format};
 use crate::volume::{self, Layout, TableKind, Volume};
 use std::path::{Path, PathBuf};
@@ -137,6 +137,17 @@ impl OpenVolume {
     /// The file system for reading.
     pub fn file_system(&self) -> &dyn FileSystem {
         self.fs.as_file_system()
+    }
+
+    /// The Windows system whose volume it is, as it was when the volume was opened.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub fn windows(&self) -> Result<&windows::System> {
+        match &self.system {
+            Ok(Some(System::Windows(system))) => Ok(system),
+            _ => Err(Error::not_found("a Windows system")),
+        }
     }
 
     /// True if damage keeps the system on it from being read.

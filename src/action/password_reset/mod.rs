@@ -76,6 +76,14 @@ pub struct ResetRequest {
 /// * otherwise as the file system and the hives.
 pub fn plan(fs: &dyn FileSystem, request: &ResetRequest) -> Result<Plan> {
     let system = windows::detect(fs)?.ok_or_else(|| Error::not_found("a Windows system"))?;
+    plan_for(fs, &system, request)
+}
+
+/// As [`plan`], for the system that [`windows::detect`] has found on `fs`.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_for(fs: &dyn FileSystem, system: &System, request: &ResetRequest) -> Result<Plan> {
     check_arguments(request)?;
     if system.control_set.is_none() {
         // Why it could not be read: without it neither the role nor the agents are known.
@@ -84,7 +92,7 @@ pub fn plan(fs: &dyn FileSystem, request: &ResetRequest) -> Result<Plan> {
     if let Some(evidence) = system.domain_controller {
         return Err(Refusal::DomainController { evidence: evidence.to_owned() }.into());
     }
-    let mut reset = Reset::new(fs, &system, request);
+    let mut reset = Reset::new(fs, system, request);
     reset.tell_about_the_system();
     match request.method {
         Method::Agent => agent::plan(&mut reset)?,

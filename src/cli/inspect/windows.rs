@@ -183,7 +183,9 @@ fn refusal(volume: &SessionVolume, method: Method) -> Option<String> {
             Method::StartupScript | Method::Setup => Some(Password::generate()?),
         };
         let request = ResetRequest { method, password, ..ResetRequest::default() };
-        volume.read(|open| password_reset::plan(open.file_system(), &request).map(drop))
+        volume.read(|open| {
+            password_reset::plan_for(open.file_system(), open.windows()?, &request).map(drop)
+        })
     };
     let error = planned().err()?;
     Some(match error.kind() {

@@ -441,11 +441,9 @@ fn an_edit_of_a_large_volume_reads_little() {
     let (open, path) = (overlay.clone(), GuestPath::new("/home/admin/.new"));
     let owner = crate::fs::verify::Owner { uid: 1000, gid: 70_000, mode: 0o700 };
     let state = crate::fs::verify::Expected::Directory { owner };
-    let open_own =
-        move || -> Result<Box<dyn FileSystem>> { Ok(Box::new(Ext::open(open.clone(), CLOCK)?)) };
+    let own = Ext::open(open, CLOCK).unwrap();
     let disk = Arc::new(crate::disk::cache::Cache::new(overlay));
-    let verdict =
-        verify::verify(disk, &open_own, &[crate::fs::verify::Expectation { path, state }]);
+    let verdict = verify::verify(disk, &own, &[crate::fs::verify::Expectation { path, state }]);
     assert_eq!(verdict.unwrap().reader(), "ext4-view");
     let read = base.bytes_read();
     assert_eq!(append, 2);

@@ -24,18 +24,17 @@ const READER: &str = "ext4-view";
 /// Checks that `disk`, which starts with the file system, is as expected.
 ///
 /// `disk` should be a [`Cache`](crate::disk::cache::Cache): `ext4-view` reads group descriptors one
-/// by one. `open_own` opens our own reader on the same disk; it answers when `ext4-view` cannot read it, and
+/// by one. `own` is our own reader, opened afresh on the same disk; it answers when `ext4-view` cannot read it, and
 /// says which groups of a large volume matter.
 ///
 /// # Errors
-/// `Refused` ([`Refusal::NotVerified`]) if anything differs, or if `ext4-view` finds damage; `Io`;
-/// the error of `open_own`.
+/// `Refused` ([`Refusal::NotVerified`]) if anything differs, or if `ext4-view` finds damage; `Io`.
 pub fn verify(
     disk: Arc<dyn Disk>,
-    open_own: &dyn Fn() -> Result<Box<dyn FileSystem>>,
+    own: &dyn FileSystem,
     expectations: &[Expectation],
 ) -> Result<Verdict> {
-    let adapter = Adapter { table: table(disk.as_ref(), open_own, expectations), disk };
+    let adapter = Adapter { table: table(disk.as_ref(), own, expectations), disk };
     let reason = match verify_independently(adapter, expectations) {
         Ok(()) => return Ok(Verdict::Independent { reader: READER }),
         Err(error) => match error.kind() {
@@ -43,7 +42,7 @@ pub fn verify(
             _ => return Err(error),
         },
     };
-    check(&OwnReader(&*open_own()?), expectations)?;
+    check(&OwnReader(own), expectations)?;
     Ok(Verdict::OwnReaderOnly { reason })
 }
 
@@ -96,18 +95,13 @@ const GROUPS_MIN: u32 = 65;
 
 /// The table of a large volume; `None` if all of it is to be read, also where our own reader cannot say what
 /// matters.
-fn table(
-    disk: &dyn Disk,
-    open_own: &dyn Fn() -> Result<Box<dyn FileSystem>>,
-    expectations: &[Expectation],
-) -> Option<Table> {
+fn table(disk: &dyn Disk, own: &dyn FileSystem, expectations: &[Expectation]) -> Option<Table> {
     let bytes = disk.read_vec(SUPERBLOCK_AT_BYTES, SUPERBLOCK_BYTES).ok()?;
     let superblock = Superblock::parse(&bytes, disk.len_bytes()).ok()?;
     let is_one_piece = !superblock.features.has_incompat(incompat::META_BG);
     if superblock.group_count < GROUPS_MIN || !is_one_piece {
         return None;
     }
-    let own = open_own().ok()?;
     let mut groups = BTreeSet::new();
     let mut add = |number: u64| {
         let number = u32::try_from(number).ok().filter(|number| *number != 0)?;
@@ -222,6 +216,7 @@ fn view_path(path: &GuestPath) -> Result<Path<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::ext::Ext;
     use crate::fs::ext::testing::Image;
     use crate::fs::verify::Expected;
 
@@ -255,21 +250,27 @@ mod tests {
         .to_vec()
     }
 
-    fn no_own_reader() -> Result<Box<dyn FileSystem>> {
-        Err(Error::usage("own reader"))
+    /// Our own reader on an empty volume: what it is asked, it cannot confirm.
+    fn foreign_reader() -> Ext {
+        own_reader(&Image::make(1024, &["-t", "ext4"]))
+    }
+
+    fn own_reader(image: &Image) -> Ext {
+        Ext::open(image.overlay(), crate::fs::Timestamp::default()).unwrap()
     }
 
     #[test]
     fn what_is_there_is_confirmed_and_what_is_not_is_not() {
+        let foreign = foreign_reader();
         for features in ["metadata_csum", "^metadata_csum,^64bit", "^extent,^64bit,^has_journal"] {
             let image = image(features);
             let mut expected = expectations(&image);
-            let verdict = verify(image.overlay(), &no_own_reader, &expected).unwrap();
+            let verdict = verify(image.overlay(), &foreign, &expected).unwrap();
             assert_eq!((verdict.reader(), features), ("ext4-view", features));
             if let Expected::File { content, .. } = &mut expected[1].state {
                 content[4999] ^= 1;
             }
-            let error = verify(image.overlay(), &no_own_reader, &expected).unwrap_err();
+            let error = verify(image.overlay(), &foreign, &expected).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "the finished edit failed verification: /home/user/keys has other content than was \
@@ -280,10 +281,14 @@ mod tests {
 
     #[test]
     fn features_that_ext4_view_does_not_read_go_to_our_own_reader() {
+        let foreign = foreign_reader();
         for features in ["inline_data", "ea_inode", "meta_bg,^resize_inode", "large_dir"] {
             let image = image(features);
-            let error = verify(image.overlay(), &no_own_reader, &expectations(&image)).unwrap_err();
-            assert_eq!((error.to_string().as_str(), features), ("own reader", features));
+            let expected = expectations(&image);
+            let verdict = verify(image.overlay(), &own_reader(&image), &expected).unwrap();
+            assert!(matches!(verdict, Verdict::OwnReaderOnly { .. }), "{features}: {verdict:?}");
+            let error = verify(image.overlay(), &foreign, &expected).unwrap_err();
+            assert_eq!((error.kind_name(), features), ("refused", features), "{error}");
         }
     }
 
@@ -293,7 +298,7 @@ mod tests {
         let disk = image.overlay();
         // A bit in the second group descriptor field of the first group: its checksum is wrong now.
         crate::disk::DiskEdit::write_at(&*disk, 4096 + 9, &[0x55], "descriptor").unwrap();
-        let error = verify(disk, &no_own_reader, &expectations(&image)).unwrap_err();
+        let error = verify(disk, &own_reader(&image), &expectations(&image)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Refused(Refusal::NotVerified { .. })), "{error}");
     }
 
@@ -308,17 +313,15 @@ mod tests {
     fn only_the_groups_that_matter_are_read() {
         let image = large_image();
         let disk = image.overlay();
-        let open_own = || -> Result<Box<dyn FileSystem>> {
-            let disk: Arc<dyn crate::disk::DiskEdit> = image.overlay();
-            Ok(Box::new(super::super::Ext::open(disk, crate::fs::Timestamp::default())?))
-        };
+        let own =
+            super::super::Ext::open(image.overlay(), crate::fs::Timestamp::default()).unwrap();
         let owner = Owner { uid: 0, gid: 0, mode: 0o755 };
         let question = |path: &str, state| Expectation { path: GuestPath::new(path), state };
         let questions = [
             question("/home/user", Expected::Directory { owner }),
             question("/home/none", Expected::Absent),
         ];
-        let found = table(disk.as_ref(), &open_own, &questions).unwrap();
+        let found = table(disk.as_ref(), &own, &questions).unwrap();
         assert!(found.groups.len() < 5 && found.group_count == 128, "{:?}", found.groups);
         // A descriptor that nobody needs may be rubbish, and one that is needed may not.
         let foreign = (0..128).rev().find(|index| !found.groups.contains(index)).unwrap();
@@ -327,10 +330,10 @@ mod tests {
             let disk = image.overlay();
             let at = found.start_bytes + u64::from(index) * found.descriptor_bytes;
             crate::disk::DiskEdit::write_at(&*disk, at + 9, &[0x55], "descriptor").unwrap();
-            assert_eq!(verify(disk, &open_own, &questions).is_ok(), is_fine, "group {index}");
+            assert_eq!(verify(disk, &own, &questions).is_ok(), is_fine, "group {index}");
         }
         // Without a group that matters nothing is verified.
-        let mut poor = table(disk.as_ref(), &open_own, &questions).unwrap();
+        let mut poor = table(disk.as_ref(), &own, &questions).unwrap();
         poor.groups.clear();
         let adapter = Adapter { disk, table: Some(poor) };
         let error = verify_independently(adapter, &questions).unwrap_err();

@@ -5,7 +5,6 @@
 //! numbers, one per UTF-16 unit; surrogates map to themselves. Always the table of the volume, never one of ours: a
 //! directory is sorted by the table that was current when the volume was made (WIN-11, WIN-107).
 
-use crate::bytes::field::le_u16;
 use crate::error::{Corrupt, Result};
 
 /// Entries of the table.
@@ -59,14 +58,18 @@ fn parse(bytes: &[u8]) -> Result<UpCase, UpCaseDefect> {
     if bytes.len() != UP_CASE_BYTES {
         return Err(UpCaseDefect::Len(bytes.len()));
     }
-    let mut upper = Vec::with_capacity(UNITS);
-    for (unit, stored) in (0..=u16::MAX).zip(bytes.chunks_exact(2)) {
-        let mapped = le_u16(stored, 0).map_err(|_| UpCaseDefect::Len(bytes.len()))?;
-        let is_fixed = |unit: u16| matches!(unit, 0 | 0x2f | 0x5c);
-        if unit != mapped && (is_fixed(unit) || is_fixed(mapped)) {
-            return Err(UpCaseDefect::Mapping { unit, upper: mapped });
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let upper: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    // Asked at every start, so in a form that needs no branch for a unit.
+    let is_fixed = |unit: u16| unit == 0 || unit == 0x2f || unit == 0x5c;
+    let count = |count: u32, upper: &u16| count.wrapping_add(u32::from(is_fixed(*upper)));
+    let stays = |fixed: u16| upper.get(usize::from(fixed)) == Some(&fixed);
+    if upper.iter().fold(0, count) != 3 || ![0, 0x2f, 0x5c].into_iter().all(stays) {
+        let mut changed = (0..=u16::MAX).zip(&upper).filter(|(unit, upper)| unit != *upper);
+        let bad = changed.find(|(unit, upper)| is_fixed(*unit) || is_fixed(**upper));
+        if let Some((unit, upper)) = bad {
+            return Err(UpCaseDefect::Mapping { unit, upper: *upper });
         }
-        upper.push(mapped);
     }
     Ok(UpCase { upper })
 }

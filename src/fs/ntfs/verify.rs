@@ -13,12 +13,12 @@ use super::attribute::AttributeKind;
 use super::cross_check::cross_check;
 use super::stream::Place;
 use crate::bytes::arith::{OutOfRange, len_u64, to};
+use crate::disk::Disk;
 use crate::disk::cache::Cache;
-use crate::disk::{Disk, DiskEdit};
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
+use crate::fs::NodeKind;
 use crate::fs::path::{GuestPath, Resolution, resolve};
 use crate::fs::verify::{Expectation, Found, OwnReader, Owner, Verdict, VerifyReader, check};
-use crate::fs::{NodeKind, Timestamp};
 use ntfs::indexes::NtfsFileNameIndex;
 use ntfs::{NtfsAttributeType, NtfsError, NtfsFile, NtfsReadSeek};
 use std::cell::RefCell;
@@ -32,23 +32,18 @@ const OWNER: Owner = Owner { uid: 0, gid: 0, mode: 0o777 };
 /// Bound on the attributes of one file that the reader goes through.
 const ATTRIBUTES_MAX: usize = 65536;
 
-/// Checks that the volume on `disk` is as expected; `written` are the bytes that the edit wrote.
+/// Checks that the volume is as expected; `own` is our reader, opened on it after the edit, and `written` are the bytes
+/// that the edit wrote.
 ///
 /// # Errors
-/// `Refused` ([`Refusal::NotVerified`]) if anything differs; `Io`; as [`Ntfs::open`].
-pub fn verify(
-    disk: Arc<dyn DiskEdit>,
-    clock: Timestamp,
-    written: &[Range<u64>],
-    expectations: &[Expectation],
-) -> Result<Verdict> {
-    let own = Ntfs::open(disk.clone(), clock)?;
-    check(&OwnReader(&own), expectations)?;
-    let skipped = cross_check(&own, written, expectations)
+/// `Refused` ([`Refusal::NotVerified`]) if anything differs; `Io`.
+pub fn verify(own: &Ntfs, written: &[Range<u64>], expectations: &[Expectation]) -> Result<Verdict> {
+    check(&OwnReader(own), expectations)?;
+    let skipped = cross_check(own, written, expectations)
         .or_else(|error| not_verified("the volume", error))?;
     let Some(reason) = own.unreadable(expectations)? else {
-        let below: Arc<dyn Disk> = disk;
-        check(&View::open(Arc::new(Cache::new(below)), &own)?, expectations)?;
+        let below: Arc<dyn Disk> = own.volume.disk().clone();
+        check(&View::open(Arc::new(Cache::new(below)), own)?, expectations)?;
         return Ok(Verdict::Independent { reader: READER });
     };
     let reason = match skipped {

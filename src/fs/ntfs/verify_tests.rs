@@ -27,7 +27,7 @@ fn absent(path: &str) -> Expectation {
 }
 
 fn ask(overlay: &Arc<Overlay>, expectations: &[Expectation]) -> Result<Verdict> {
-    verify(overlay.clone(), CLOCK, &overlay.written(), expectations)
+    verify(&Ntfs::open(overlay.clone(), CLOCK)?, &overlay.written(), expectations)
 }
 
 /// A volume of ntfs-3g with an edit of ours.

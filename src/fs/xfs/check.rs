@@ -22,22 +22,20 @@ use super::{Xfs, names};
 use crate::bytes::arith::{add, mul};
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::NodeId;
-use crate::fs::known::Verification;
 use crate::fs::path::{GuestPath, find};
-use crate::fs::verify::{OwnReader, Verdict, check};
+use crate::fs::verify::{Expectation, OwnReader, Verdict, check};
 use std::ops::{ControlFlow, Range};
 
 /// Bound on the size of a directory that is checked whole, in bytes. Of a larger one only the way to the name is.
 const DIRECTORY_BYTES_MAX: u64 = 1 << 20;
 
-/// Checks that the file system of `edit` is as expected.
+/// Checks that the file system is as expected; `fs` was opened on it after the edit, and `written` are the bytes that
+/// the edit wrote.
 ///
 /// # Errors
-/// `Refused` ([`Refusal::NotVerified`]) if anything differs; `Io`; as [`Xfs::open`].
-pub fn verify(edit: &Verification<'_>) -> Result<Verdict> {
-    let Verification { written, expectations, .. } = *edit;
-    let fs = Xfs::open_with(edit.disk.clone(), edit.devices, edit.clock)?;
-    check(&OwnReader(&fs), expectations)?;
+/// `Refused` ([`Refusal::NotVerified`]) if anything differs; `Io`.
+pub fn verify(fs: &Xfs, written: &[Range<u64>], expectations: &[Expectation]) -> Result<Verdict> {
+    check(&OwnReader(fs), expectations)?;
     for expectation in expectations {
         fs.check_path(&expectation.path)
             .or_else(|error| not_verified(&expectation.path.to_string(), error))?;

@@ -9,7 +9,6 @@ use super::{Xfs, check, checksum};
 use crate::bytes::field::{be_u32, put_be_u32};
 use crate::disk::overlay::Overlay;
 use crate::error::Result;
-use crate::fs::known::Verification;
 use crate::fs::{FileEdit as _, FileSystem as _, NewNode, Timestamp};
 use std::sync::Arc;
 
@@ -25,13 +24,7 @@ fn edit(disk: Arc<Overlay>) -> Result<Arc<Overlay>> {
     xfs.create_file(xfs.root(), b"new", &node, &[b'x'; 20_000])?;
     xfs.finish()?;
     let written = layer.written();
-    check::verify(&Verification {
-        disk: layer.clone(),
-        devices: &[],
-        clock: CLOCK,
-        written: &written,
-        expectations: &[],
-    })?;
+    check::verify(&Xfs::open(layer.clone(), CLOCK)?, &written, &[])?;
     Ok(layer)
 }
 
