@@ -5,19 +5,17 @@
 //! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
 
 use super::draft::{Draft, Trial, insert_line};
-use super::key_place::{Place, chain, find_place};
+use super::key_place::{Place, find_place};
 use super::plan::{Outcome, Plan, UserPlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::path::{GuestPath, find};
-use crate::fs::{FILE_BYTES_MAX, FileSystem, NodeKind, Timestamp};
-use crate::guest::linux::fstab::is_below;
+use crate::fs::{FILE_BYTES_MAX, FileSystem, Timestamp};
 use crate::guest::linux::{User, detect};
 use crate::guest::select::{self, UserChoice};
-use crate::login::authorized_keys::{KeyLine, key_lines};
 use crate::login::finding::{Finding, Severity};
 use crate::login::key_options::{Authority, KeyOptions};
-use crate::login::selinux::{is_unreadable, label_of, type_of};
-use crate::login::strict_modes::problems;
+use crate::login::key_walk::{Hit, Question, walk};
+use crate::login::way::{Obstacle, Repair};
 use crate::login::{Guest, PublicKey, UserLogin, dedup};
 use std::collections::BTreeSet;
 
@@ -101,6 +99,10 @@ pub(super) fn check_options(options: Option<&str>, now: Timestamp) -> Result<()>
     }
 }
 
+fn has_command(options: &str) -> bool {
+    KeyOptions::parse(options.as_bytes()).is_ok_and(|options| options.has_command)
+}
+
 /// The edit for one user under way.
 struct UserEdit<'a> {
     guest: &'a Guest<'a>,
@@ -137,6 +139,12 @@ impl<'a> UserEdit<'a> {
         for key in &request.keys {
             findings.extend(guest.key_findings(user, key));
         }
+        let has_command = request.options.as_deref().is_some_and(has_command);
+        if let Some(place) = login.needs_command.as_ref().filter(|_| !has_command) {
+            let message = "PermitRootLogin forced-commands-only: the line needs a command=";
+            let finding = Finding::block(("conf-root", "LOGIN-63"), place, message);
+            findings.push(finding.fixed_by("set it to prohibit-password"));
+        }
         Ok(Self { guest, user, request, login, findings })
     }
 
@@ -145,8 +153,7 @@ impl<'a> UserEdit<'a> {
         let place = find_place(self.guest, self.user, &self.login, self.request.fix, draft)?;
         let used = self.add_keys(&place, &mut tried)?;
         for path in &used.paths {
-            self.findings.extend(self.guest.mount_finding(path));
-            self.check_chain(path, &mut tried)?;
+            self.check_way(path, &mut tried)?;
         }
         if used.needs_place {
             self.findings.extend(place.findings.iter().cloned());
@@ -198,116 +205,80 @@ impl<'a> UserEdit<'a> {
         Ok(used)
     }
 
-    /// Reads the files in sshd's order and finds the line that decides (LOGIN-39, LOGIN-118,
-    /// LOGIN-121,
-    /// LOGIN-122).
+    /// Finds the line that decides (LOGIN-39, LOGIN-118, LOGIN-121, LOGIN-122).
     fn step(&mut self, key: &PublicKey, place: &Place, draft: &Trial<'_>) -> Result<Step> {
-        for file in self.login.files.clone() {
-            let Some((path, content)) = self.content(&file.path, draft)? else { continue };
-            // The target itself is repaired, or its defects are the result.
-            if place.path.as_ref() != Some(&path) && self.is_unread(&path, key, &content)? {
-                continue;
+        // The target itself is repaired, or its defects are the result.
+        let walk = walk(&Question {
+            guest: self.guest,
+            user: self.user,
+            blob: key.blob(),
+            files: &self.login.files,
+            is_strict: self.login.is_strict,
+            target: place.path.as_ref(),
+            planned: &|path| draft.content(path).map(<[u8]>::to_vec),
+        })?;
+        self.findings.extend(walk.notes);
+        self.findings.extend(walk.unknown);
+        for (path, reason) in walk.unread.iter().filter(|(_, reason)| reason.is_blocking()) {
+            let message = format!("the key is in it, but sshd does not read it: {reason}");
+            self.findings.push(Finding::warn(("key-line", "LOGIN-51"), path, message));
+        }
+        for hit in &walk.hits {
+            let Some(is_present) = self.decides(hit) else { continue };
+            let path = hit.path.clone();
+            self.describe_on_volume(&path)?;
+            if is_present {
+                return Ok(Step::Present { path });
             }
-            for line in key_lines(&content).filter(|line| line.blob == key.blob()) {
-                let Some(is_present) = self.decides(&line, &path) else { continue };
-                if is_present {
-                    return Ok(Step::Present { path });
-                }
-                if file.is_shared {
-                    let message = "a line in this file, which all users share, decides first";
-                    let id = ("key-shadowed", "LOGIN-42");
-                    self.findings.push(Finding::block(id, &path, message));
-                    return Ok(Step::Append);
-                }
-                return Ok(Step::Insert { at: line.range.start, path });
+            if hit.is_shared {
+                let message = "a line in this file, which all users share, decides first";
+                let id = ("key-shadowed", "LOGIN-42");
+                self.findings.push(Finding::block(id, &path, message));
+                return Ok(Step::Append);
             }
+            return Ok(Step::Insert { at: hit.range.start, path });
         }
         Ok(Step::Append)
-    }
-
-    /// True if sshd does not read a file that holds the key: then its lines decide nothing.
-    fn is_unread(&mut self, path: &GuestPath, key: &PublicKey, content: &[u8]) -> Result<bool> {
-        if !key_lines(content).any(|line| line.blob == key.blob()) {
-            return Ok(false);
-        }
-        let chain = chain(self.guest.fs, path)?;
-        let problems = problems(self.guest, self.user, &chain, self.login.is_strict)?;
-        let reasons = problems.into_iter().map(|problem| problem.finding);
-        let mut reasons = reasons.chain(self.guest.mount_finding(path));
-        let Some(reason) = reasons.find(Finding::is_blocking) else { return Ok(false) };
-        let message = format!("the key is in it, but sshd does not read it: {reason}");
-        self.findings.push(Finding::warn(("key-line", "LOGIN-51"), path, message));
-        Ok(true)
     }
 
     /// Whether a line with the key decides: `Some(true)` if it is what was asked for, `Some(false)`
     /// if a line
     /// must go before it, `None` if sshd goes on.
-    fn decides(&mut self, line: &KeyLine<'_>, path: &GuestPath) -> Option<bool> {
-        let subject = format!("{path}:{}", line.number);
+    fn decides(&mut self, hit: &Hit) -> Option<bool> {
+        let subject = hit.place();
         let wanted = self.request.options.as_deref().map(str::as_bytes);
-        if wanted.is_some() && line.options == wanted {
+        if wanted.is_some() && hit.options.as_deref() == wanted {
             return Some(true);
         }
-        let id = ("key-line", "LOGIN-40");
-        let options = match line.authority(self.guest.now) {
-            Authority::No(reason) => {
-                let message = format!("this line with the key does not count: {reason}");
-                self.findings.push(Finding::info(id, subject, message));
-                return None;
-            }
-            _ => line.parsed_options().ok()?,
-        };
-        let shadowing = options.shadowing();
-        if !shadowing.is_empty() || wanted.is_some() {
+        if !hit.limits.is_empty() || wanted.is_some() {
             let what =
-                if shadowing.is_empty() { "other options".into() } else { shadowing.join(", ") };
+                if hit.limits.is_empty() { "other options".into() } else { hit.limits.join(", ") };
             let message = format!("this line with the key has {what}; the new line goes before it");
             self.findings.push(Finding::info(("key-shadowed", "LOGIN-42"), subject, message));
             return Some(false);
         }
-        if let Authority::Depends(reason) = line.authority(self.guest.now) {
-            let message = format!("whether this line with the key counts depends on {reason}");
-            self.findings.push(Finding::info(id, subject, message));
+        if hit.is_conditional {
+            let notes = hit.doubts.iter().filter(|doubt| doubt.rule == "LOGIN-40").cloned();
+            let info = |doubt| Finding { severity: Severity::Info, is_undecided: false, ..doubt };
+            self.findings.extend(notes.map(info));
             return None;
         }
-        if line.options.is_some() {
+        self.findings.extend(hit.doubts.iter().cloned());
+        if hit.options.is_some() {
             let message = "the key is there with options that do not keep it from a shell";
             self.findings.push(Finding::info(("key-line", "LOGIN-121"), subject, message));
         }
         Some(true)
     }
 
-    /// Real path and content of a key file, as it will be; `None` if there is none.
-    fn content(
-        &mut self,
-        path: &GuestPath,
-        draft: &Trial<'_>,
-    ) -> Result<Option<(GuestPath, Vec<u8>)>> {
+    /// Describes a file that is there already.
+    fn describe_on_volume(&mut self, path: &GuestPath) -> Result<()> {
         let fs = self.guest.fs;
-        let found = match find(fs, path) {
-            Ok(found) => found,
-            Err(error) => {
-                let id = ("key-line", "LOGIN-132");
-                self.findings.push(Finding::warn(id, path, error.to_string()));
-                None
-            }
-        };
-        let real = found.as_ref().map_or_else(|| path.clone(), |found| found.real_path.clone());
-        if let Some(content) = draft.content(&real) {
-            return Ok(Some((real.clone(), content.to_vec())));
-        }
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = find(fs, path)? else { return Ok(()) };
         let metadata = fs.metadata(found.node)?;
-        if metadata.kind != NodeKind::File {
-            let message = format!("it is a {}: sshd does not read it", metadata.kind);
-            self.findings.push(Finding::warn(("key-line", "LOGIN-50"), &real, message));
-            return Ok(None);
-        }
-        let content = fs.read(found.node, FILE_BYTES_MAX);
-        let content = crate::error::Context::context(content, || real.to_string())?;
-        self.describe(&real, &content, metadata.link_count);
-        Ok(Some((real, content)))
+        let content = fs.read(found.node, FILE_BYTES_MAX)?;
+        self.describe(path, &content, metadata.link_count);
+        Ok(())
     }
 
     /// Oddities of a key file that people should know (LOGIN-126 to LOGIN-128, LOGIN-133).
@@ -383,83 +354,24 @@ impl<'a> UserEdit<'a> {
         crate::error::Context::context(content, || path.to_string())
     }
 
-    /// StrictModes, readability, flags and labels on the way to the file, and their repair.
-    fn check_chain(&mut self, path: &GuestPath, draft: &mut Trial<'_>) -> Result<()> {
-        let chain = chain(self.guest.fs, path)?;
-        for problem in problems(self.guest, self.user, &chain, self.login.is_strict)? {
-            let mut finding = problem.finding;
-            if let Some((path, change)) = problem.repair.filter(|_| self.request.fix) {
-                draft.own.metadata(path, change);
+    /// Everything on the way to the file, and its repair.
+    fn check_way(&mut self, path: &GuestPath, draft: &mut Trial<'_>) -> Result<()> {
+        for obstacle in self.guest.way(self.user, path, self.login.is_strict)? {
+            let Obstacle { mut finding, node, repair, is_automatic } = obstacle;
+            let is_changed = node.as_ref().is_some_and(|node| draft.own.touches(node));
+            if finding.check == "immutable" && is_changed {
+                finding.severity = Severity::Block;
+            }
+            let may_repair = is_automatic || self.request.fix;
+            if let Some((node, repair)) = node.zip(repair).filter(|_| may_repair) {
+                match repair {
+                    Repair::Metadata(change) => draft.own.metadata(node, change),
+                    Repair::Label(label) => draft.own.label(node, label.name, label.value),
+                }
                 finding.severity = Severity::Info;
                 finding.message.push_str(" (repaired by this plan)");
             }
             self.findings.push(finding);
-        }
-        for node in &chain {
-            let is_changed = draft.own.touches(&node.path);
-            self.check_flags(is_changed, &node.path, &node.metadata);
-            self.check_label(node, draft)?;
-        }
-        Ok(())
-    }
-
-    fn check_flags(&mut self, is_changed: bool, path: &GuestPath, metadata: &crate::fs::Metadata) {
-        let flags = metadata.flags;
-        if flags.is_encrypted {
-            let message = "it is encrypted (fscrypt): sshd cannot read it before a login";
-            self.findings.push(Finding::block(("home-crypt", "LOGIN-T4"), path, message));
-        }
-        let flag = match (flags.is_immutable, flags.is_append_only) {
-            (true, _) => "immutable",
-            (false, true) => "append-only",
-            (false, false) => return,
-        };
-        let message = format!("it has the {flag} flag; agents on the guest cannot change it");
-        let severity = if is_changed { Severity::Block } else { Severity::Info };
-        self.findings.push(Finding::new(("immutable", "LOGIN-134"), severity, path, message));
-    }
-
-    /// A label that sshd may not read is replaced by the one of the rules (LOGIN-83, LOGIN-94).
-    fn check_label(
-        &mut self,
-        node: &crate::login::strict_modes::ChainNode,
-        draft: &mut Trial<'_>,
-    ) -> Result<()> {
-        let labels = &self.guest.labels;
-        if !labels.are_needed() {
-            return Ok(());
-        }
-        let home = self.guest.real_home(self.user)?;
-        let is_own = home.as_ref().is_some_and(|home| is_below(&node.path, home));
-        let is_above_home = home.as_ref().is_some_and(|home| is_below(home, &node.path));
-        let label = label_of(self.guest.fs, node.node)?;
-        if label.is_none() && (is_above_home || !is_own) {
-            let message = "it has no SELinux label, which sshd may not be allowed to pass";
-            self.findings.push(Finding::warn(("selinux-file", "LOGIN-94"), &node.path, message));
-            return Ok(());
-        }
-        let found = label.unwrap_or_else(|| b"::unlabeled_t".to_vec());
-        // The directory of all homes has a label that no home may have.
-        let is_root_of_homes = is_above_home && !is_own && type_of(&found) == b"home_root_t";
-        if is_root_of_homes || !is_unreadable(&found, self.user.uid) {
-            return Ok(());
-        }
-        let kind = node.metadata.kind;
-        let wanted = labels.for_new(self.guest.fs, &node.path, kind, None)?;
-        let found = crate::bytes::text::escape_limited(&found, 128);
-        let id = ("selinux-file", "LOGIN-83");
-        let message = format!("sshd may not read the SELinux label {found}");
-        match wanted.into_iter().next() {
-            Some(label) if is_own && (!is_above_home || self.request.fix) => {
-                draft.own.label(node.path.clone(), label.name, label.value);
-                let message = format!("{message} (repaired by this plan)");
-                self.findings.push(Finding::info(id, &node.path, message));
-            }
-            _ if labels.mode == crate::login::selinux::Mode::Enforcing => {
-                let finding = Finding::block(id, &node.path, message);
-                self.findings.push(finding.fixed_by("restorecon, or an empty /.autorelabel"));
-            }
-            _ => self.findings.push(Finding::info(id, &node.path, message)),
         }
         Ok(())
     }

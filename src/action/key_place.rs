@@ -5,12 +5,11 @@
 use super::draft::{Draft, Trial};
 use crate::error::{Refusal, Result};
 use crate::fs::path::{GuestPath, Resolution, Resolved, find, resolve};
-use crate::fs::{FileSystem, NewNode, NodeKind};
+use crate::fs::{NewNode, NodeKind};
 use crate::guest::linux::User;
 use crate::guest::linux::fstab::is_below;
 use crate::login::finding::Finding;
 use crate::login::key_files::KeyFile;
-use crate::login::strict_modes::ChainNode;
 use crate::login::{Guest, UserLogin};
 
 /// The target of one user.
@@ -33,21 +32,6 @@ impl Place {
             draft.own.directory(path.clone(), new.clone());
         }
     }
-}
-
-/// The nodes from the root down to `path`, as far as they exist.
-pub(super) fn chain(fs: &dyn FileSystem, path: &GuestPath) -> Result<Vec<ChainNode>> {
-    let deepest = match resolve(fs, path, true)? {
-        Resolution::Found(found) => found,
-        Resolution::Missing { parent, .. } => parent,
-    };
-    let Resolved { node, real_path, parents } = deepest;
-    let nodes = parents.into_iter().chain(std::iter::once((real_path, node)));
-    let with_metadata = |(path, node)| {
-        let metadata = fs.metadata(node)?;
-        Ok(ChainNode { path, node, metadata })
-    };
-    nodes.map(with_metadata).collect()
 }
 
 /// Finds the target: the first file that only this user's keys are in (LOGIN-118, LOGIN-36).

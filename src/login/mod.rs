@@ -1,22 +1,25 @@
 //! Would sshd on this volume accept this key for this user (linux-login.md)?
 //!
-//! Pure functions over [`FileSystem`], to be run again after an edit (LOGIN-6). What is decided:
-//! accounts,
-//! the sshd configuration with its Match blocks, key files and their lines, StrictModes and
-//! readability by
-//! mode bits, mounts, SELinux labels. Not decided, and said so where it matters: PAM modules, POSIX
-//! ACLs,
-//! crypto policies, the sshd version, options on the daemon's command line (the `key check` issue).
+//! Pure functions over [`FileSystem`], to be run again after an edit (LOGIN-6). The one answer for a user and a
+//! key is [`Guest::check_key`]; what it is made of:
+//!
+//! * `user_login`: account, configuration and the names of the key files;
+//! * `key_walk`: which line of which file decides;
+//! * `way`: what on the way to a file keeps sshd from reading it;
+//! * `agreement`: answers that depend on the client.
 
 pub mod account;
+mod agreement;
 pub mod authorized_keys;
 pub mod daemon;
 pub mod finding;
 pub mod fingerprint;
 mod foreign_key;
+pub mod key_check;
 pub mod key_files;
 pub mod key_input;
 pub mod key_options;
+pub(crate) mod key_walk;
 mod keyword;
 pub mod match_block;
 pub mod pattern;
@@ -24,11 +27,15 @@ pub mod public_key;
 pub mod selinux;
 pub mod sshd_config;
 pub mod strict_modes;
+mod user_login;
 pub mod verdict;
+pub mod way;
 
 pub use finding::{Finding, Severity};
 pub use fingerprint::Fingerprint;
+pub use key_check::KeyCheck;
 pub use public_key::PublicKey;
+pub use user_login::UserLogin;
 pub use verdict::Verdict;
 
 use crate::bytes::arith::len_u64;
@@ -38,10 +45,9 @@ use crate::fs::{FileSystem, NodeKind, Timestamp};
 use crate::guest::linux::fstab::{self, Mount, SameVolume};
 use crate::guest::linux::{System, User};
 use crate::guest::select::Access;
-use key_files::KeyFile;
 use match_block::{Effective, Subject};
 use selinux::Labels;
-use sshd_config::{Directive, SshdConfig};
+use sshd_config::SshdConfig;
 
 /// Bound on the Match blocks that are looked at to find out who has keys, over all users.
 const MATCHES_MAX: usize = 20_000_000;
@@ -63,17 +69,6 @@ pub struct Guest<'a> {
     pub now: Timestamp,
 }
 
-/// What sshd makes of a user before it looks at keys.
-#[derive(Debug, Clone)]
-pub struct UserLogin {
-    /// The key files, in sshd's order.
-    pub files: Vec<KeyFile>,
-    /// True if `StrictModes` is on.
-    pub is_strict: bool,
-    /// What speaks against a login, whatever the key.
-    pub findings: Vec<Finding>,
-}
-
 impl<'a> Guest<'a> {
     /// Reads what decides logins on `fs`.
     ///
@@ -91,95 +86,6 @@ impl<'a> Guest<'a> {
         let groups = self.system.accounts.groups_of(user).map(|group| group.name.clone());
         let subject = Subject { name: user.name.clone(), groups: groups.collect() };
         self.config.effective(&subject)
-    }
-
-    /// Account, configuration and key files of a user.
-    ///
-    /// # Errors
-    /// As the file system.
-    pub fn user_login(&self, user: &User) -> Result<UserLogin> {
-        let mut findings = self.config.findings.clone();
-        let mut files = Vec::new();
-        let mut is_strict = true;
-        let mut by_client: Vec<Vec<Finding>> = Vec::new();
-        for (index, effective) in self.settings(user).iter().enumerate() {
-            let (found_files, mut found) = key_files::of_user(self.fs, effective, user)?;
-            found.extend(account::setting_findings(self, user, effective));
-            if index == 0 {
-                files = found_files;
-                is_strict = effective.flag("strictmodes", true);
-            } else if found_files != files {
-                let message = "which key files sshd reads depends on the client";
-                let subject = self.config.client_blocks().collect::<Vec<_>>().join(", ");
-                findings.push(Finding::warn(("conf-match", "LOGIN-3"), subject, message));
-            }
-            by_client.push(found);
-        }
-        findings.extend(agree(&by_client));
-        findings.extend(account::account_findings(self, user, self.uses_pam(user)));
-        findings.extend(account::home_findings(self.fs, user));
-        findings.push(self.unknowns());
-        dedup(&mut findings);
-        Ok(UserLogin { files, is_strict, findings })
-    }
-
-    /// The key files of a user as in [`Guest::user_login`], without a look at anything else.
-    ///
-    /// # Errors
-    /// As the file system.
-    pub fn key_files(&self, user: &User) -> Result<Vec<KeyFile>> {
-        let settings = self.settings(user);
-        let Some(effective) = settings.first() else { return Ok(Vec::new()) };
-        Ok(key_files::of_user(self.fs, effective, user)?.0)
-    }
-
-    /// Every key file of a user, whatever the client: those of [`Guest::key_files`], then those that sshd reads
-    /// only for some clients (LOGIN-3).
-    ///
-    /// # Errors
-    /// As the file system.
-    pub fn every_key_file(&self, user: &User) -> Result<Vec<KeyFile>> {
-        let mut files: Vec<KeyFile> = Vec::new();
-        for effective in self.settings(user) {
-            for file in key_files::of_user(self.fs, &effective, user)?.0 {
-                if !files.contains(&file) {
-                    files.push(file);
-                }
-            }
-        }
-        Ok(files)
-    }
-
-    /// The directives that decide `keyword` (in lower case) for a user, each once, whatever the client.
-    pub fn deciding(&self, user: &User, keyword: &str) -> Vec<&Directive> {
-        let mut found: Vec<&Directive> = Vec::new();
-        for directive in self.settings(user).iter().filter_map(|set| set.first(keyword)) {
-            if !found.iter().any(|known| known.place == directive.place) {
-                found.push(directive);
-            }
-        }
-        found
-    }
-
-    /// What speaks against one key, whatever the files say.
-    pub fn key_findings(&self, user: &User, key: &PublicKey) -> Vec<Finding> {
-        let settings = self.settings(user);
-        let found = settings.iter().map(|effective| account::key_findings(effective, key));
-        let found: Vec<Vec<Finding>> = found.map(|found| found.into_iter().collect()).collect();
-        agree(&found)
-    }
-
-    /// What is not looked at (LOGIN-148, LOGIN-149): never silently taken as good.
-    fn unknowns(&self) -> Finding {
-        let subject = self.system.host_name.as_deref().unwrap_or(b"this system");
-        let subject = crate::bytes::text::escape_limited(subject, 64);
-        let message = "not decided here: PAM modules, crypto policy, options on sshd's command \
-                       line, the version of sshd, firewalls, users outside /etc/passwd";
-        Finding::info(("routes", "LOGIN-148"), subject, message)
-    }
-
-    fn uses_pam(&self, user: &User) -> bool {
-        self.settings(user).first().is_some_and(|effective| effective.flag("usepam", false))
     }
 
     /// The finding that `path` (a real path) lies on another file system, if fstab says so
@@ -246,24 +152,6 @@ impl Access for Guest<'_> {
     }
 }
 
-/// Findings under several assumptions about the client: what holds under all of them stands, a
-/// reason that
-/// holds only under some becomes a warning (LOGIN-3).
-fn agree(by_client: &[Vec<Finding>]) -> Vec<Finding> {
-    let mut result = Vec::new();
-    for found in by_client.iter().flatten() {
-        let is_common = by_client.iter().all(|other| other.contains(found));
-        let mut found = found.clone();
-        if !is_common && found.is_blocking() {
-            found.severity = Severity::Warn;
-            found.is_undecided = true;
-            found.message = format!("depends on the client: {}", found.message);
-        }
-        result.push(found);
-    }
-    result
-}
-
 /// Keeps the first of equal findings.
 pub fn dedup(findings: &mut Vec<Finding>) {
     let mut seen = std::collections::HashSet::new();
@@ -271,4 +159,8 @@ pub fn dedup(findings: &mut Vec<Finding>) {
 }
 
 #[cfg(test)]
+mod key_check_tests;
+#[cfg(test)]
 mod oracle_tests;
+#[cfg(test)]
+pub(crate) mod testing;

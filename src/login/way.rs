@@ -1,0 +1,143 @@
+//! The way to a key file: everything from the root directory down that decides whether sshd reads it
+//! (LOGIN-49 to LOGIN-56, LOGIN-83, LOGIN-94, LOGIN-95, LOGIN-134, LOGIN-T4).
+
+use super::Guest;
+use super::finding::{Finding, Severity};
+use super::selinux::{Mode, is_unreadable, label_of, type_of};
+use super::strict_modes::{self, ChainNode};
+use crate::bytes::text::escape_limited;
+use crate::error::Result;
+use crate::fs::path::{GuestPath, Resolution, Resolved, resolve};
+use crate::fs::{FileSystem, MetadataChange, Xattr};
+use crate::guest::linux::User;
+use crate::guest::linux::fstab::is_below;
+
+/// What would remove an obstacle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repair {
+    /// Another owner or mode (LOGIN-140, LOGIN-141).
+    Metadata(MetadataChange),
+    /// Another label (LOGIN-94).
+    Label(Xattr),
+}
+
+/// Something on the way that stands against the login, or should be known.
+#[derive(Debug, Clone)]
+pub struct Obstacle {
+    /// What it is.
+    pub finding: Finding,
+    /// The node, if it is one that `--fix` may change.
+    pub node: Option<GuestPath>,
+    /// What `--fix` may do to it.
+    pub repair: Option<Repair>,
+    /// True if the repair belongs to every edit, as for the label of the key file (LOGIN-T6).
+    pub is_automatic: bool,
+}
+
+impl Obstacle {
+    fn of(finding: Finding) -> Self {
+        Self { finding, node: None, repair: None, is_automatic: false }
+    }
+}
+
+/// The nodes from the root down to `path`, as far as they exist.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn chain(fs: &dyn FileSystem, path: &GuestPath) -> Result<Vec<ChainNode>> {
+    let deepest = match resolve(fs, path, true)? {
+        Resolution::Found(found) => found,
+        Resolution::Missing { parent, .. } => parent,
+    };
+    let Resolved { node, real_path, parents } = deepest;
+    let nodes = parents.into_iter().chain(std::iter::once((real_path, node)));
+    let with_metadata = |(path, node)| {
+        let metadata = fs.metadata(node)?;
+        Ok(ChainNode { path, node, metadata })
+    };
+    nodes.map(with_metadata).collect()
+}
+
+impl Guest<'_> {
+    /// Everything on the way to the key file of `user` at `path` (a real path), or to the deepest part of it that exists.
+    /// With StrictModes off (`is_strict`) owners and modes count only for reading.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn way(&self, user: &User, path: &GuestPath, is_strict: bool) -> Result<Vec<Obstacle>> {
+        let chain = chain(self.fs, path)?;
+        let mut obstacles = Vec::new();
+        for problem in strict_modes::problems(self, user, &chain, is_strict)? {
+            let (node, change) = problem.repair.unzip();
+            let repair = change.map(Repair::Metadata);
+            obstacles.push(Obstacle { node, repair, ..Obstacle::of(problem.finding) });
+        }
+        let home = self.real_home(user)?;
+        for node in &chain {
+            let at_node =
+                |finding| Obstacle { node: Some(node.path.clone()), ..Obstacle::of(finding) };
+            obstacles.extend(flags(node).into_iter().map(at_node));
+            obstacles.extend(self.label(user, home.as_ref(), node)?);
+        }
+        obstacles.extend(self.mount_finding(path).map(Obstacle::of));
+        Ok(obstacles)
+    }
+
+    /// A label that sshd may not read, and the one that the rules give (LOGIN-83, LOGIN-94).
+    fn label(
+        &self,
+        user: &User,
+        home: Option<&GuestPath>,
+        node: &ChainNode,
+    ) -> Result<Option<Obstacle>> {
+        let labels = &self.labels;
+        if !labels.are_needed() {
+            return Ok(None);
+        }
+        let is_own = home.is_some_and(|home| is_below(&node.path, home));
+        let is_above_home = home.is_some_and(|home| is_below(home, &node.path));
+        let label = label_of(self.fs, node.node)?;
+        if label.is_none() && (is_above_home || !is_own) {
+            let message = "it has no SELinux label, which sshd may not be allowed to pass";
+            let finding = Finding::warn(("selinux-file", "LOGIN-94"), &node.path, message);
+            return Ok(Some(Obstacle::of(finding)));
+        }
+        let found = label.unwrap_or_else(|| b"::unlabeled_t".to_vec());
+        // The directory of all homes has a label that no home may have.
+        let is_root_of_homes = is_above_home && !is_own && type_of(&found) == b"home_root_t";
+        if is_root_of_homes || !is_unreadable(&found, user.uid) {
+            return Ok(None);
+        }
+        let wanted = labels.for_new(self.fs, &node.path, node.metadata.kind, None)?;
+        let wanted = wanted.into_iter().next().filter(|_| is_own);
+        let found = escape_limited(&found, 128);
+        let message = format!("sshd may not read the SELinux label {found}");
+        let is_enforced = labels.mode == Mode::Enforcing;
+        let severity = if is_enforced { Severity::Block } else { Severity::Info };
+        let finding = Finding::new(("selinux-file", "LOGIN-83"), severity, &node.path, message);
+        Ok(Some(Obstacle {
+            finding: finding.fixed_by("restorecon, or an empty /.autorelabel"),
+            node: Some(node.path.clone()),
+            repair: wanted.map(Repair::Label),
+            is_automatic: !is_above_home,
+        }))
+    }
+}
+
+/// What the flags of a node say (LOGIN-134; table LOGIN-T4, fscrypt).
+fn flags(node: &ChainNode) -> Vec<Finding> {
+    let flags = node.metadata.flags;
+    let mut findings = Vec::new();
+    if flags.is_encrypted {
+        let message = "it is encrypted (fscrypt): sshd cannot read it before a login";
+        findings.push(Finding::block(("home-crypt", "LOGIN-T4"), &node.path, message));
+    }
+    let flag = match (flags.is_immutable, flags.is_append_only) {
+        (true, _) => "immutable",
+        (false, true) => "append-only",
+        (false, false) => return findings,
+    };
+    let message = format!("it has the {flag} flag; agents on the guest cannot change it");
+    findings.push(Finding::info(("immutable", "LOGIN-134"), &node.path, message));
+    findings
+}
