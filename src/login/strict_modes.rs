@@ -96,7 +96,7 @@ fn mode(guest: &Guest<'_>, user: &User, node: &ChainNode) -> Option<Problem> {
 fn is_relaxed(guest: &Guest<'_>, user: &User, metadata: &Metadata) -> bool {
     let os = &guest.system.os;
     (os.is_like("debian") || os.is_like("ubuntu"))
-        && guest.system.accounts.is_private_group(metadata.gid, user)
+        && guest.system.accounts.is_private_group(metadata.gid, metadata.uid, user)
 }
 
 /// The user must be able to pass every directory and to read the file (LOGIN-49).

@@ -2,9 +2,12 @@
 //! (VOL-40).
 //!
 //! Of the shadow file only what decides a login is kept: the lock state and the days; no password
-//! hash leaves
-//! [`Shadow::parse`]. Not handled: NIS (`+` and `-` entries), NSS services, nss-altfiles.
+//! hash leaves [`line::shadow`]. Which other sources there may be is said by [`NameServices`]; the users of
+//! nss-altfiles are read as well (LOGIN-57). Not handled: the users behind NIS entries (`+`).
 
+mod line;
+
+use super::name_services::NameServices;
 use super::text::{TEXT_BYTES_MAX, lines, required};
 use crate::bytes::arith::len_u64;
 use crate::bytes::text::escape_limited;
@@ -19,6 +22,9 @@ pub const ACCOUNTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const ENTRIES_MAX: usize = 65_536;
 /// Bound on the warnings about one file.
 const WARNINGS_MAX: usize = 20;
+const PASSWD: &str = "/etc/passwd";
+/// The users of the distribution where nss-altfiles is used, as on ostree.
+const ALTFILES_PASSWD: &str = "/usr/lib/passwd";
 
 /// One line of passwd (passwd(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub struct User {
     pub shell: Vec<u8>,
     /// What the password field of passwd says.
     pub password: PasswordField,
+    /// Line number in passwd; 0 for a user of another file.
+    pub line: u64,
 }
 
 impl User {
@@ -91,24 +99,12 @@ pub struct Shadow {
     pub max_age: Option<i64>,
     /// Field 7: days after `max_age` in which it can still be changed.
     pub inactive: Option<i64>,
-    /// Field 8: day on which the account expires.
+    /// Field 8: day on which the account expires. Numbers below -1 are possible.
     pub expire: Option<i64>,
-}
-
-impl Shadow {
-    fn parse(line: &[u8]) -> Option<(Vec<u8>, Self)> {
-        let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').take(9).collect();
-        let name = entry_name(fields.first()?)?;
-        let day = |index: usize| number::<i64>(fields.get(index)?).filter(|&day| day >= 0);
-        let shadow = Self {
-            password: PasswordField::parse(fields.get(1)?),
-            last_change: day(2),
-            max_age: day(4),
-            inactive: day(6),
-            expire: day(7),
-        };
-        Some((name, shadow))
-    }
+    /// True if some number is negative or too large: newer C libraries ignore such a line as a whole.
+    pub is_odd: bool,
+    /// Line number in shadow.
+    pub line: u64,
 }
 
 /// One line of group (group(5)).
@@ -120,10 +116,21 @@ pub struct Group {
     pub name: Vec<u8>,
     /// Group id.
     pub gid: u32,
-    /// True if its list names somebody who is not in passwd.
-    has_strangers: bool,
+    /// The first name in its list.
+    first_member: Option<Vec<u8>>,
+    /// How many names its list has, also those that passwd does not know and repeated ones.
+    member_count: usize,
     /// Listed members, as indexes into the users, sorted.
     members: Vec<usize>,
+}
+
+/// Users that have a group as their primary one, over all lines of passwd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Primary {
+    /// All have this user id.
+    Only(u32),
+    /// Several user ids.
+    Several,
 }
 
 /// All accounts of a guest.
@@ -145,8 +152,14 @@ pub struct Accounts {
     by_name: BTreeMap<Vec<u8>, usize>,
     /// Index of the first group with each gid, which is the one that getgrgid(3) finds.
     by_gid: BTreeMap<u32, usize>,
-    /// How many users have each gid as their primary one.
-    primary_counts: BTreeMap<u32, usize>,
+    /// Who has each gid as the primary one.
+    primary: BTreeMap<u32, Primary>,
+    /// Name of the first user with each uid, which is the one that getpwuid(3) finds.
+    by_uid: BTreeMap<u32, usize>,
+    /// Names after `-` in passwd, which hide later lines from the service `compat`, with their lines.
+    excluded: BTreeMap<Vec<u8>, u64>,
+    /// Where names come from besides these files.
+    pub services: NameServices,
     /// For each user the gids of the groups that list it.
     listed_gids: Vec<Vec<u32>>,
 }
@@ -160,15 +173,25 @@ impl Accounts {
     /// file system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
         let read = |path| required(fs, path, ACCOUNTS_BYTES_MAX);
-        let passwd = read("/etc/passwd")?.ok_or_else(|| Error::not_found("/etc/passwd"))?;
+        let passwd = read(PASSWD)?.ok_or_else(|| Error::not_found(PASSWD))?;
         let mut accounts = Self { uid_min: 1000, uid_max: 60_000, ..Self::default() };
-        accounts.take_passwd(&passwd)?;
+        accounts.services = NameServices::read(fs, &mut accounts.warnings);
+        accounts.take_passwd(&passwd, PASSWD)?;
         drop(passwd);
-        if let Some(group) = read("/etc/group")? {
+        let has_altfiles = accounts.services.has_altfiles();
+        let altfiles = |path| if has_altfiles { read(path) } else { Ok(None) };
+        if let Some(passwd) = altfiles(ALTFILES_PASSWD)? {
+            accounts.take_passwd(&passwd, ALTFILES_PASSWD)?;
+        }
+        for group in [read("/etc/group")?, altfiles("/usr/lib/group")?].into_iter().flatten() {
             accounts.take_groups(&group)?;
         }
         if let Some(shadow) = read("/etc/shadow")? {
-            let entries = lines(&shadow).take(ENTRIES_MAX).filter_map(Shadow::parse);
+            let numbered = lines(&shadow).zip(1u64..).take(ENTRIES_MAX);
+            let entries = numbered
+                .filter_map(|(line, number)| Some((line::content(line)?, number)))
+                .filter(|(line, _)| !line::is_nis(line))
+                .filter_map(|(line, number)| line::shadow(line, number));
             let mut by_name = BTreeMap::new();
             for (name, entry) in entries {
                 by_name.entry(name).or_insert(entry);
@@ -189,25 +212,54 @@ impl Accounts {
     /// The groups of `user`: the primary one and those that list it as a member (LOGIN-62). Of
     /// several groups with one gid it is the first, as for sshd, which asks for names by gid.
     pub fn groups_of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Group> {
+        self.gids_of(user).into_iter().filter_map(|gid| self.groups.get(*self.by_gid.get(&gid)?))
+    }
+
+    /// True if Debian's sshd lets a node with `gid` and the owner `owner` be writable by its group when `user` logs
+    /// in (LOGIN-54): the group exists, every user that has it as primary group has the uid of `user`, its list is
+    /// empty or names the owner of the node alone, and there is somebody in it one way or the other.
+    pub fn is_private_group(&self, gid: u32, owner: u32, user: &User) -> bool {
+        let Some(group) = self.by_gid.get(&gid).and_then(|&index| self.groups.get(index)) else {
+            return false;
+        };
+        let Some(owner) = self.by_uid.get(&owner).and_then(|&index| self.users.get(index)) else {
+            return false;
+        };
+        let primary = self.primary.get(&gid);
+        let is_primary_own = primary.is_none_or(|primary| *primary == Primary::Only(user.uid));
+        let is_list_own = match &group.first_member {
+            None => true,
+            Some(first) => *first == owner.name && group.member_count == 1,
+        };
+        let has_member = primary.is_some() || group.member_count > 0;
+        is_primary_own && is_list_own && has_member
+    }
+
+    /// The line of passwd that hides `user` from the service `compat` (`-user` before the user's own line).
+    pub fn excluding_line(&self, user: &User) -> Option<u64> {
+        let line = self.excluded.get(&user.name).copied();
+        line.filter(|&line| line < user.line && self.services.is_compat())
+    }
+
+    /// True if the group `name` is in the files, whoever is in it.
+    pub fn has_group(&self, name: &[u8]) -> bool {
+        self.groups.iter().any(|group| group.name == name)
+    }
+
+    /// True if `user` is in the first group called `name`, which is the one that getgrnam(3) finds.
+    pub fn is_in_group(&self, user: &User, name: &[u8]) -> bool {
+        let group = self.groups.iter().find(|group| group.name == name);
+        group.is_some_and(|group| self.gids_of(user).contains(&group.gid))
+    }
+
+    /// The group ids of `user`: the primary one and those of the groups that list the user.
+    pub fn gids_of(&self, user: &User) -> Vec<u32> {
         let listed = self.by_name.get(&user.name).and_then(|&index| self.listed_gids.get(index));
         let mut gids: Vec<u32> = listed.into_iter().flatten().copied().collect();
         gids.push(user.gid);
         gids.sort_unstable();
         gids.dedup();
-        gids.into_iter().filter_map(|gid| self.groups.get(*self.by_gid.get(&gid)?))
-    }
-
-    /// True if the group with `gid` has nobody in it but `user`, and at least that one (LOGIN-54).
-    pub fn is_private_group(&self, gid: u32, user: &User) -> bool {
-        let Some(group) = self.by_gid.get(&gid).and_then(|&index| self.groups.get(index)) else {
-            return false;
-        };
-        let is_primary = user.gid == gid;
-        let primary_count = self.primary_counts.get(&gid).copied().unwrap_or(0);
-        let index = self.by_name.get(&user.name);
-        let only_user = group.members.iter().all(|member| Some(member) == index);
-        let has_member = is_primary || !group.members.is_empty();
-        primary_count == usize::from(is_primary) && only_user && !group.has_strangers && has_member
+        gids
     }
 
     fn warn(&mut self, warning: String) {
@@ -216,56 +268,79 @@ impl Accounts {
         }
     }
 
-    fn take_passwd(&mut self, content: &[u8]) -> Result<()> {
+    fn take_passwd(&mut self, content: &[u8], path: &str) -> Result<()> {
         for (line, number) in lines(content).zip(1u64..) {
-            if is_skipped(line) {
-                continue;
-            }
-            let Some(user) = parse_user(line) else {
-                self.warn(format!("/etc/passwd: line {number} is no account and is ignored"));
+            let is_damaged = line.contains(&0);
+            let Some(line) = line::content(line) else {
+                if is_damaged {
+                    self.warn(format!("{path}: line {number} holds NUL bytes and is ignored"));
+                }
                 continue;
             };
+            if line::is_nis(line) {
+                self.take_nis(line, number);
+                continue;
+            }
+            let number = if path == PASSWD { number } else { 0 };
+            let Some(user) = line::user(line, number) else {
+                self.warn(format!("{path}: line {number} is no account and is ignored"));
+                continue;
+            };
+            let primary = self.primary.entry(user.gid).or_insert(Primary::Only(user.uid));
+            if *primary != Primary::Only(user.uid) {
+                *primary = Primary::Several;
+            }
             if self.by_name.contains_key(&user.name) {
                 let name = user.display_name();
-                self.warn(format!("/etc/passwd: line {number} names {name} again; ignored"));
+                self.warn(format!("{path}: line {number} names {name} again; ignored"));
                 continue;
             }
             self.by_name.insert(user.name.clone(), self.users.len());
-            let count = self.primary_counts.entry(user.gid).or_default();
-            *count = count.saturating_add(1);
+            self.by_uid.entry(user.uid).or_insert(self.users.len());
             self.users.push(user);
             check_count("accounts in /etc/passwd", self.users.len())?;
         }
         Ok(())
     }
 
-    fn take_groups(&mut self, content: &[u8]) -> Result<()> {
-        self.listed_gids.resize(self.users.len(), Vec::new());
-        for line in lines(content).filter(|line| !is_skipped(line)) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let mut fields = line.splitn(4, |&byte| byte == b':');
-            let name = fields.next().and_then(entry_name);
-            let gid = fields.nth(1).and_then(number);
-            let (Some(name), Some(gid)) = (name, gid) else { continue };
-            let list = fields.next().unwrap_or_default().split(|&byte| byte == b':').next();
-            let listed = list.unwrap_or_default().split(|&byte| byte == b',');
-            let mut has_strangers = false;
-            let mut members = Vec::new();
-            for member in listed.filter(|name| !name.is_empty()) {
-                match self.by_name.get(member) {
-                    Some(&index) => members.push(index),
-                    None => has_strangers = true,
+    fn take_nis(&mut self, line: &[u8], number: u64) {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        match name.split_first() {
+            // `-@group` is a netgroup.
+            Some((b'-', name)) if !name.starts_with(b"@") => {
+                if self.excluded.len() < ENTRIES_MAX {
+                    self.excluded.entry(name.to_vec()).or_insert(number);
                 }
             }
-            members.sort_unstable();
-            members.dedup();
-            for &member in &members {
+            _ => self.services.has_nis_entries = true,
+        }
+    }
+
+    fn take_groups(&mut self, content: &[u8]) -> Result<()> {
+        self.listed_gids.resize(self.users.len(), Vec::new());
+        for line in lines(content).filter_map(line::content).filter(|line| !line::is_nis(line)) {
+            let Some((name, gid, listed)) = line::group(line) else { continue };
+            let mut group = Group {
+                name: name.to_vec(),
+                gid,
+                first_member: None,
+                member_count: 0,
+                members: Vec::new(),
+            };
+            for member in listed {
+                group.member_count = group.member_count.saturating_add(1);
+                group.first_member.get_or_insert_with(|| member.to_vec());
+                group.members.extend(self.by_name.get(member));
+            }
+            group.members.sort_unstable();
+            group.members.dedup();
+            for &member in &group.members {
                 if let Some(gids) = self.listed_gids.get_mut(member) {
                     gids.push(gid);
                 }
             }
             self.by_gid.entry(gid).or_insert(self.groups.len());
-            self.groups.push(Group { name, gid, has_strangers, members });
+            self.groups.push(group);
             check_count("groups in /etc/group", self.groups.len())?;
         }
         Ok(())
@@ -292,130 +367,9 @@ fn check_count(what: &str, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Empty lines, comments and NIS entries (`+`, `-`).
-fn is_skipped(line: &[u8]) -> bool {
-    matches!(line.trim_ascii_start().first(), None | Some(b'#' | b'+' | b'-'))
-}
-
-fn entry_name(field: &[u8]) -> Option<Vec<u8>> {
-    (!field.is_empty() && !field.contains(&0)).then(|| field.to_vec())
-}
-
-fn parse_user(line: &[u8]) -> Option<User> {
-    if line.contains(&0) {
-        return None;
-    }
-    let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
-    let [name, password, uid, gid, _, home, shell] = fields.as_slice() else { return None };
-    Some(User {
-        name: entry_name(name)?,
-        uid: number(uid)?,
-        gid: number(gid)?,
-        home: home.starts_with(b"/").then(|| GuestPath::new(home)),
-        shell: shell.to_vec(),
-        password: PasswordField::parse(password),
-    })
-}
-
 fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
     std::str::from_utf8(field).ok()?.trim_ascii().parse().ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fs::memory::MemoryTree;
-
-    fn read(passwd: &[u8]) -> Result<Accounts> {
-        let mut tree = MemoryTree::new();
-        tree.file("/etc/passwd", 0, 0o644, passwd);
-        Accounts::read(&tree)
-    }
-
-    #[test]
-    fn oddities_of_passwd_are_survived_vol_40() {
-        let accounts = read(
-            b"root:x:0:0::/root:/bin/bash\n+@nis::::::\n-bad\n\n# no\nadmin:x:1000:1000:Zo\xeb:/home//admin/:\n\
-              admin:x:0:0::/:/bin/sh\ntoor:*:0:0::/root:/bin/sh\nbig:x:4294967294:1::/h:/bin/sh\n\
-              rel:x:7:7::home/rel:/bin/sh\nshort:x:1\nnul\0:x:5:5::/:/bin/sh\nneg:x:-1:1::/:/bin/sh\n\
-              last:!x:9:9::/last:/bin/sh",
-        )
-        .unwrap();
-        let names: Vec<String> = accounts.users.iter().map(User::display_name).collect();
-        assert_eq!(names, ["root", "admin", "toor", "big", "rel", "last"]);
-        let admin = accounts.find(b"admin").unwrap();
-        assert_eq!((admin.uid, admin.home.clone()), (1000, Some(GuestPath::new("/home/admin"))));
-        assert_eq!(admin.effective_shell(), b"/bin/sh");
-        assert_eq!(accounts.find(b"rel").unwrap().home, None);
-        assert_eq!(accounts.find(b"last").unwrap().password, PasswordField::Locked);
-        assert_eq!(accounts.warnings.len(), 4);
-    }
-
-    #[test]
-    fn a_carriage_return_stays_in_the_shell_where_sshd_sees_it() {
-        let accounts = read(b"a:x:1:1::/a:/bin/sh\r\n").unwrap();
-        assert_eq!(accounts.find(b"a").unwrap().shell, b"/bin/sh\r");
-    }
-
-    #[test]
-    fn a_giant_passwd_is_a_limit_and_not_read() {
-        let mut tree = MemoryTree::new();
-        tree.file("/etc/passwd", 0, 0o644, b"root:x:0:0::/root:/bin/sh\n");
-        tree.change("/etc/passwd", |metadata| metadata.size_bytes = 100 << 20);
-        assert_eq!(Accounts::read(&tree).unwrap_err().exit_status(), 5);
-        let many = |rest: &str| {
-            let lines: Vec<String> = (0..=ENTRIES_MAX).map(|n| format!("u{n}{rest}")).collect();
-            lines.join("\n")
-        };
-        assert!(read(many(":::::::").as_bytes()).unwrap().users.is_empty());
-        assert_eq!(read(many("::1:1:::").as_bytes()).unwrap_err().exit_status(), 5);
-        let zeros = read(&vec![0; 1 << 20]).unwrap();
-        assert!(zeros.users.is_empty() && zeros.warnings.len() == 1);
-    }
-
-    #[test]
-    fn of_several_groups_with_one_gid_the_first_counts() {
-        let mut tree = MemoryTree::new();
-        tree.file("/etc/passwd", 0, 0o644, b"a:x:500:7::/a:\nb:x:501:8::/b:\n").file(
-            "/etc/group",
-            0,
-            0o644,
-            b"one:x:7:\ntwo:x:7:a,zoe\nthree:x:9:b\nfour:x:9:a\nmine:x:8:b,b\nodd:x:8:zoe\n",
-        );
-        let accounts = Accounts::read(&tree).unwrap();
-        let names = |user: &[u8]| -> Vec<String> {
-            let groups = accounts.groups_of(accounts.find(user).unwrap());
-            groups.map(|group| String::from_utf8_lossy(&group.name).into_owned()).collect()
-        };
-        assert_eq!(names(b"a"), ["one", "three"]);
-        assert_eq!(names(b"b"), ["mine", "three"]);
-        assert!(accounts.is_private_group(8, accounts.find(b"b").unwrap()));
-        assert!(!accounts.is_private_group(9, accounts.find(b"a").unwrap()));
-    }
-
-    #[test]
-    fn shadow_keeps_no_hash_and_group_and_limits_are_read() {
-        let mut tree = MemoryTree::new();
-        tree.file("/etc/passwd", 0, 0o644, b"a:x:500:7::/a:\nb:x:501:8::/b:\n")
-            .file(
-                "/etc/shadow",
-                0,
-                0o600,
-                b"a:!$6$secret:19000:0:90:7:5:20000:\nb:*:::::::\nb:!:::::::\nz\n",
-            )
-            .file("/etc/group", 0, 0o644, b"g:x:7:\nwheel:x:10:a,b\r\nbad\n+\n")
-            .file("/etc/login.defs", 0, 0o644, b"# UID_MIN 1\nUID_MIN\t500\nUID_MAX   600 # x\n");
-        let accounts = Accounts::read(&tree).unwrap();
-        let shadow = accounts.shadow.clone().unwrap();
-        assert_eq!(shadow[b"a".as_slice()].password, PasswordField::Locked);
-        assert_eq!(shadow[b"a".as_slice()].expire, Some(20000));
-        assert_eq!(shadow[b"b".as_slice()].password, PasswordField::Other);
-        assert!(!format!("{shadow:?}").contains("secret"));
-        let user = accounts.find(b"a").unwrap();
-        let groups: Vec<_> = accounts.groups_of(user).map(|group| group.name.as_slice()).collect();
-        assert_eq!(groups, [b"g".as_slice(), b"wheel"]);
-        assert!(!accounts.is_private_group(10, user));
-        assert!(accounts.is_private_group(7, user) && !accounts.is_private_group(11, user));
-        assert_eq!((accounts.uid_min, accounts.uid_max), (500, 600));
-    }
-}
+mod tests;

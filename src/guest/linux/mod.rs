@@ -9,6 +9,7 @@ pub mod arch;
 pub mod cloud_init;
 pub mod fstab;
 pub mod kernel_command_line;
+pub mod name_services;
 pub mod os_release;
 pub mod text;
 
