@@ -257,12 +257,14 @@ macro_rules! volumes {
             }
         )*
 
-        #[test]
-        #[ignore = "needs root and FUSE"]
-        fn root_only_ntfs_3g_takes_every_edit() {
-            for fixture in [$($fixture),*] {
-                run(fixture, 0, 1, assert_ntfs_3g_agrees);
-            }
+        mod root_only_ntfs_3g_takes_every_edit {
+            $(
+                #[test]
+                #[ignore = "needs root and FUSE"]
+                fn $name() {
+                    super::run($fixture, 0, 1, super::assert_ntfs_3g_agrees);
+                }
+            )*
         }
 
         #[test]

@@ -1,10 +1,10 @@
 //! Runs the built program, in an empty environment, under a memory and a time limit.
 
+use super::tools;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Address space that the program may use, in KiB: 64 MiB, the bound for bad input, and 16 MiB that a debug
 /// build maps for its own text.
@@ -117,7 +117,7 @@ impl Regain {
         stdin.write_all(input).and_then(|()| stdin.rewind()).unwrap();
         let memory_kib_max = self.memory_kib_max;
         let limits = format!("ulimit -v {memory_kib_max} && ulimit -c 0 && exec \"$@\"");
-        let output = Command::new("timeout")
+        let output = tools::timeout()
             .args(["--kill-after=5", RUN_SECONDS_MAX, "sh", "-c", &limits, "sh"])
             .arg(env!("CARGO_BIN_EXE_regain"))
             .args(arguments)

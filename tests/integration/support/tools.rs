@@ -1,8 +1,9 @@
 //! Outside programs: how they are run, and which Debian package has them.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 /// Seconds after which an outside program is stopped: some checkers never end on damaged input.
 const TOOL_SECONDS_MAX: &str = "120";
@@ -47,12 +48,23 @@ const PACKAGES: &[(&str, &str)] = &[
 pub(crate) fn command(tool: &str) -> Command {
     let package = PACKAGES.iter().find(|(name, _)| *name == tool).map(|(_, package)| *package);
     let package = package.unwrap_or_else(|| panic!("no package is known for {tool}"));
-    assert!(is_installed(tool), "{tool} is missing: apt-get install {package} (or run tests/run)");
-    let mut command = Command::new("timeout");
+    let is_installed = path_of(tool).is_some();
+    assert!(is_installed, "{tool} is missing: apt-get install {package} (or run tests/run)");
+    let mut command = timeout();
     command.args(["--kill-after=5", TOOL_SECONDS_MAX, tool]);
     command.env("LC_ALL", "C").env("TZ", "UTC").env("PATH", search_path());
     command.stdin(Stdio::null());
     command
+}
+
+/// A command for `timeout`, which takes its options, and then the program that is to be run.
+///
+/// By its path: where a name has to be looked up in another PATH than ours, the standard library forks, which copies
+/// the page tables of this process with all its images in memory, and then faults every page that is touched again.
+/// That was half of the time of all tests.
+pub(crate) fn timeout() -> Command {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PATH.get_or_init(|| path_of("timeout").expect("timeout of coreutils is missing")))
 }
 
 /// Runs `tool` and returns what it said, whatever its status.
@@ -84,6 +96,9 @@ pub(crate) fn search_path() -> String {
     format!("{inherited}:/usr/local/sbin:/usr/sbin:/sbin")
 }
 
-fn is_installed(tool: &str) -> bool {
-    search_path().split(':').any(|directory| Path::new(directory).join(tool).is_file())
+/// Where a program is, if it is installed.
+fn path_of(tool: &str) -> Option<PathBuf> {
+    let path = search_path();
+    let places = path.split(':').map(|directory| Path::new(directory).join(tool));
+    places.into_iter().find(|place| place.is_file())
 }
