@@ -53,6 +53,48 @@ pub fn parse(source: &str, content: &[u8]) -> Result<KeyInput> {
     Ok(input)
 }
 
+/// The wire forms of all keys of an input, each once, whatever sshd thinks of them: for keys that are to go.
+///
+/// # Errors
+/// As [`parse`], but weak and outdated keys are taken.
+pub fn parse_names(source: &str, content: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<Finding>)> {
+    let shown = &escape_limited(source.as_bytes(), 256);
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    if foreign_key::is_foreign(content) {
+        let input = parse(source, content)?;
+        return Ok((input.keys.iter().map(|key| key.blob().to_vec()).collect(), input.findings));
+    }
+    if len_u64(content.len()) > INPUT_BYTES_MAX {
+        let what = format!("size of the key file {shown} in bytes");
+        return Err(Error::limit(what, INPUT_BYTES_MAX, len_u64(content.len())));
+    }
+    let mut blobs: Vec<Vec<u8>> = Vec::new();
+    for (line, number) in content.split(|&byte| byte == b'\n').zip(1u64..) {
+        let text = line.trim_ascii();
+        if text.is_empty() || text.starts_with(b"#") {
+            continue;
+        }
+        let place = format!("{shown}:{number}");
+        let Some((word, blob, _)) = split_line(text) else {
+            return Err(refused(&place, "this is no public key"));
+        };
+        if word.windows(6).any(|part| part == b"-cert-") {
+            return Err(refused(&place, &KeyDefect::Certificate.to_string()));
+        }
+        if blobs.len() >= KEYS_MAX {
+            let count = len_u64(blobs.len()).saturating_add(1);
+            return Err(Error::limit("number of keys in one input", len_u64(KEYS_MAX), count));
+        }
+        if !blobs.contains(&blob) {
+            blobs.push(blob);
+        }
+    }
+    if blobs.is_empty() {
+        return Err(refused(shown, "there is no public key in it"));
+    }
+    Ok((blobs, Vec::new()))
+}
+
 fn refused(source: &str, reason: &str) -> Error {
     Refusal::UnsuitableKey { key: source.to_owned(), reason: reason.to_owned() }.into()
 }
@@ -196,6 +238,18 @@ mod tests {
         }
         let large = vec![b'a'; 300 * 1024];
         assert_eq!(parse("k", &large).unwrap_err().exit_status(), 5);
+    }
+
+    #[test]
+    fn keys_that_are_to_go_may_be_weak_or_outdated() {
+        let dsa = format!("ssh-dss {}", base64(&[b"ssh-dss", b"p", b"q", b"g", b"y"]));
+        let rsa = format!("ssh-rsa {} old", base64(&[b"ssh-rsa", b"\x01", &[1; 64]]));
+        let text = format!("# c\n{dsa}\r\nno-pty {rsa}\n{KEY}\n{KEY} again\n");
+        let (blobs, findings) = parse_names("k", text.as_bytes()).unwrap();
+        assert_eq!((blobs.len(), findings.len()), (3, 0));
+        for text in ["", "hello", &format!("{KEY}\nhello")] {
+            assert_eq!(parse_names("k", text.as_bytes()).unwrap_err().exit_status(), 4, "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod key_check;
 pub mod key_files;
 pub mod key_input;
 pub mod key_options;
+pub mod key_pair;
+pub mod key_removal;
 pub(crate) mod key_walk;
 mod keyword;
 pub mod match_block;
@@ -88,6 +90,19 @@ impl<'a> Guest<'a> {
         self.config.effective(&subject)
     }
 
+    /// Refuses to look into the settings of every user where that would take too long.
+    ///
+    /// # Errors
+    /// `Limit` above [`MATCHES_MAX`].
+    pub fn check_size(&self) -> Result<()> {
+        let work = self.system.accounts.users.len().saturating_mul(self.config.blocks.len());
+        if work <= MATCHES_MAX {
+            return Ok(());
+        }
+        let what = "number of users times Match blocks, unless a user is named";
+        Err(Error::limit(what, len_u64(MATCHES_MAX), len_u64(work)))
+    }
+
     /// The finding that `path` (a real path) lies on another file system, if fstab says so
     /// (LOGIN-95).
     pub fn mount_finding(&self, path: &GuestPath) -> Option<Finding> {
@@ -123,11 +138,7 @@ impl<'a> Guest<'a> {
 
 impl Access for Guest<'_> {
     fn has_keys(&self, user: &User) -> Result<bool> {
-        let work = self.system.accounts.users.len().saturating_mul(self.config.blocks.len());
-        if work > MATCHES_MAX {
-            let what = "number of users times Match blocks, unless a user is named";
-            return Err(Error::limit(what, len_u64(MATCHES_MAX), len_u64(work)));
-        }
+        self.check_size()?;
         for file in self.key_files(user)? {
             // What cannot be read holds no key for us.
             let limit = crate::fs::FILE_BYTES_MAX;
