@@ -207,6 +207,14 @@ pub enum Refusal {
         /// The first blocking reason.
         reason: String,
     },
+    /// Nobody could log in as the user any more.
+    #[error("{user} would be left without a working key: {reason}")]
+    LastKey {
+        /// The user.
+        user: String,
+        /// Which key it is.
+        reason: String,
+    },
     /// No local account has a password there.
     #[error("the system is a domain controller ({evidence}), which has no local accounts")]
     DomainController {

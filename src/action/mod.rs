@@ -9,12 +9,18 @@ pub mod edit;
 pub mod key_add;
 pub mod key_list;
 mod key_place;
+pub mod key_revoke;
+pub mod key_rotate;
+mod key_source;
+mod key_works;
 pub mod password_reset;
 pub mod plan;
 pub mod windows_key;
 
 pub use plan::{FileChange, Outcome, Plan, UserPlan};
 
+#[cfg(test)]
+mod key_revoke_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -139,8 +139,12 @@ pub enum Outcome {
     Changes,
     /// Every key is there already, and nothing needs to change.
     AlreadyPresent,
+    /// There is nothing to do for this user.
+    Unchanged,
     /// sshd would not accept a key, so nothing changes for this user.
     Refused,
+    /// The user would be left without a working key, so that one stays.
+    LastKey,
 }
 
 impl Outcome {
@@ -149,7 +153,8 @@ impl Outcome {
         match self {
             Self::Changes => "changes",
             Self::AlreadyPresent => "already_present",
-            Self::Refused => "refused",
+            Self::Unchanged => "unchanged",
+            Self::Refused | Self::LastKey => "refused",
         }
     }
 }
@@ -192,9 +197,14 @@ impl Plan {
     /// refused
     /// (LOGIN-137).
     pub fn refusal(&self) -> Option<Error> {
-        let refused = self.users.iter().find(|user| user.outcome == Outcome::Refused)?;
+        let is_refused =
+            |user: &&UserPlan| matches!(user.outcome, Outcome::Refused | Outcome::LastKey);
+        let refused = self.users.iter().find(is_refused)?;
         let reason = refused.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
         let user = crate::bytes::text::escape(&refused.name);
-        Some(Refusal::WouldNotAccept { user, reason }.into())
+        Some(match refused.outcome {
+            Outcome::LastKey => Refusal::LastKey { user, reason }.into(),
+            _ => Refusal::WouldNotAccept { user, reason }.into(),
+        })
     }
 }

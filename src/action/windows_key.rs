@@ -8,7 +8,7 @@ use super::key_list::KeyList;
 use super::{FileChange, Outcome, Plan, UserPlan};
 use crate::error::{Error, Refusal, Result};
 use crate::fs::path::{GuestPath, find};
-use crate::fs::{FILE_BYTES_MAX, FileSystem, NTFS_ACL_NAME, NodeKind};
+use crate::fs::{FILE_BYTES_MAX, FileSystem, NTFS_ACL_NAME, NodeKind, Timestamp};
 use crate::guest::select::UserChoice;
 use crate::guest::windows::open_ssh::{KeySettings, key_file};
 use crate::guest::windows::registry::Registry;
@@ -325,7 +325,7 @@ fn unsuitable(path: &GuestPath, reason: &str) -> Error {
 /// # Errors
 /// `NotFound` without a Windows system or such a user; `Limit` above the bound on keys; as the file system and
 /// the hives.
-pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
+pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>, now: Timestamp) -> Result<KeyList> {
     let server = Server::open(fs)?;
     let users = match names {
         Some(names) => server.users(&UserChoice::Named(names.to_vec()))?,
@@ -339,7 +339,7 @@ pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
         if names.is_none() && seen.contains(&place.path) {
             continue;
         }
-        take_file(fs, &place, &mut list)?;
+        take_file(fs, &place, now, &mut list)?;
         seen.push(place.path);
     }
     if let Err(error) = server.check() {
@@ -349,11 +349,11 @@ pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>) -> Result<KeyList> {
     Ok(list)
 }
 
-fn take_file(fs: &dyn FileSystem, place: &Place, list: &mut KeyList) -> Result<()> {
+fn take_file(fs: &dyn FileSystem, place: &Place, now: Timestamp, list: &mut KeyList) -> Result<()> {
     let Some(found) = find(fs, &place.path)? else { return Ok(()) };
     if fs.metadata(found.node)?.kind != NodeKind::File {
         return Ok(());
     }
     let content = fs.read(found.node, FILE_BYTES_MAX)?;
-    list.take_lines(place.user.name.as_bytes(), &found.real_path, &content)
+    list.take_lines(place.user.name.as_bytes(), &found.real_path, &content, now)
 }

@@ -148,10 +148,13 @@ fn keys_are_listed_with_their_users() {
     let server =
         server().file(SHARED, format!("{OTHER} shared\r\n")).file(PERSONAL, format!("{KEY} own\n"));
     let tree = server.tree();
-    let all = list(&tree, None).unwrap();
+    let all = list(&tree, None, Timestamp::default()).unwrap();
     let shown: Vec<(&[u8], &[u8])> =
         all.keys.iter().map(|key| (key.user.as_slice(), key.comment.as_slice())).collect();
     assert_eq!(shown, [(&b"Admin"[..], &b"shared"[..]), (b"bob", b"own")]);
-    assert_eq!(list(&tree, Some(&[b"alice".to_vec()])).unwrap().keys.len(), 1);
-    assert!(list(&tree, Some(&[b"nobody".to_vec()])).is_err());
+    assert_eq!(
+        list(&tree, Some(&[b"alice".to_vec()]), Timestamp::default()).unwrap().keys.len(),
+        1
+    );
+    assert!(list(&tree, Some(&[b"nobody".to_vec()]), Timestamp::default()).is_err());
 }

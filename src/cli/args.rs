@@ -97,14 +97,18 @@ pub(crate) enum Command {
     Man(Man),
 }
 
-/// Lists and adds SSH keys on a disk.
+/// Lists, adds, revokes and rotates SSH keys on a disk.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "EXAMPLES
   regain key list disk.img
-  regain key add disk.img --key id_ed25519.pub")]
+  regain key add disk.img --key id_ed25519.pub
+  regain key revoke disk.img --key exposed.pub
+  regain key rotate disk.img --key id_ed25519.pub")]
 pub(crate) enum Key {
     List(KeyList),
     Add(KeyAdd),
+    Revoke(KeyRevoke),
+    Rotate(KeyRotate),
 }
 
 /// What a command acts on.
@@ -159,7 +163,9 @@ pub(crate) struct Inspect {
 /// Lists every SSH key that may log in.
 ///
 /// Shows user, type, bits, SHA-256 fingerprint, comment, options, file and line of every key in the files
-/// that the SSH server on this disk would read. Writes nothing.
+/// that the SSH server on this disk would read, certificate authorities among them, and says what else
+/// lets keys in. A line that the server passes over is marked. Whether the account and its files are in
+/// order is not looked at. Writes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain key list disk.img
@@ -210,6 +216,91 @@ pub(crate) struct KeyAdd {
     pub(crate) write: WriteArgs,
 }
 
+/// Takes keys out of every file in which the SSH server would honour them.
+///
+/// For an exposed key: without --user it goes for every user, old keys of the machine's first start
+/// included. Whole lines go, whatever their options; every other byte stays. A certificate authority goes
+/// only if it is named. The last key that works for a user stays, unless --force is given. What no edit of
+/// the disk can revoke is told: commands that print keys, agents that add them at boot. Running it a second
+/// time changes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain key revoke disk.img --key exposed.pub
+      from every user; asks before writing
+  regain key revoke disk.img --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrrIuXrcXpv2x6oHYS+hbQTQ
+      by the fingerprint that `regain key list` shows; MD5 is understood too
+  regain key revoke /dev/xvdf --all --user guest --force --yes
+      every key of one user, who can then not log in with a key any more
+  regain key revoke disk.img --key exposed.pub --dry-run
+      shows where the key stands and what would change")]
+pub(crate) struct KeyRevoke {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    #[command(flatten)]
+    pub(crate) which: RevokeArgs,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// The keys to take out.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Keys")]
+#[group(required = true, multiple = true, id = "which_keys", args = ["fingerprint", "key", "all"])]
+pub(crate) struct RevokeArgs {
+    /// Fingerprint as in `regain key list`: SHA256:... or MD5:aa:bb:...; may be repeated
+    #[arg(long, value_name = "FP")]
+    pub(crate) fingerprint: Vec<String>,
+    /// Public key file; `-` is standard input; may be repeated
+    ///
+    /// In the forms that `regain key add` takes, and of any type.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Vec<PathBuf>,
+    /// Every key, but no certificate authority
+    #[arg(long, conflicts_with_all = ["fingerprint", "key"])]
+    pub(crate) all: bool,
+    /// Only in the files of this user; may be repeated; default: every user
+    #[arg(long, value_name = "USER", conflicts_with = "all_users", help_heading = "Users")]
+    pub(crate) user: Vec<String>,
+    /// Every user, which is the default
+    #[arg(long, help_heading = "Users")]
+    pub(crate) all_users: bool,
+    /// Take the last key that works for a user, too
+    #[arg(long, help_heading = "Users")]
+    pub(crate) force: bool,
+}
+
+/// Puts new keys in the place of all others of a user.
+///
+/// Adds the keys as `regain key add` does, makes sure that the SSH server will accept them, and takes every
+/// other key of the user out, in one change. If a new key would not be accepted, nothing changes.
+/// Certificate authorities stay, and are told. Running it a second time changes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain key rotate disk.img --key new.pub
+      the one default user; asks before writing
+  regain key rotate disk.img --user admin --generate-key ./admin_key --yes
+      makes a key pair first
+  regain key rotate disk.img --all-users --key new.pub --dry-run
+      shows what would change for everybody")]
+pub(crate) struct KeyRotate {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+    #[command(flatten)]
+    pub(crate) who: WhoArgs,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
 /// The keys to add.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]
@@ -233,6 +324,17 @@ pub(crate) struct KeyArgs {
     /// Type of the new key pair
     #[arg(long, value_enum, value_name = "TYPE", requires = "generate_key", default_value_t)]
     pub(crate) key_type: KeyType,
+    /// Form of the file with the private key
+    #[arg(long, value_enum, value_name = "FORM", requires = "generate_key", default_value_t)]
+    pub(crate) key_format: KeyFormat,
+    /// File with a passphrase that encrypts the private key; `-` is standard input
+    ///
+    /// Its first line, in UTF-8.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "generate_key")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Ask for the passphrase on the terminal, twice
+    #[arg(long, requires = "generate_key", conflicts_with = "passphrase_file")]
+    pub(crate) passphrase_prompt: bool,
     /// Options in front of the added key, as in `from="10.0.0.0/8"` (man sshd, AUTHORIZED_KEYS)
     #[arg(long, value_name = "STR")]
     pub(crate) options: Option<String>,
@@ -246,6 +348,18 @@ pub(crate) enum KeyType {
     Ed25519,
     /// RSA with 4096 bits, for sshd before 6.5
     Rsa,
+}
+
+/// Form of a private key file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyFormat {
+    /// As ssh-keygen writes it
+    #[default]
+    Openssh,
+    /// PKCS#8 in PEM, as OpenSSL writes it
+    Pem,
+    /// PuTTY's own, version 3, for PuTTY 0.75 and later
+    Ppk,
 }
 
 /// The users to let in.
@@ -510,6 +624,8 @@ impl Command {
             Self::Inspect(_) => "inspect",
             Self::Key(Key::List(_)) => "key list",
             Self::Key(Key::Add(_)) => "key add",
+            Self::Key(Key::Revoke(_)) => "key revoke",
+            Self::Key(Key::Rotate(_)) => "key rotate",
             Self::Password(Password::Reset(_)) => "password reset",
             Self::Show(_) => "show",
             Self::Apply(_) => "apply",
@@ -527,6 +643,8 @@ impl Command {
             Self::Inspect(args) => Some(&args.target.target),
             Self::Key(Key::List(args)) => Some(&args.target.target),
             Self::Key(Key::Add(args)) => Some(&args.target.target),
+            Self::Key(Key::Revoke(args)) => Some(&args.target.target),
+            Self::Key(Key::Rotate(args)) => Some(&args.target.target),
             Self::Password(Password::Reset(args)) => Some(&args.target.target),
             Self::Apply(args) => Some(&args.target.target),
             Self::Undo(args) => Some(&args.target.target),

@@ -273,7 +273,8 @@ fn file_change(change: &FileChange) -> change::FileChange {
     }
 }
 
-fn finding(finding: &Finding) -> change::Finding {
+/// A finding for the report.
+pub(super) fn finding(finding: &Finding) -> change::Finding {
     change::Finding {
         rule: finding.rule.to_owned(),
         check: finding.check,

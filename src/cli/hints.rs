@@ -182,6 +182,10 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::WouldNotAccept { .. } => {
             "add --fix to repair what is in the way, or name another user with --user".to_owned()
         }
+        Refusal::LastKey { .. } => format!(
+            "`regain key rotate {target} --key NEW.pub` puts a new key in its place; --force removes it \
+             without one"
+        ),
         Refusal::DomainController { .. }
         | Refusal::NoAgent { .. }
         | Refusal::AgentUnusable { .. }

@@ -1,6 +1,6 @@
-//! `regain key add`: public keys for a user, as one transaction.
+//! `regain key add` and `regain key rotate`: public keys for a user, as one transaction.
 
-use super::args::KeyAdd;
+use super::args::{KeyAdd, KeyRotate};
 use super::edit::Job;
 use super::hints::shell_word;
 use super::human::{add, count};
@@ -8,9 +8,9 @@ use super::keys::{self, NewKey};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, target};
 use crate::action::key_add::{self, KeyAddRequest};
-use crate::action::{Plan, windows_key};
+use crate::action::{Plan, key_rotate, windows_key};
 use crate::bytes::arith::len_u64;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::Timestamp;
 use crate::guest::System;
 use crate::guest::select::UserChoice;
@@ -19,8 +19,33 @@ use crate::report::Target;
 use crate::report::change::Change;
 use crate::session::{OpenVolume, Session, SessionVolume, clock};
 
+/// What tells `key add` and `key rotate` apart.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    command: &'static str,
+    plan: fn(&OpenVolume, &KeyAddRequest) -> Result<Plan>,
+    /// "adds", "added"
+    verbs: [&'static str; 2],
+    shows_notes: bool,
+}
+
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
+    let verbs = ["adds", "added"];
+    run_as(ui, args, Way { command: "key add", plan: plan_on, verbs, shows_notes: false })
+}
+
+/// Runs `key rotate`, which is the same and takes the other keys out.
+pub(crate) fn rotate(ui: &Ui, args: &KeyRotate) -> Outcome {
+    let KeyRotate { target, devices, volume, keys, who, write } = args;
+    let (target, devices, volume) = (target.clone(), devices.clone(), volume.clone());
+    let (keys, who, write) = (keys.clone(), who.clone(), write.clone());
+    let add = KeyAdd { target, devices, volume, keys, who, write };
+    let verbs = ["rotates to", "rotated to"];
+    run_as(ui, &add, Way { command: "key rotate", plan: rotation_on, verbs, shows_notes: true })
+}
+
+fn run_as(ui: &Ui, args: &KeyAdd, way: Way) -> Outcome {
     let time = clock::edit_time(args.write.reproducible)?;
     if let Some(path) = &args.write.patch_out {
         host_file::check_absent(path)?;
@@ -30,12 +55,14 @@ pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
     let mut session = target::open(ui, &args.target, &args.devices, time)?;
     let mut report_target = target::report(&session);
     // Only now, because an RSA key takes long.
-    let new_key = keys::generate(&args.keys)?;
+    let new_key = keys::generate(ui, &args.keys)?;
     let request = request(args, public_keys, new_key.as_ref(), time);
     let key_count = request.keys.len();
     let new_key = new_key.as_ref();
-    let job = Job { ui, command: "key add", write: &args.write, time, new_key, shows_notes: false };
-    let outcome = KeyJob { job, args, key_count }.run(&mut session, &mut report_target, &request);
+    let Way { command, shows_notes, .. } = way;
+    let job = Job { ui, command, write: &args.write, time, new_key, shows_notes };
+    let outcome =
+        KeyJob { way, job, args, key_count }.run(&mut session, &mut report_target, &request);
     outcome.map_err(|mut failure| {
         failure.volume = target::failed_volume(&session, report_target.volume_id.as_deref());
         failure.target.get_or_insert(report_target);
@@ -73,8 +100,19 @@ fn plan_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
     }
 }
 
+/// The same for `key rotate`.
+fn rotation_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
+    match &open.system {
+        Ok(Some(System::Windows(_))) => {
+            Err(Error::unsupported("taking keys out of the files of a Windows system"))
+        }
+        _ => key_rotate::plan(open.file_system(), request),
+    }
+}
+
 /// One run of the command.
 struct KeyJob<'a> {
+    way: Way,
     job: Job<'a>,
     args: &'a KeyAdd,
     key_count: usize,
@@ -91,29 +129,28 @@ impl KeyJob<'_> {
         let index = target::choose(ui, session, self.args.volume.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
-        let plan = volume.read(|open| plan_on(open, request)).context(|| session.target_name())?;
+        let plan =
+            volume.read(|open| (self.way.plan)(open, request)).context(|| session.target_name())?;
         if let Some(error) = plan.refusal()
             && !plan.changes_something()
         {
             let failure = refused(error, &plan);
-            return Err(Box::new(failure.hint(way_out(volume, request))));
+            return Err(Box::new(failure.hint(self.way_out(volume, request))));
         }
         let result = self.job.run(session, index, &plan)?;
         if let Some(error) = plan.refusal() {
             return Err(partly_refused(error, &plan, &result));
         }
-        Ok(ui.finish("key add", report_target, &result, || self.text(session, &result))?)
+        Ok(ui.finish(self.way.command, report_target, &result, || self.text(session, &result))?)
     }
 
     fn text(&self, session: &Session, result: &Change) -> String {
         if result.changes.is_empty() {
             return format!("nothing to do: {}\n", already(result));
         }
-        let verb = if self.job.write.dry_run || self.job.write.patch_out.is_some() {
-            "adds"
-        } else {
-            "added"
-        };
+        let [planned, done] = self.way.verbs;
+        let is_planned = self.job.write.dry_run || self.job.write.patch_out.is_some();
+        let verb = if is_planned { planned } else { done };
         let names: Vec<String> = result.users.iter().map(|user| user.name.escaped()).collect();
         let keys = count(len_u64(self.key_count), "key");
         let mut text = format!("{}: {verb} {keys} for {}\n", self.job.head(), names.join(", "));
@@ -128,6 +165,26 @@ impl KeyJob<'_> {
         text.push_str(&self.job.next_step(session, result, &after));
         text
     }
+
+    /// What helps against a refusal: `--fix` only if it really repairs everything.
+    fn way_out(&self, volume: &SessionVolume, request: &KeyAddRequest) -> &'static str {
+        let with_fix = KeyAddRequest { fix: true, ..request.clone() };
+        let fixed = volume.read(|open| (self.way.plan)(open, &with_fix));
+        match fixed.ok().map(|plan| plan.refusal()) {
+            Some(None) => "add --fix: it repairs what is in the way, and says what it changes",
+            Some(Some(error)) if is_about_last_key(&error) => {
+                "--all-users gives the new key to everybody; --force takes the old one from them without"
+            }
+            _ => {
+                "name another user with --user; --fix cannot repair this, and --force adds the key \
+                 although sshd would not accept it"
+            }
+        }
+    }
+}
+
+fn is_about_last_key(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Refused(Refusal::LastKey { .. }))
 }
 
 fn already(result: &Change) -> String {
@@ -165,15 +222,4 @@ fn partly_refused(error: Error, plan: &Plan, result: &Change) -> Box<Failure> {
         }
     }
     Box::new(failure)
-}
-
-/// What helps against a refusal: `--fix` only if it really repairs everything.
-fn way_out(volume: &SessionVolume, request: &KeyAddRequest) -> &'static str {
-    let with_fix = KeyAddRequest { fix: true, ..request.clone() };
-    let fixed = volume.read(|open| plan_on(open, &with_fix));
-    if fixed.is_ok_and(|plan| plan.refusal().is_none()) {
-        return "add --fix: it repairs what is in the way, and says what it changes";
-    }
-    "name another user with --user; --fix cannot repair this, and --force adds the key although sshd \
-     would not accept it"
 }

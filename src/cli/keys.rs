@@ -1,17 +1,18 @@
 //! Public keys given on the command line, and new key pairs.
 
-use super::args::{KeyArgs, KeyType};
+use super::args::{KeyArgs, KeyFormat, KeyType};
 use super::host_file::{self, Fresh};
 use super::output::{Failure, Outcome, Ui};
-use crate::error::{Error, Result};
+use super::passphrase;
+use crate::error::Result;
 use crate::image::Image;
 use crate::login::key_input;
+use crate::login::key_pair::{KeyPair, PairFormat, PairType};
 use crate::login::public_key::PublicKey;
 use crate::report::change::GeneratedKey;
-use ssh_key::rand_core::OsRng;
-use ssh_key::{Algorithm, LineEnding, PrivateKey};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Reads every key of every file, each key once, and prints what is worth a warning.
 pub(super) fn read_public_keys(ui: &Ui, paths: &[PathBuf]) -> Outcome<Vec<PublicKey>> {
@@ -19,9 +20,7 @@ pub(super) fn read_public_keys(ui: &Ui, paths: &[PathBuf]) -> Outcome<Vec<Public
     for path in paths {
         let limit = key_input::INPUT_BYTES_MAX;
         let content = host_file::read_small(path, "the key file", limit)?;
-        let name =
-            if path == Path::new("-") { "standard input".into() } else { super::shown(path) };
-        let input = key_input::parse(&name, &content)?;
+        let input = key_input::parse(&source_name(path), &content)?;
         for finding in &input.findings {
             ui.warn(&format!("{}: {}", finding.subject, finding.message));
         }
@@ -34,9 +33,30 @@ pub(super) fn read_public_keys(ui: &Ui, paths: &[PathBuf]) -> Outcome<Vec<Public
     Ok(keys)
 }
 
-/// A key pair that exists only in memory.
+/// The wire form of every key of every file, each once; also of keys that no sshd takes.
+pub(super) fn read_key_names(ui: &Ui, paths: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
+    let mut blobs: Vec<Vec<u8>> = Vec::new();
+    for path in paths {
+        let limit = key_input::INPUT_BYTES_MAX;
+        let content = host_file::read_small(path, "the key file", limit)?;
+        let (named, findings) = key_input::parse_names(&source_name(path), &content)?;
+        for finding in &findings {
+            ui.warn(&format!("{}: {}", finding.subject, finding.message));
+        }
+        blobs.extend(named.into_iter().filter(|blob| !blobs.contains(blob)).collect::<Vec<_>>());
+    }
+    Ok(blobs)
+}
+
+fn source_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { super::shown(path) }
+}
+
+/// A key pair that is not stored yet, and how it will be.
 pub(super) struct NewKey {
-    private: PrivateKey,
+    pair: KeyPair,
+    format: PairFormat,
+    passphrase: Option<Zeroizing<Vec<u8>>>,
     path: PathBuf,
     /// Its public half.
     pub(super) public: PublicKey,
@@ -64,17 +84,25 @@ pub(super) fn check_names(args: &KeyArgs) -> Outcome {
 }
 
 /// Makes the key pair of `--generate-key`; nothing is written yet.
-pub(super) fn generate(args: &KeyArgs) -> Outcome<Option<NewKey>> {
+pub(super) fn generate(ui: &Ui, args: &KeyArgs) -> Outcome<Option<NewKey>> {
     let Some(path) = &args.generate_key else { return Ok(None) };
-    let algorithm = match args.key_type {
-        KeyType::Ed25519 => Algorithm::Ed25519,
-        KeyType::Rsa => Algorithm::Rsa { hash: None },
+    let pair_type = match args.key_type {
+        KeyType::Ed25519 => PairType::Ed25519,
+        KeyType::Rsa => PairType::Rsa,
     };
-    let private = PrivateKey::random(&mut OsRng, algorithm).map_err(|error| internal(&error))?;
-    let blob = private.public_key().to_bytes().map_err(|error| internal(&error))?;
-    let public =
-        PublicKey::new(blob, "regain").map_err(std::io::Error::other).map_err(Error::from)?;
-    Ok(Some(NewKey { private, path: path.clone(), public }))
+    let format = match args.key_format {
+        KeyFormat::Openssh => PairFormat::OpenSsh,
+        KeyFormat::Pem => PairFormat::Pem,
+        KeyFormat::Ppk => PairFormat::Ppk,
+    };
+    let passphrase = match &args.passphrase_file {
+        Some(path) => Some(passphrase::read(path)?),
+        None if args.passphrase_prompt => Some(passphrase::ask(ui)?),
+        None => None,
+    };
+    let pair = KeyPair::generate(pair_type, "regain")?;
+    let public = pair.public().clone();
+    Ok(Some(NewKey { pair, format, passphrase, path: path.clone(), public }))
 }
 
 impl NewKey {
@@ -85,9 +113,8 @@ impl NewKey {
 
     /// Writes both halves, the private one for its owner only; `fresh` removes them if they are not needed.
     pub(super) fn store(&self, fresh: &mut Fresh) -> Result<GeneratedKey> {
-        let mut private = self.private.clone();
-        private.set_comment(self.public.comment());
-        let text = private.to_openssh(LineEnding::LF).map_err(|error| internal(&error))?;
+        let passphrase = self.passphrase.as_ref().map(|passphrase| passphrase.as_slice());
+        let text = self.pair.encode(self.format, passphrase)?;
         let line = openssh_line(&self.public);
         fresh.create(&self.path, text.as_bytes(), 0o600)?;
         fresh.create(&public_path(&self.path), format!("{line}\n").as_bytes(), 0o644)?;
@@ -110,9 +137,4 @@ fn public_path(path: &Path) -> PathBuf {
 /// The key as a line of an authorized_keys file, without its end.
 pub(super) fn openssh_line(key: &PublicKey) -> String {
     String::from_utf8_lossy(&key.to_line(None)).trim_end().to_owned()
-}
-
-/// ssh-key fails here only if the host has no randomness.
-fn internal(error: &ssh_key::Error) -> Error {
-    std::io::Error::other(format!("making a key: {error}")).into()
 }

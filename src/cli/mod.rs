@@ -15,9 +15,11 @@ mod human;
 mod inspect;
 mod key_add;
 mod key_list;
+mod key_revoke;
 mod keys;
 mod later;
 mod output;
+mod passphrase;
 mod password_reset;
 mod progress;
 mod show;
@@ -67,6 +69,8 @@ fn dispatch(ui: &Ui, command: &Command) -> Outcome {
         Command::Inspect(args) => inspect::run(ui, args),
         Command::Key(Key::List(args)) => key_list::run(ui, args),
         Command::Key(Key::Add(args)) => key_add::run(ui, args),
+        Command::Key(Key::Revoke(args)) => key_revoke::run(ui, args),
+        Command::Key(Key::Rotate(args)) => key_add::rotate(ui, args),
         Command::Password(Password::Reset(args)) => password_reset::run(ui, args),
         Command::Show(args) => show::run(ui, args),
         Command::Apply(args) => apply::apply(ui, args),

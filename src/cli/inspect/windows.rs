@@ -9,7 +9,6 @@ use crate::error::{ErrorKind, Refusal, Result};
 use crate::guest::windows::format::Password;
 use crate::guest::windows::format::agent_log::PasswordOutcome;
 use crate::guest::windows::{self, Agent, History, Start, users};
-use crate::report::change::Io;
 use crate::report::inspect::{
     AccessRoute, OpenSsh, PasswordEvent, System, User, Windows, WindowsAgent,
 };
@@ -26,7 +25,7 @@ pub(super) fn system(
     warnings.extend(system.warnings.iter().cloned());
     let keys = match &system.open_ssh {
         Some(_) => key_list::list(volume, None),
-        None => Ok(KeyList { keys: Vec::new(), warnings: Vec::new(), io: Io::default() }),
+        None => Ok(KeyList::default()),
     };
     let keys = keys.map_or_else(
         |error| {

@@ -1,0 +1,307 @@
+//! Every file on a volume whose lines open a login: what `key list`, `key revoke` and `key rotate` look into.
+//!
+//! For each user that is every file that sshd would read, whatever the client (LOGIN-3), the files that others
+//! make those from (LOGIN-102, LOGIN-103), and the files with certificate authorities. What lets keys in without a
+//! file, or puts them back at boot, becomes a finding (LOGIN-139). Not handled: users outside /etc/passwd, servers
+//! other than OpenSSH.
+
+use crate::bytes::arith::len_u64;
+use crate::bytes::text::escape_limited;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::path::{GuestPath, Resolved, find};
+use crate::fs::{FILE_BYTES_MAX, NodeKind};
+use crate::guest::linux::text::{exists, sorted_names};
+use crate::guest::linux::{User, agents, fstab};
+use crate::login::finding::Finding;
+use crate::login::{Guest, dedup};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bound on the contents that are held at once, in bytes.
+const CONTENT_BYTES_MAX: u64 = 20 * 1024 * 1024;
+/// Bound on pairs of a user and a file.
+const READINGS_MAX: usize = 200_000;
+
+/// What is done with the lines of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// sshd reads it for keys.
+    Keys,
+    /// Another program makes the key file from it, or prints it for sshd (LOGIN-102, LOGIN-103).
+    Feed,
+    /// sshd takes certificates that its keys have signed.
+    Authorities,
+}
+
+/// One file, by its real path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceFile {
+    pub(super) path: GuestPath,
+    pub(super) content: Vec<u8>,
+    pub(super) link_count: u32,
+}
+
+/// A user and a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Index of the file.
+    pub(super) file: usize,
+    pub(super) role: Role,
+    /// True if the setting names one file for all users (LOGIN-36).
+    pub(super) is_shared: bool,
+}
+
+/// A user with the files.
+#[derive(Debug, Clone)]
+pub(super) struct Reader<'a> {
+    pub(super) user: &'a User,
+    /// In the order in which sshd reads them, then the rest.
+    pub(super) readings: Vec<Reading>,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(super) struct KeySources<'a> {
+    /// Every user of passwd, in its order.
+    pub(super) readers: Vec<Reader<'a>>,
+    pub(super) files: Vec<SourceFile>,
+    /// What could not be read, and what lets keys in besides these files.
+    pub(super) findings: Vec<Finding>,
+    /// Files that are damaged or too large, each with the first user of it.
+    pub(super) failures: Vec<(GuestPath, usize, Error)>,
+    by_path: BTreeMap<GuestPath, usize>,
+    content_bytes: u64,
+    reading_count: usize,
+}
+
+impl<'a> KeySources<'a> {
+    /// Looks for all of them.
+    ///
+    /// # Errors
+    /// `Limit` beyond the bounds; otherwise as the file system.
+    pub(super) fn read(guest: &Guest<'a>) -> Result<Self> {
+        guest.check_size()?;
+        let mut sources = Self::default();
+        for user in &guest.system.accounts.users {
+            let readings = sources.of_user(guest, user)?;
+            sources.reading_count = sources.reading_count.saturating_add(readings.len());
+            if sources.reading_count > READINGS_MAX {
+                let count = len_u64(sources.reading_count);
+                let what = "number of key files of all users";
+                return Err(Error::limit(what, len_u64(READINGS_MAX), count));
+            }
+            sources.readers.push(Reader { user, readings });
+        }
+        sources.tell_settings(guest);
+        sources.tell_writers(guest);
+        dedup(&mut sources.findings);
+        Ok(sources)
+    }
+
+    /// The users who have a file in some role.
+    pub(super) fn readers_of(&self, file: usize) -> impl Iterator<Item = &Reader<'a>> {
+        let reads = move |reader: &&Reader<'a>| reader.readings.iter().any(|r| r.file == file);
+        self.readers.iter().filter(reads)
+    }
+
+    /// Index of the user whose files are being looked for.
+    fn user_index(&self) -> usize {
+        self.readers.len()
+    }
+
+    fn of_user(&mut self, guest: &Guest<'_>, user: &User) -> Result<Vec<Reading>> {
+        let mut readings: Vec<Reading> = Vec::new();
+        let mut add = |file: Option<usize>, role: Role, is_shared: bool| {
+            let Some(file) = file else { return };
+            if !readings.iter().any(|known| known.file == file) {
+                readings.push(Reading { file, role, is_shared });
+            }
+        };
+        for file in guest.every_key_file(user)? {
+            let is_shared = file.is_shared;
+            add(self.file_at(guest, &file.path)?, Role::Keys, is_shared);
+        }
+        for path in feeds(guest, user)? {
+            add(self.file_at(guest, &path)?, Role::Feed, false);
+        }
+        for directive in guest.deciding(user, "trustedusercakeys") {
+            let paths = directive.arguments.iter().filter(|path| path.starts_with(b"/"));
+            for path in paths.map(GuestPath::new) {
+                add(self.file_at(guest, &path)?, Role::Authorities, true);
+            }
+        }
+        Ok(readings)
+    }
+
+    /// The index of a file, which is read the first time; `None` if there is none, or it cannot be read.
+    ///
+    /// # Errors
+    /// `Io`, and `Limit` for all files together.
+    fn file_at(&mut self, guest: &Guest<'_>, path: &GuestPath) -> Result<Option<usize>> {
+        let user = self.user_index();
+        match self.read_file(guest, path) {
+            Err(error) if !matches!(error.kind(), ErrorKind::Io(_)) => {
+                if self.failures.iter().all(|(known, _, _)| known != path) {
+                    self.failures.push((path.clone(), user, error));
+                }
+                Ok(None)
+            }
+            other => other,
+        }
+        .and_then(|file| self.check_content_size().map(|()| file))
+    }
+
+    fn check_content_size(&self) -> Result<()> {
+        if self.content_bytes <= CONTENT_BYTES_MAX {
+            return Ok(());
+        }
+        let what = "size of all key files together in bytes";
+        Err(Error::limit(what, CONTENT_BYTES_MAX, self.content_bytes))
+    }
+
+    fn read_file(&mut self, guest: &Guest<'_>, path: &GuestPath) -> Result<Option<usize>> {
+        let found = match find(guest.fs, path) {
+            Ok(found) => found,
+            // A loop, or a file where a directory must be: sshd cannot pass either.
+            Err(error) if matches!(error.kind(), ErrorKind::Refused(_)) => {
+                let id = ("key-line", "LOGIN-132");
+                self.findings.push(Finding::warn(id, path, error.to_string()));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let real_path = found.as_ref().map_or(path, |found| &found.real_path);
+        self.tell_mount(guest, real_path);
+        let Some(Resolved { node, real_path, .. }) = found else { return Ok(None) };
+        if let Some(index) = self.by_path.get(&real_path) {
+            return Ok(Some(*index));
+        }
+        let metadata = guest.fs.metadata(node)?;
+        if metadata.kind != NodeKind::File {
+            let message = format!("it is a {}: sshd does not read it", metadata.kind);
+            self.findings.push(Finding::warn(("key-line", "LOGIN-50"), &real_path, message));
+            return Ok(None);
+        }
+        let content = guest.fs.read(node, FILE_BYTES_MAX)?;
+        self.content_bytes = self.content_bytes.saturating_add(len_u64(content.len()));
+        let index = self.files.len();
+        self.by_path.insert(real_path.clone(), index);
+        self.files.push(SourceFile { path: real_path, content, link_count: metadata.link_count });
+        Ok(Some(index))
+    }
+
+    /// Says once for each mount that what it holds is not on this volume (LOGIN-95).
+    fn tell_mount(&mut self, guest: &Guest<'_>, path: &GuestPath) {
+        if guest.mount_finding(path).is_none() {
+            return;
+        }
+        let Some(mount) = fstab::mount_of(&guest.mounts, path) else { return };
+        let source = escape_limited(&mount.source, 128);
+        let message = format!("{source} is mounted there: the key files on it are not looked into");
+        let finding = Finding::warn(("home-mount", "LOGIN-95"), &mount.target, message);
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// What sshd asks besides files, and the list of keys that it refuses (LOGIN-28, LOGIN-35, LOGIN-139).
+    fn tell_settings(&mut self, guest: &Guest<'_>) {
+        let mut told: BTreeSet<(&'static str, String)> = BTreeSet::new();
+        for user in &guest.system.accounts.users {
+            for keyword in ["authorizedkeyscommand", "trustedusercakeys", "revokedkeys"] {
+                for directive in guest.deciding(user, keyword) {
+                    let value = directive.arguments.first().map_or(&b"none"[..], Vec::as_slice);
+                    let place = directive.place.to_string();
+                    if value.eq_ignore_ascii_case(b"none") || !told.insert((keyword, place)) {
+                        continue;
+                    }
+                    let (id, message) = setting_message(keyword, value);
+                    self.findings.push(Finding::info(id, &directive.place, message));
+                }
+            }
+        }
+    }
+
+    /// Programs that add keys at boot (LOGIN-97, LOGIN-103 to LOGIN-105).
+    fn tell_writers(&mut self, guest: &Guest<'_>) {
+        for agent in agents::find(guest.fs) {
+            let (rule, message) = match agent.name {
+                "cloud-init" if exists(guest.fs, "/etc/cloud/cloud-init.disabled") => continue,
+                "cloud-init" => (
+                    "LOGIN-97",
+                    "in a new instance cloud-init adds the key pair of the launch to its default user \
+                     and to root",
+                ),
+                "google-guest-agent" => (
+                    "LOGIN-104",
+                    "Google's guest agent adds the keys of the metadata while the machine runs",
+                ),
+                "waagent" => {
+                    ("LOGIN-105", "Azure's agent adds keys when a machine is made, and on VMAccess")
+                }
+                "puppet" | "chef-client" | "salt-minion" => {
+                    ("LOGIN-105", "configuration management may put keys back")
+                }
+                _ => continue,
+            };
+            self.findings.push(Finding::info(("writers", rule), agent.evidence, message));
+        }
+        for path in ["/usr/sbin/ec2_fetchkey", "/usr/local/etc/rc.d/ec2_fetchkey"] {
+            if exists(guest.fs, path) {
+                let message = "it adds the key pair of the launch at boot";
+                self.findings.push(Finding::info(("writers", "LOGIN-105"), path, message));
+            }
+        }
+        let is_rewritten =
+            |file: &&SourceFile| file.path.as_bytes().ends_with(b"/authorized_keys.d/afterburn");
+        for file in self.files.iter().filter(is_rewritten) {
+            let message = "afterburn writes this file anew from the metadata at every boot";
+            self.findings.push(Finding::info(("writers", "LOGIN-103"), &file.path, message));
+        }
+    }
+}
+
+/// What is to be said about one of the settings in [`KeySources::tell_settings`].
+fn setting_message(keyword: &str, value: &[u8]) -> ((&'static str, &'static str), String) {
+    let shown = escape_limited(value, 256);
+    match keyword {
+        "authorizedkeyscommand" => (("writers", "LOGIN-35"), command_message(value)),
+        "trustedusercakeys" => {
+            let message = format!(
+                "certificates of the authorities in {shown} let users in; they are revoked in \
+                 RevokedKeys, or with the authority"
+            );
+            (("writers", "LOGIN-139"), message)
+        }
+        _ => {
+            let message = format!("sshd refuses the keys in {shown}, wherever else they stand");
+            (("revoked", "LOGIN-28"), message)
+        }
+    }
+}
+
+/// What is to be said about the program of AuthorizedKeysCommand.
+fn command_message(program: &[u8]) -> String {
+    let shown = escape_limited(program, 256);
+    let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    match name {
+        b"ssh-key-dir" => {
+            format!("sshd also takes the keys that {shown} reads from ~/.ssh/authorized_keys.d")
+        }
+        b"eic_run_authorized_keys" => format!(
+            "sshd also takes keys for one minute that EC2 Instance Connect hands to {shown}; IAM \
+             decides who may"
+        ),
+        _ => format!("sshd also takes the keys that {shown} prints, which are not on this volume"),
+    }
+}
+
+/// The files below ~/.ssh/authorized_keys.d (LOGIN-102, LOGIN-103).
+fn feeds(guest: &Guest<'_>, user: &User) -> Result<Vec<GuestPath>> {
+    let Some(home) = guest.real_home(user).unwrap_or(None) else { return Ok(Vec::new()) };
+    let directory = home.join(b".ssh/authorized_keys.d");
+    // What cannot be resolved feeds nothing.
+    let Ok(Some(found)) = find(guest.fs, &directory) else { return Ok(Vec::new()) };
+    let names = sorted_names(guest.fs, found.node)?.into_iter();
+    let names = names.filter(|name| !name.starts_with(b".")); // "." and ".." too
+    Ok(names.map(|name| found.real_path.join(name)).collect())
+}
