@@ -3,7 +3,7 @@
 use crate::support::image::ImageBuilder;
 use crate::support::regain::Regain;
 use crate::support::scratch::Scratch;
-use crate::support::{digest, oracle, root, structures, tree};
+use crate::support::{oracle, root, sparse, structures, tree};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -97,7 +97,7 @@ fn every_defect_is_refused() {
                 let file = std::fs::File::options().write(true).open(&image).unwrap();
                 file.write_all_at(&bytes, 0).unwrap();
                 file.write_all_at(&mutation.bytes, position(&image, &mutation)).unwrap();
-                let before = digest::of_file(&image);
+                let before = sparse::digest(&image);
                 let regain = Regain::new(scratch.path());
                 let run = regain.key_add(&image, root::USER, &key, &[]);
                 if run.status == 0 {
@@ -105,7 +105,7 @@ fn every_defect_is_refused() {
                     continue;
                 }
                 run.failure(&[4, 5]);
-                assert_eq!(digest::of_file(&image), before, "{}", mutation.name);
+                assert_eq!(sparse::digest(&image), before, "{}", mutation.name);
             }
         }
     }

@@ -10,7 +10,7 @@
 use crate::support::image::UUID;
 use crate::support::regain::Regain;
 use crate::support::scratch::Scratch;
-use crate::support::{digest, oracle, tools};
+use crate::support::{oracle, sparse, tools};
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn the_sshd_of_a_real_debian_accepts_the_new_key_and_the_old_one() {
     let scratch = Scratch::new();
     let keys = ["old", "new", "wrong"].map(|name| key_pair(&scratch, name));
     let disk = locked_out_disk(&scratch, &CHROOT, &keys[0]);
-    let before = digest::of_file(&disk);
+    let before = sparse::digest(&disk);
 
     let regain = Regain::new(scratch.path());
     let document = regain.key_add(&disk, USER, &keys[1].with_extension("pub"), &[]).success();
@@ -82,7 +82,7 @@ fn the_sshd_of_a_real_debian_accepts_the_new_key_and_the_old_one() {
     let undo_file = document["result"]["undo_file"].as_str().unwrap();
     let target = disk.to_str().unwrap();
     regain.run(&["undo", undo_file, target, "--yes", "--json"]).success();
-    assert_eq!(digest::of_file(&disk), before, "undo");
+    assert_eq!(sparse::digest(&disk), before, "undo");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use crate::support::image::ImageBuilder;
 use crate::support::regain::Regain;
 use crate::support::scratch::Scratch;
-use crate::support::{digest, oracle, root, tools};
+use crate::support::{oracle, root, sparse, tools};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -156,19 +156,19 @@ fn root_only_a_volume_of_a_running_machine_is_edited() {
     ] {
         println!("{features} {options}");
         let crashed = Crashed::new(features, options, write_pending);
-        let before = digest::of_file(&crashed.image);
+        let before = sparse::digest(&crashed.image);
         let inspected =
             crashed.regain().run(&["inspect", crashed.image.to_str().unwrap(), "--json"]);
         let health = &inspected.success()["result"]["volumes"][0]["health"];
         assert_eq!(health, "journal_dirty", "{features} {options}");
-        assert_eq!(digest::of_file(&crashed.image), before);
+        assert_eq!(sparse::digest(&crashed.image), before);
         let document = crashed.key_add().success();
         let warnings = document["result"]["warnings"].to_string();
         assert!(warnings.contains("replayed"), "{features} {options}: {warnings}");
         oracle::assert_clean(&crashed.image, 0, &format!("{features} {options}"));
         crashed.assert_the_kernel_agrees(&pending_files());
         crashed.undo();
-        assert_eq!(digest::of_file(&crashed.image), before, "{features} {options}");
+        assert_eq!(sparse::digest(&crashed.image), before, "{features} {options}");
     }
 }
 
@@ -187,11 +187,11 @@ fn root_only_orphans_of_a_running_machine_are_left_to_the_kernel() {
             write_pending(mount);
             drop(held);
         });
-        let before = digest::of_file(&crashed.image);
+        let before = sparse::digest(&crashed.image);
         crashed.key_add().success();
         crashed.assert_the_kernel_agrees(&pending_files());
         crashed.undo();
-        assert_eq!(digest::of_file(&crashed.image), before, "{features}");
+        assert_eq!(sparse::digest(&crashed.image), before, "{features}");
     }
 }
 
@@ -205,9 +205,9 @@ fn root_only_fast_commits_of_a_running_machine_are_refused() {
         file.write_all(b"fast\n").unwrap();
         file.sync_all().unwrap();
     });
-    let before = digest::of_file(&crashed.image);
+    let before = sparse::digest(&crashed.image);
     let error = crashed.key_add().failure(&[4]);
     assert!(error["message"].as_str().unwrap().contains("fast commits"), "{error}");
     assert!(error["hint"].as_str().unwrap().contains("stop it cleanly"), "{error}");
-    assert_eq!(digest::of_file(&crashed.image), before);
+    assert_eq!(sparse::digest(&crashed.image), before);
 }

@@ -5,7 +5,7 @@ use crate::support::image::{self, ImageBuilder};
 use crate::support::regain::{Regain, Run};
 use crate::support::root::{self, KEY_FILE};
 use crate::support::scratch::Scratch;
-use crate::support::{digest, oracle, structures, tools, tree};
+use crate::support::{oracle, sparse, structures, tools, tree};
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::Overlay;
 use regain::fs::ext::Ext;
@@ -57,10 +57,10 @@ fn add(scratch: &Scratch, image: &Path) -> Run {
 
 /// Runs `key add`, which must fail with `statuses` and leave the image alone. Gives message and hint.
 fn refused(scratch: &Scratch, image: &Path, statuses: &[i32]) -> (String, String) {
-    let before = digest::of_file(image);
+    let before = sparse::digest(image);
     let run = add(scratch, image);
     let error = run.failure(statuses);
-    assert_eq!(digest::of_file(image), before, "{run:?}");
+    assert_eq!(sparse::digest(image), before, "{run:?}");
     let text = |key: &str| error[key].as_str().unwrap().to_owned();
     (text("message"), text("hint"))
 }

@@ -6,7 +6,7 @@
 
 use crate::support::ntfs_bench::{Intended, NtfsBench, node, split};
 use crate::support::ntfs_mount::Mount;
-use crate::support::{ntfs_check, ntfs_image, ntfs_tools, ntfs_tree, tools};
+use crate::support::{ntfs_check, ntfs_image, ntfs_tools, ntfs_tree, sparse, tools};
 use regain::error::{ErrorKind, Result};
 use regain::fs::{FileEdit, NewNode, Xattr};
 use std::path::Path;
@@ -304,7 +304,7 @@ fn assert_ntfs_3g_agrees(bench: &NtfsBench, intended: &Intended, image: &Path) {
     let place = bench.scratch().join("mount");
     let mount = Mount::new(&copy, &place, "ro");
     let shown = ntfs_tree::of_mount(mount.root());
-    let bytes = std::fs::read(image).unwrap();
+    let bytes = sparse::read(image);
     let theirs = ntfs_check::tree(&bytes);
     for (path, fields) in theirs.0.iter().filter(|(_, fields)| fields["type"] == "file") {
         let mounted = &shown.0[path];

@@ -1,7 +1,7 @@
 //! Patches on real files: stored, loaded, applied to an image, interrupted, undone.
 
-use crate::support::digest;
 use crate::support::scratch::Scratch;
+use crate::support::sparse;
 use regain::disk::overlay::Overlay;
 use regain::disk::{Disk as _, DiskEdit as _};
 use regain::image;
@@ -77,7 +77,7 @@ fn undo(patch: &Patch, path: &Path) -> Outcome {
 fn a_patch_file_takes_an_image_there_and_back() {
     let scratch = Scratch::new();
     let (path, made) = image_and_patch(&scratch);
-    let original = digest::of_file(&path);
+    let original = sparse::digest(&path);
     let blocks = path.metadata().unwrap().blocks();
     let record_path = scratch.join("undo.patch");
     let undo_record = patch::store(&made, &record_path).unwrap();
@@ -92,26 +92,26 @@ fn a_patch_file_takes_an_image_there_and_back() {
         let found = image::open(&path, None).unwrap().disk.read_vec(offset, bytes.len()).unwrap();
         assert_eq!(found, bytes);
     }
-    let edited = digest::of_file(&path);
+    let edited = sparse::digest(&path);
     assert_eq!(apply(&made, &path, &undo_record).bytes_written, 0);
-    assert_eq!(digest::of_file(&path), edited);
+    assert_eq!(sparse::digest(&path), edited);
     // Sparse stays sparse: 64 MiB would be 131072 blocks of 512 bytes.
     assert!(path.metadata().unwrap().blocks() < blocks + 100);
 
     // The file alone is enough to take it back.
     assert_eq!(undo(&loaded, &path).found, State::Applied);
-    assert_eq!(digest::of_file(&path), original);
+    assert_eq!(sparse::digest(&path), original);
     assert_eq!(undo(&loaded, &path).bytes_written, 0);
-    assert_eq!(digest::of_file(&path), original);
+    assert_eq!(sparse::digest(&path), original);
 }
 
 #[test]
 fn an_interrupted_run_is_finished_or_taken_back_from_the_file() {
     let scratch = Scratch::new();
     let (path, made) = image_and_patch(&scratch);
-    let original = digest::of_file(&path);
+    let original = sparse::digest(&path);
     apply(&made, &path, &DurableUndo::waived());
-    let edited = digest::of_file(&path);
+    let edited = sparse::digest(&path);
     for whole_sectors in [1, 3, 9] {
         for is_undone in [false, true] {
             undo(&made, &path);
@@ -127,7 +127,7 @@ fn an_interrupted_run_is_finished_or_taken_back_from_the_file() {
                 apply(&made, &path, &DurableUndo::waived());
                 &edited
             };
-            assert_eq!(&digest::of_file(&path), expected);
+            assert_eq!(&sparse::digest(&path), expected);
         }
     }
 }
@@ -138,12 +138,12 @@ fn an_image_that_was_changed_since_is_left_alone() {
     let (path, made) = image_and_patch(&scratch);
     let file = File::options().write(true).open(&path).unwrap();
     file.write_all_at(b"!", 1023).unwrap();
-    let changed = digest::of_file(&path);
+    let changed = sparse::digest(&path);
     let image = image::open(&path, None).unwrap();
     let mut medium = image::writable::open(&image).unwrap();
     let waived = DurableUndo::waived();
     let error = patch::apply(&made, &mut medium, &waived, &mut |_, _| ()).unwrap_err();
     assert!(error.to_string().contains("the sector at 0x200"), "{error}");
     assert_eq!((error.exit_status(), error.target_modified()), (6, false));
-    assert_eq!(digest::of_file(&path), changed);
+    assert_eq!(sparse::digest(&path), changed);
 }

@@ -9,7 +9,7 @@ use crate::end_to_end::{
 use crate::support::regain::Regain;
 use crate::support::scratch::Scratch;
 use crate::support::xfs_mount::Mount;
-use crate::support::{digest, tools, xfs_image, xfs_tools};
+use crate::support::{sparse, tools, xfs_image, xfs_tools};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn log_in(options: &str, is_running: bool) {
         drop(mount);
         put_on_a_disk(&volume, &disk);
     }
-    let before = digest::of_file(&disk);
+    let before = sparse::digest(&disk);
 
     let regain = Regain::new(scratch.path());
     let document = regain.key_add(&disk, USER, &keys[1].with_extension("pub"), &[]).success();
@@ -71,7 +71,7 @@ fn log_in(options: &str, is_running: bool) {
     let undo_file = document["result"]["undo_file"].as_str().unwrap();
     let target = disk.to_str().unwrap();
     regain.run(&["undo", undo_file, target, "--yes", "--json"]).success();
-    assert_eq!(digest::of_file(&disk), before, "undo");
+    assert_eq!(sparse::digest(&disk), before, "undo");
 }
 
 /// A GPT disk with the volume as its root partition.

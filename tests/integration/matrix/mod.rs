@@ -11,7 +11,7 @@ mod tables;
 use crate::support::regain::{CLOCK_SECONDS, Regain};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Difference, Fields, Tree};
-use crate::support::{digest, oracle, root, structures, tools, tree};
+use crate::support::{digest, oracle, root, sparse, structures, tools, tree};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,13 +86,13 @@ impl Bench {
 
     /// Asserts that the edit is refused, that `words` say why, and that nothing changed.
     fn assert_refused(&self, statuses: &[i32], words: &[&str]) {
-        let before = digest::of_file(&self.image);
+        let before = sparse::digest(&self.image);
         let error = self.key_add(&[]).failure(statuses);
         let message = error.to_string();
         for word in words {
             assert!(message.contains(word), "no {word:?} in {message}");
         }
-        assert_eq!(digest::of_file(&self.image), before, "the target was modified");
+        assert_eq!(sparse::digest(&self.image), before, "the target was modified");
         let left = std::fs::read_dir(self.scratch.path()).unwrap();
         let patches = left.filter(|entry| {
             entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".patch")
@@ -121,14 +121,14 @@ impl Bench {
         self.assert_idempotent();
         let image = self.image.to_str().unwrap();
         self.regain().run(&["undo", &undo_file, image, "--yes", "--json"]).success();
-        assert_eq!(digest::of_file(&self.image), digest::of_file(original), "undo");
+        assert_eq!(sparse::digest(&self.image), sparse::digest(original), "undo");
     }
 
     fn assert_idempotent(&self) {
-        let before = digest::of_file(&self.image);
+        let before = sparse::digest(&self.image);
         let document = self.key_add(&[]).success();
         assert_eq!(document["result"]["changed"], false, "the second time: {document}");
-        assert_eq!(digest::of_file(&self.image), before, "the second time");
+        assert_eq!(sparse::digest(&self.image), before, "the second time");
     }
 
     /// Every changed byte lies in a structure of the edit, and in a labelled run of the patch.

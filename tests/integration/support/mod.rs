@@ -24,6 +24,7 @@ pub(crate) mod root;
 pub(crate) mod scratch;
 pub(crate) mod sequence;
 pub(crate) mod shapes;
+pub(crate) mod sparse;
 pub(crate) mod structures;
 pub(crate) mod tools;
 pub(crate) mod tree;

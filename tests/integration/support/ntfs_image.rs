@@ -1,7 +1,7 @@
 //! The NTFS volumes of `fixtures/ntfs`: what there is, and how a test gets one.
 
 use super::scratch::Scratch;
-use super::tools;
+use super::{sparse, tools};
 use regain::disk::memory::MemoryDisk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ pub(crate) fn bytes(name: &str) -> Arc<Vec<u8>> {
     let mut unpacked = UNPACKED.lock().unwrap();
     let made = unpacked.entry(name.to_owned()).or_insert_with(|| {
         let scratch = Scratch::new();
-        Arc::new(std::fs::read(unpack(&scratch, name)).unwrap())
+        Arc::new(sparse::read(&unpack(&scratch, name)))
     });
     made.clone()
 }

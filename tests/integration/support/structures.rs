@@ -1,11 +1,8 @@
 //! Where the structures of a volume lie, as the outside tools say, and which bytes two images differ in.
 
-use super::{oracle, tools, tree};
+use super::{oracle, sparse, tools, tree};
 use std::ops::Range;
 use std::path::Path;
-
-/// Bytes that are compared at once.
-const CHUNK: usize = 4096;
 
 /// The bytes of `image` that an edit of these inodes may change: superblock, group descriptors, bitmaps, and
 /// the inodes with all their blocks.
@@ -58,13 +55,16 @@ pub(crate) fn inode_offset(image: &Path, offset_bytes: u64, number: u64) -> u64 
 
 /// The offsets of the bytes in which two images of equal length differ.
 pub(crate) fn differing_bytes(before: &Path, after: &Path) -> Vec<u64> {
-    let (before, after) = (std::fs::read(before).unwrap(), std::fs::read(after).unwrap());
+    let stored = sparse::stored_blocks(before, after);
+    let (before, after) = (sparse::read(before), sparse::read(after));
     assert_eq!(before.len(), after.len());
     let mut offsets = Vec::new();
-    for (index, (old, new)) in before.chunks(CHUNK).zip(after.chunks(CHUNK)).enumerate() {
+    for start in stored.into_iter().map(|block| block * sparse::BLOCK) {
+        let range = start..before.len().min(start + sparse::BLOCK);
+        let (old, new) = (&before[range.clone()], &after[range.clone()]);
         if old != new {
-            let differing = (0..old.len()).filter(|at| old[*at] != new[*at]);
-            offsets.extend(differing.map(|at| (index * CHUNK + at) as u64));
+            let differing = range.filter(|at| before[*at] != after[*at]);
+            offsets.extend(differing.map(|at| at as u64));
         }
     }
     offsets

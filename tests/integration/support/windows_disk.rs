@@ -3,7 +3,7 @@
 use super::ntfs_tools::{NtfsVerdict, verdicts};
 use super::scratch::Scratch;
 use super::tree::{self, Difference};
-use super::{digest, ntfs_check, ntfs_image, ntfs_tools, tools};
+use super::{digest, ntfs_check, ntfs_image, ntfs_tools, sparse, tools};
 use crate::support::regain::{Regain, Run};
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,8 +37,8 @@ impl WindowsDisk {
         fs::rename(unpacked, &image).unwrap();
         let index = fs::read_to_string(folder.join("INDEX")).unwrap();
         let row = index.lines().find(|row| row.split(' ').next() == Some(name)).unwrap();
-        let digest = digest::of_file(&image);
-        assert_eq!(row.split(' ').nth(2), Some(digest.as_str()), "{name}");
+        assert_eq!(row.split(' ').nth(2), Some(digest::of_file(&image).as_str()), "{name}");
+        let digest = sparse::digest(&image);
         Self { scratch, image, digest }
     }
 
@@ -49,12 +49,12 @@ impl WindowsDisk {
 
     /// The digest of the image now.
     pub(crate) fn digest_now(&self) -> String {
-        digest::of_file(&self.image)
+        sparse::digest(&self.image)
     }
 
     /// The bytes of the volume of Windows.
     pub(crate) fn volume(&self) -> Vec<u8> {
-        let mut bytes = fs::read(&self.image).unwrap().split_off(START_BYTES);
+        let mut bytes = sparse::read(&self.image).split_off(START_BYTES);
         // A GPT has its backup behind the last partition.
         let sectors = u64::from_le_bytes(bytes[0x28..0x30].try_into().unwrap()) + 1;
         bytes.truncate(sectors as usize * 512);
@@ -63,15 +63,15 @@ impl WindowsDisk {
 
     /// Puts other bytes into the volume of Windows.
     pub(crate) fn patch(&self, change: impl FnOnce(&mut [u8])) {
-        let mut bytes = fs::read(&self.image).unwrap();
+        let mut bytes = sparse::read(&self.image);
         change(&mut bytes[START_BYTES..]);
-        fs::write(&self.image, bytes).unwrap();
+        sparse::write(&self.image, &bytes);
     }
 
     /// The volume as an image of its own, for programs that know no partitions.
     pub(crate) fn volume_image(&self) -> PathBuf {
         let path = self.scratch.join("volume.img");
-        fs::write(&path, self.volume()).unwrap();
+        sparse::write(&path, &self.volume());
         path
     }
 

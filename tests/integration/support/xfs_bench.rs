@@ -3,7 +3,7 @@
 use super::regain::{CLOCK_SECONDS, Regain, Run};
 use super::scratch::Scratch;
 use super::tree::{self, Difference, Fields, Tree};
-use super::{digest, root, tools, xfs_image, xfs_structures, xfs_tools, xfs_tree};
+use super::{digest, root, sparse, tools, xfs_image, xfs_structures, xfs_tools, xfs_tree};
 use regain::fs::path::{GuestPath, find};
 use regain::fs::probe::ProbeKind;
 use regain::fs::{FileEdit, Timestamp, known};
@@ -129,7 +129,7 @@ impl XfsBench {
 
     /// Fails unless the image is what it was.
     pub(crate) fn assert_untouched(&self) {
-        assert_eq!(digest::of_file(&self.image), digest::of_file(&self.original), "modified");
+        assert_eq!(sparse::digest(&self.image), sparse::digest(&self.original), "modified");
     }
 
     /// Our reader on the image as it is now.
@@ -172,10 +172,10 @@ impl XfsBench {
     }
 
     fn assert_idempotent(&self) {
-        let before = digest::of_file(&self.image);
+        let before = sparse::digest(&self.image);
         let document = self.key_add(&[]).success();
         assert_eq!(document["result"]["changed"], false, "the second time: {document}");
-        assert_eq!(digest::of_file(&self.image), before, "the second time");
+        assert_eq!(sparse::digest(&self.image), before, "the second time");
     }
 
     /// Asserts that the edit is refused, that `words` say why, and that nothing changed.

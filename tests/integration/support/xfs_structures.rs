@@ -1,7 +1,7 @@
 //! Whether what an edit of an XFS volume changed are structures of that edit, as the outside tools and the blocks
 //! themselves say.
 
-use super::{structures, xfs_tools};
+use super::{sparse, structures, xfs_tools};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -114,7 +114,7 @@ pub(crate) fn assert_declared(
     patch: &Value,
 ) {
     let geometry = Geometry::read(image);
-    let (before, after) = (std::fs::read(original).unwrap(), std::fs::read(image).unwrap());
+    let (before, after) = (sparse::read(original), sparse::read(image));
     let mut blocks: Vec<Range<u64>> = Vec::new();
     for inode in planned {
         blocks.extend(geometry.blocks_of(image, *inode));

@@ -36,7 +36,7 @@ use volume::{Found, Volume};
 
 /// Checks the volume that starts `offset` bytes into `image`; nothing is said about a good one.
 pub(crate) fn check(image: &Path, offset: usize) -> Vec<String> {
-    let bytes = std::fs::read(image).unwrap();
+    let bytes = super::sparse::read(image);
     check_bytes(&bytes[offset..])
 }
 
