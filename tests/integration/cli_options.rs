@@ -134,7 +134,8 @@ fn a_run_that_fails_before_the_first_write_leaves_nothing_behind() {
     let held = place.disk_digest();
     let error = place.failed(&format!("{add} --yes --fix"), 4);
     assert!(error["message"].as_str().unwrap().contains("in use"), "{error}");
-    let foretold = place.regain.run(&words(&format!("{add} --dry-run --fix")));
+    let line = "key add root.img --key rescue_key.pub --json --dry-run --fix";
+    let foretold = place.regain.run(&words(line));
     foretold.success();
     let message = error["message"].as_str().unwrap();
     assert!(
