@@ -16,7 +16,7 @@ const BINS_BYTES_AT: usize = 40;
 const FLAGS_AT: usize = 144;
 const CHECKSUM_AT: usize = 508;
 
-/// The Kernel Transaction Manager has locked the hive: transactions are pending.
+/// The Kernel Transaction Manager has locked the hive: transactions are pending or anticipated.
 const FLAG_TRANSACTIONS: u32 = 1;
 
 /// First sector of a hive or of one of its logs.
@@ -118,7 +118,7 @@ impl BaseBlock {
         !self.checksum_agrees || self.primary != self.secondary
     }
 
-    /// True if transactions of the registry are pending (WIN-25).
+    /// True if transactions of the registry are pending or anticipated (WIN-25).
     pub(super) fn has_transactions(&self) -> bool {
         self.flags & FLAG_TRANSACTIONS != 0
     }

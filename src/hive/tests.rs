@@ -139,15 +139,21 @@ fn checksums_are_never_0_or_all_ones() {
 
 /// WIN-25.
 #[test]
-fn a_hive_with_transactions_is_read_but_not_edited() {
-    let shape = HiveShape { flags: 3, ..HiveShape::default() };
-    let mut hive = open(&build(&sample(), &shape).bytes).unwrap();
-    let key = hive.key("Types").unwrap().unwrap();
-    let error = hive.set_value(&key, "Number", &Data::dword(1), None).unwrap_err();
-    assert!(dirty_detail(&error).contains("transactions"), "{error}");
-    assert!(hive.check_editable().is_err());
-    let shape = HiveShape { flags: 2, ..HiveShape::default() };
-    open(&build(&sample(), &shape).bytes).unwrap().check_editable().unwrap();
+fn a_hive_that_may_have_transactions_says_so_and_keeps_saying_so() {
+    for (flags, may_have) in [(0, false), (1, true), (2, false), (3, true)] {
+        let built = build(&sample(), &HiveShape { flags, ..HiveShape::default() }).bytes;
+        let mut hive = open(&built).unwrap();
+        assert_eq!(hive.may_have_transactions(), may_have, "{flags}");
+        let key = hive.key("Types").unwrap().unwrap();
+        hive.set_value(&key, "Number", &Data::dword(77), None).unwrap();
+        let mut edited = built.clone();
+        for (at, bytes) in hive.finish().unwrap().overwrites {
+            edited[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
+        }
+        let hive = open(&edited).unwrap();
+        assert_eq!(hive.may_have_transactions(), may_have, "{flags}");
+        assert_eq!(hive.get("Types", "Number").unwrap().unwrap().as_u32(), Some(77));
+    }
 }
 
 /// One wrong field each: what it is, which is read, and the defect.

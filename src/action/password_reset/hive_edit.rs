@@ -23,6 +23,11 @@ impl Reset<'_> {
             let id = ("hive-dirty", "WIN-24");
             self.findings.push(Finding::info(id, path, message));
         }
+        if registry.hive().may_have_transactions() && !overwrites.is_empty() {
+            let message = "says that transactions of the registry may be pending: at its start Windows \
+                           finishes those that are, which could set the edited value again";
+            self.findings.push(Finding::info(("hive-transactions", "WIN-25"), path, message));
+        }
         if !appended.is_empty() {
             let detail = format!("{detail}: room for it");
             let (path, bytes) = (path.clone(), appended);

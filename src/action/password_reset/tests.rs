@@ -324,12 +324,14 @@ fn members_of_a_domain_and_unfinished_setups_are_warned_of_win_14_win_126() {
 }
 
 #[test]
-fn a_hive_with_pending_transactions_is_refused_win_25() {
-    let mut server = Server::new().agent(AgentKind::LaunchV1);
-    server.shape.flags = 1;
-    let (status, message) = refusal(&server, &ResetRequest::default());
-    assert_eq!(status, 4, "{message}");
-    assert!(message.contains("transactions"), "{message}");
+fn a_hive_that_may_have_transactions_is_edited_and_told_of_win_25() {
+    for (flags, is_told) in [(0, false), (1, true)] {
+        let mut server = Server::new().agent(AgentKind::LaunchV1);
+        server.shape.flags = flags;
+        let planned = plan(&server.tree(), &ResetRequest::default()).unwrap();
+        assert!(!planned.changes.is_empty());
+        assert_eq!(rules(&planned, Severity::Info).contains(&"WIN-25"), is_told, "{flags}");
+    }
 }
 
 #[test]

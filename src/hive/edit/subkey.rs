@@ -36,7 +36,6 @@ impl Hive<'_> {
     /// the time of both; else it is given as it is.
     ///
     /// # Errors
-    /// * `Refused` - transactions of the registry are pending.
     /// * `Usage` - the name is empty, has a backslash or NUL, or characters outside ASCII, whose order by
     ///   Windows is not known here.
     /// * `Limit` - the name is too long, or there are too many subkeys or levels.

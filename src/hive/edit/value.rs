@@ -29,7 +29,6 @@ impl Hive<'_> {
     /// value. `written` becomes the time of the key, if given.
     ///
     /// # Errors
-    /// * `Refused` - transactions of the registry are pending.
     /// * `Limit` - more than 16344 bytes, or a name longer than Windows allows, or no room.
     /// * `Corrupt` - a structure that the edit needs is damaged.
     pub fn set_value(
