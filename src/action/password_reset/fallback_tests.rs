@@ -53,6 +53,25 @@ fn a_start_up_script_is_made_where_there_is_no_policy_win_113_win_115_win_116_wi
     assert_secret_stays(&planned);
 }
 
+/// Documented by Microsoft: the policy counts for members of a domain, and outside it is ignored.
+#[test]
+fn local_policy_that_is_turned_off_is_respected_where_windows_does_win_115() {
+    let policies = |value| TestKey::new("System").dword("DisableLGPOProcessing", value);
+    let server = |value| Server::new().software_key(r"Policies\Microsoft\Windows", policies(value));
+    let member = |server: Server| {
+        let parameters = TestKey::new("Parameters").text("Domain", "corp.example");
+        server.system_key(r"ControlSet001\Services\Tcpip", parameters)
+    };
+    let (status, message) = refusal(&member(server(1)), &startup());
+    assert_eq!(status, 4, "{message}");
+    assert!(message.contains("DisableLGPOProcessing"), "{message}");
+    for (server, is_told) in [(server(1), true), (server(0), false), (member(server(0)), false)] {
+        let planned = plan(&server.tree(), &startup()).unwrap();
+        assert_eq!(rules(&planned, Severity::Warn).contains(&"WIN-115"), is_told);
+    }
+    plan(&member(server(1)).tree(), &with_password(Method::Setup)).unwrap();
+}
+
 #[test]
 fn a_policy_that_is_there_is_extended_win_116_win_117() {
     let gpt = "[General]\r\ngPCMachineExtensionNames=[{35378EAC-683F-11D2-A89A-00C04FBBCFA2}{D02B1F72-3407-\

@@ -23,6 +23,7 @@ const UNPROVEN_BUILD: u32 = 20348;
 const DIVIDER: &str = "?";
 
 pub(super) fn plan(reset: &mut Reset<'_>) -> Result<()> {
+    check_local_policy(reset)?;
     let name = choose_account(reset)?;
     let account = account_change(&name)?;
     let password = password_for(reset, &name)?.clone();
@@ -43,6 +44,24 @@ pub(super) fn plan(reset: &mut Reset<'_>) -> Result<()> {
         Err(GroupPolicyDefect::AlreadyThere) => renew(reset, &path, &account, &password),
         Err(defect) => Err(refused(SCRIPTS_INI, &defect)),
     }
+}
+
+/// Refuses where Windows would not look at the script. Documented by Microsoft for the policy "Turn off Local Group
+/// Policy Objects processing": only members of a domain obey it.
+fn check_local_policy(reset: &mut Reset<'_>) -> Result<()> {
+    if !reset.system.local_policy_is_off {
+        return Ok(());
+    }
+    if reset.system.domain.is_some() {
+        let reason = "a policy (DisableLGPOProcessing) turns local group policy off, which members of a \
+                      domain obey";
+        let agent = "a start-up script of the local group policy".to_owned();
+        return Err(Refusal::AgentUnusable { agent, reason: reason.to_owned() }.into());
+    }
+    let message = "a policy (DisableLGPOProcessing) turns local group policy off; Windows ignores it \
+                   outside a domain, and no domain is configured here";
+    reset.warn(("local-policy", "WIN-115"), "SOFTWARE".to_owned(), message);
+    Ok(())
 }
 
 /// The account of the caller, which must exist, or the built-in administrator.

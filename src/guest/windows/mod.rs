@@ -46,6 +46,8 @@ pub struct System {
     pub domain: Option<String>,
     /// What says that it is a domain controller (WIN-15).
     pub domain_controller: Option<&'static str>,
+    /// True if a policy says that local group policy is not applied; members of a domain obey it (WIN-115).
+    pub local_policy_is_off: bool,
     /// State of Windows Setup, as in `IMAGE_STATE_COMPLETE` (WIN-14).
     pub image_state: Option<String>,
     /// The agents that can reset a password, in the order of detection.
@@ -133,6 +135,9 @@ fn look_at_system(system: &mut System, fs: &dyn FileSystem, hive: &Registry<'_>)
 
 fn look_at_software(system: &mut System, fs: &dyn FileSystem, hive: &Registry<'_>) -> Result<()> {
     system.version = Version::read(hive)?;
+    let policies = r"Policies\Microsoft\Windows\System";
+    let is_off = hive.dword(policies, "DisableLGPOProcessing")?;
+    system.local_policy_is_off = is_off.is_some_and(|value| value != 0);
     let key = r"Microsoft\Windows\CurrentVersion\Setup\State";
     system.image_state = hive.string(key, "ImageState")?;
     if system.image_state.is_none() {
