@@ -5,6 +5,7 @@
 //! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
 
 use super::draft::{Draft, Trial, insert_line};
+use super::key_feed;
 use super::key_place::{Place, find_place};
 use super::plan::{Outcome, Plan, UserPlan};
 use crate::error::{Error, ErrorKind, Result};
@@ -77,9 +78,10 @@ pub fn plan(fs: &dyn FileSystem, request: &KeyAddRequest) -> Result<Plan> {
             Err(error) => return Err(error),
         }
     }
+    plan.changes = draft.into_changes();
+    key_feed::add(&guest, &users, request, &mut plan)?;
     dedup(&mut plan.findings);
     plan.findings.sort_by_key(|finding| finding.severity);
-    plan.changes = draft.into_changes();
     Ok(plan)
 }
 

@@ -4,7 +4,7 @@ use super::edit::{expectations, run};
 use super::key_add::KeyAddRequest;
 use super::key_list::{KeyList, list};
 use super::key_revoke::{self, KeyChoice, KeyName, KeyRevokeRequest};
-use super::{FileChange, Outcome, Plan, key_rotate};
+use super::{FileChange, Outcome, Plan, key_add, key_rotate};
 use crate::error::Result;
 use crate::fs::memory::MemoryTree;
 use crate::guest::select::UserChoice;
@@ -232,6 +232,25 @@ fn files_that_others_are_made_from_are_edited_too_login_102() {
     assert_eq!(content(&tree, &format!("{directory}/coreos")), "");
     assert_eq!(content(&tree, &format!("{directory}/mine")), format!("{NEW}\n"));
     assert_eq!(content(&tree, &format!("{directory}/.hidden")), format!("{OLD}\n"));
+}
+
+#[test]
+fn new_keys_go_into_the_directory_that_the_file_is_made_from_login_102() {
+    let directory = "/home/admin/.ssh/authorized_keys.d";
+    let mut tree = debian(&format!("{OLD}\n"));
+    tree.directory(directory, 1000, 0o700);
+    tree.file(&format!("{directory}/coreos"), 1000, 0o600, format!("{OLD}\n").as_bytes());
+    let added = apply(&mut tree, &|tree| key_add::plan(tree, &rotation(&[THIRD])));
+    assert_eq!(added.users[0].outcome, Outcome::Changes);
+    let own = format!("{directory}/regain");
+    assert_eq!(content(&tree, &own), format!("{THIRD}\n"));
+    rotate(&mut tree, &rotation(&[NEW]));
+    assert_eq!(content(&tree, &own), format!("{NEW}\n"));
+    assert_eq!(content(&tree, FILE), format!("{NEW}\n"));
+    assert_eq!(content(&tree, &format!("{directory}/coreos")), "");
+    // What would be refused goes nowhere.
+    tree.directory("/home/admin/.ssh", 1000, 0o777);
+    assert!(!key_rotate::plan(&tree, &rotation(&[THIRD])).unwrap().changes_something());
 }
 
 #[test]

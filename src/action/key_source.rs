@@ -5,12 +5,13 @@
 //! file, or puts them back at boot, becomes a finding (LOGIN-139). Not handled: users outside /etc/passwd, servers
 //! other than OpenSSH.
 
+use super::key_feed;
 use crate::bytes::arith::len_u64;
 use crate::bytes::text::escape_limited;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::path::{GuestPath, Resolved, find};
 use crate::fs::{FILE_BYTES_MAX, NodeKind};
-use crate::guest::linux::text::{exists, sorted_names};
+use crate::guest::linux::text::exists;
 use crate::guest::linux::{User, agents, fstab};
 use crate::login::finding::Finding;
 use crate::login::{Guest, dedup};
@@ -120,7 +121,7 @@ impl<'a> KeySources<'a> {
             let is_shared = file.is_shared;
             add(self.file_at(guest, &file.path)?, Role::Keys, is_shared);
         }
-        for path in feeds(guest, user)? {
+        for path in key_feed::files(guest, user)? {
             add(self.file_at(guest, &path)?, Role::Feed, false);
         }
         for directive in guest.deciding(user, "trustedusercakeys") {
@@ -293,15 +294,4 @@ fn command_message(program: &[u8]) -> String {
         ),
         _ => format!("sshd also takes the keys that {shown} prints, which are not on this volume"),
     }
-}
-
-/// The files below ~/.ssh/authorized_keys.d (LOGIN-102, LOGIN-103).
-fn feeds(guest: &Guest<'_>, user: &User) -> Result<Vec<GuestPath>> {
-    let Some(home) = guest.real_home(user).unwrap_or(None) else { return Ok(Vec::new()) };
-    let directory = home.join(b".ssh/authorized_keys.d");
-    // What cannot be resolved feeds nothing.
-    let Ok(Some(found)) = find(guest.fs, &directory) else { return Ok(Vec::new()) };
-    let names = sorted_names(guest.fs, found.node)?.into_iter();
-    let names = names.filter(|name| !name.starts_with(b".")); // "." and ".." too
-    Ok(names.map(|name| found.real_path.join(name)).collect())
 }

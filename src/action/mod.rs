@@ -7,6 +7,7 @@
 mod draft;
 pub mod edit;
 pub mod key_add;
+mod key_feed;
 pub mod key_list;
 mod key_place;
 pub mod key_revoke;

@@ -5,7 +5,6 @@
 //! up into that place (LOGIN-104).
 
 use super::authorized_keys::{KeyLine, key_lines};
-use std::ops::Range;
 
 /// What Google's guest agent writes above each of its keys.
 const GOOGLE_MARK: &[u8] = b"# Added by Google";
@@ -36,10 +35,10 @@ pub fn without(content: &[u8], mut is_wanted: impl FnMut(&KeyLine<'_>) -> bool) 
     let mut lines = Vec::new();
     let mut kept_up_to = 0usize;
     for line in key_lines(content).filter(|line| is_wanted(line)) {
-        let mark = google_mark_before(content, line.range.start);
-        let start = mark.as_ref().map_or(line.range.start, |mark| mark.start);
-        left.extend_from_slice(content.get(kept_up_to..start).unwrap_or_default());
+        left.extend_from_slice(content.get(kept_up_to..line.range.start).unwrap_or_default());
         kept_up_to = line.range.end;
+        let mark = google_mark_at_end(&left);
+        left.truncate(mark.unwrap_or(left.len()));
         let had_google_mark = mark.is_some();
         lines.push(RemovedLine { number: line.number, blob: line.blob, had_google_mark });
     }
@@ -47,11 +46,11 @@ pub fn without(content: &[u8], mut is_wanted: impl FnMut(&KeyLine<'_>) -> bool) 
     (!lines.is_empty()).then_some(Removal { content: left, lines })
 }
 
-/// The line that ends right before `end`, if it is the mark.
-fn google_mark_before(content: &[u8], end: usize) -> Option<Range<usize>> {
-    let before = content.get(..end)?.strip_suffix(b"\n")?;
-    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at.saturating_add(1));
-    (before.get(start..)?.trim_ascii() == GOOGLE_MARK).then_some(start..end)
+/// Where the last line starts, if it is the mark.
+fn google_mark_at_end(content: &[u8]) -> Option<usize> {
+    let lines = content.strip_suffix(b"\n")?;
+    let start = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at.saturating_add(1));
+    (lines.get(start..)?.trim_ascii() == GOOGLE_MARK).then_some(start)
 }
 
 #[cfg(test)]
@@ -100,6 +99,7 @@ mod tests {
                 format!("# Added by Google\n{OTHER}\n"),
             ),
             (format!("# mine\n{OLD}\n"), "# mine\n".to_owned()),
+            (format!("# Added by Google\n# Added by Google\n{OLD}\n{OLD}\nx"), "x".to_owned()),
         ] {
             assert_eq!(left(before.as_bytes()).unwrap(), after.as_bytes(), "{before:?}");
         }

@@ -57,7 +57,7 @@ impl fmt::Debug for Change {
 pub struct ChangedUser {
     /// Name.
     pub name: Text,
-    /// `changes`, `already_present` or `refused`.
+    /// `changes`, `already_present`, `unchanged` or `refused`.
     pub outcome: &'static str,
     /// Why nothing helps this user, if so.
     pub reason: Option<String>,

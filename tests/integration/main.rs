@@ -31,6 +31,7 @@ mod dirty_program;
 mod end_to_end;
 mod harness;
 mod kernel;
+mod key_life;
 mod killed;
 mod layers;
 mod layout;

@@ -30,6 +30,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ntfsfix", "ntfs-3g"),
     ("ntfsinfo", "ntfs-3g"),
     ("ntfsresize", "ntfs-3g"),
+    ("puttygen", "putty-tools"),
+    ("python3", "python3"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("sfdisk", "fdisk"),
