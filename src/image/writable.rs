@@ -18,6 +18,7 @@ use crate::error::{Context as _, Error, Refusal, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, PosixFadviseAdvice, fcntl, posix_fadvise};
 use nix::libc;
+use std::cell::Cell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -45,12 +46,10 @@ const DIRECT_READ_BYTES_MAX: u64 = 1024 * 1024;
 pub struct WritableImage {
     file: File,
     len_bytes: u64,
-    /// False if everything was synced and nothing written since. True at first: others may have written.
-    needs_sync: bool,
-    /// True from the first [`Medium::drop_cache`] on: reads come from the medium where the host allows that.
-    reads_medium: bool,
-    /// A second handle that then reads past the cache, where that works.
+    /// A second handle that reads past the cache, from the first [`Medium::drop_cache`] on, where that works.
     direct: Option<File>,
+    /// True if the cache is to be dropped before it is read again.
+    is_cache_stale: Cell<bool>,
 }
 
 /// Opens the target of `image` for writing and takes hold of it.
@@ -78,7 +77,7 @@ pub fn open(image: &Image) -> Result<WritableImage> {
         return Err(in_use(&image.path, Some(device)).into());
     }
     let len_bytes = crate::disk::Disk::len_bytes(&*image.disk);
-    Ok(WritableImage { file, len_bytes, needs_sync: true, reads_medium: false, direct: None })
+    Ok(WritableImage { file, len_bytes, direct: None, is_cache_stale: Cell::new(false) })
 }
 
 fn open_exclusively(image: &Image) -> Result<File> {
@@ -223,9 +222,11 @@ impl Medium for WritableImage {
         if self.read_direct(offset_bytes, buffer)? {
             return Ok(());
         }
-        if self.reads_medium {
-            // All of them: a page can be part of a much larger unit, which is dropped as a whole or not at all.
+        if self.is_cache_stale.get() {
+            // Only clean pages can be dropped, and those of large units only with all of the unit.
+            self.file.sync_data()?;
             drop_pages(&self.file)?;
+            self.is_cache_stale.set(false);
         }
         self.file.read_exact_at(buffer, offset_bytes)?;
         Ok(())
@@ -233,7 +234,6 @@ impl Medium for WritableImage {
 
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         check_range(self.len_bytes, offset_bytes, bytes.len())?;
-        self.needs_sync = true;
         self.file.write_all_at(bytes, offset_bytes)?;
         Ok(())
     }
@@ -242,16 +242,11 @@ impl Medium for WritableImage {
         // fdatasync(2) includes what is needed to find the data: where the blocks are that a write into a hole of
         // a sparse file has got. It leaves out the times, which would need a commit of their own.
         self.file.sync_data()?;
-        self.needs_sync = false;
         Ok(())
     }
 
     fn drop_cache(&mut self) -> Result<()> {
-        // Only clean pages can be dropped.
-        if self.needs_sync {
-            self.sync()?;
-        }
-        self.reads_medium = true;
+        self.is_cache_stale.set(true);
         if self.direct.is_none() {
             // Through /proc, because the path could lead elsewhere by now. Not every file system can do it.
             let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
@@ -267,5 +262,34 @@ pub(super) fn drop_pages(file: &File) -> Result<()> {
     match posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED) {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOSYS | Errno::ESPIPE) => Ok(()),
         Err(errno) => Err(io::Error::from(errno).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the host refuses direct reads, the cache is written back and dropped first, once.
+    #[test]
+    fn without_direct_reads_the_cache_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.img");
+        std::fs::write(&path, vec![1; 8192]).unwrap();
+        let image = crate::image::open(&path, None).unwrap();
+        let mut target = open(&image).unwrap();
+        target.write_at(512, &[7; 512]).unwrap();
+        target.drop_cache().unwrap();
+        target.direct = None;
+        assert!(target.is_cache_stale.get());
+        let mut buffer = [0; 1024];
+        for _ in 0..2 {
+            target.read_at(256, &mut buffer).unwrap();
+            assert_eq!((buffer[255], buffer[256], buffer[767], buffer[768]), (1, 7, 7, 1));
+            assert!(!target.is_cache_stale.get());
+        }
+        target.write_at(512, &[8; 512]).unwrap();
+        target.drop_cache().unwrap();
+        target.read_at(512, &mut buffer).unwrap();
+        assert_eq!((buffer[0], buffer[512]), (8, 1));
     }
 }

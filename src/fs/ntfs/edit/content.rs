@@ -22,6 +22,9 @@ const GAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
 impl Editor<'_> {
     /// Writes `bytes` over the content from `offset_bytes`.
     ///
+    /// The times change in the file alone. Its directory entries have copies of them, which Windows itself brings up to
+    /// date at some later time; the size, which programs ask the directory for, stays as it is.
+    ///
     /// # Errors
     /// `Refused` if the range ends behind the file, and as in [`super`].
     pub(super) fn overwrite(
