@@ -85,6 +85,8 @@ pub fn problems(
     let meets = |home: &&GuestPath| is_below(&last, home) && (is_directory || last != **home);
     let stop = home.as_ref().filter(meets);
     for node in chain {
+        // Damaged attributes deny everything; that a check is needed says more than that.
+        guest.fs.xattr(node.node, ACCESS_NAME)?;
         let is_own = is_own(home.as_ref(), node);
         let is_tested = stop.is_none_or(|stop| is_below(&node.path, stop));
         if is_strict && is_tested {

@@ -1,6 +1,7 @@
 //! What is refused on Windows root disks, and that a refusal leaves the digest.
 
 use crate::cli_commands::Place;
+use crate::support::ntfs_check::{self, surgeon};
 use crate::support::windows_disk::{CONFIG, NONE, V1, V2, WindowsDisk};
 
 #[test]
@@ -77,4 +78,79 @@ fn a_dirty_volume_is_refused_until_it_is_asked_for_win_22_win_34() {
     assert_eq!(result["findings"][0]["rule"], "WIN-34", "{result}");
     disk.run("undo undo win.img --yes --json").success();
     assert_eq!(disk.digest_now(), dirty);
+}
+
+/// A restart page of `$LogFile` with two fix-ups to the kilobyte, of a log that a client uses (WIN-31).
+fn restart_page(version: (u16, u16), lsn: u64) -> Vec<u8> {
+    let mut page = vec![0; 4096];
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"RSTR");
+    put(4, &0x1e_u16.to_le_bytes());
+    put(6, &9_u16.to_le_bytes());
+    put(0x10, &4096_u32.to_le_bytes());
+    put(0x14, &4096_u32.to_le_bytes());
+    put(0x18, &0x30_u16.to_le_bytes());
+    put(0x1a, &version.1.to_le_bytes());
+    put(0x1c, &version.0.to_le_bytes());
+    // The update sequence number, which each sector ends with; what stood there is zero.
+    put(0x1e, &[7, 0]);
+    put(0x30, &lsn.to_le_bytes());
+    put(0x3c, &0_u16.to_le_bytes());
+    for sector in 1..=8 {
+        put(512 * sector - 2, &[7, 0]);
+    }
+    page
+}
+
+/// Bytes of the log that are made, and looked at afterwards.
+const LOG_BYTES: usize = 4 * 4096;
+
+/// A disk whose log was in use when it was cut off, and where the log begins in the volume.
+fn with_log_in_use(version: (u16, u16)) -> (WindowsDisk, usize) {
+    let disk = WindowsDisk::new(V2);
+    let volume = disk.volume();
+    let start = surgeon::Good::read(&volume).spoil().place(2, 0x80, "", 0);
+    assert!(volume[start..][..LOG_BYTES].iter().all(|byte| *byte == 0xff), "an empty log");
+    disk.patch(|volume| {
+        let log = &mut volume[start..][..LOG_BYTES];
+        log[..4096].copy_from_slice(&restart_page(version, 100));
+        log[4096..][..4096].copy_from_slice(&restart_page(version, 101));
+        log[2 * 4096..].fill(0);
+        log[3 * 4096..][..4].copy_from_slice(b"RCRD");
+    });
+    (disk, start)
+}
+
+#[test]
+fn an_unclean_log_is_refused_until_it_is_asked_for_win_20_win_34() {
+    let (disk, start) = with_log_in_use((1, 1));
+    let unclean = disk.digest_now();
+    let error = disk.run("password reset win.img --yes --json").failure(&[4]);
+    assert!(error["message"].as_str().unwrap().contains("was not dismounted"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--clear-ntfs-log"), "{error}");
+    assert_eq!(disk.digest_now(), unclean);
+    let line = "password reset win.img --clear-ntfs-log --yes --json --undo-file undo";
+    let result = disk.run(line).success()["result"].clone();
+    assert_eq!(result["changed"], true);
+    assert_eq!(result["findings"][0]["rule"], "WIN-34", "{result}");
+    let volume = disk.volume();
+    assert!(volume[start..][..LOG_BYTES].iter().all(|byte| *byte == 0xff), "the log is empty");
+    for at in volume_flags(&volume) {
+        assert_eq!(volume[at] & 1, 1, "Windows checks the volume");
+    }
+    let found = ntfs_check::check_bytes(&volume);
+    assert_eq!(found, ["$Volume: version and flags Some([3, 1, 1, 0])"], "nothing but the mark");
+    disk.run("undo undo win.img --yes --json").success();
+    assert_eq!(disk.digest_now(), unclean);
+}
+
+/// Windows would go on from what it has in memory, and overwrite the edit.
+#[test]
+fn a_log_of_cached_metadata_is_refused_whatever_is_asked_win_19() {
+    let (disk, _) = with_log_in_use((2, 0));
+    let unclean = disk.digest_now();
+    for more in ["", " --clear-ntfs-log"] {
+        let error = disk.run(&format!("password reset win.img --yes --json{more}")).failure(&[4]);
+        assert_eq!(disk.digest_now(), unclean, "{error}");
+    }
 }
