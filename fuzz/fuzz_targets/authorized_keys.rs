@@ -32,7 +32,9 @@ fuzz_target!(|bytes: &[u8]| {
     let now = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
     let mut tree = MemoryTree::new();
     tree.file("/etc/passwd", 0, 0o644, b"admin:x:1000:1000::/home/admin:/bin/sh\n")
+        .file("/etc/os-release", 0, 0o644, b"ID=debian\n")
         .file("/etc/ssh/sshd_config", 0, 0o644, b"")
+        .file("/bin/sh", 0, 0o755, b"")
         .directory("/home/admin", 1000, 0o755)
         .directory("/home/admin/.ssh", 1000, 0o700)
         .file(KEY_FILE, 1000, 0o600, bytes);

@@ -17,6 +17,7 @@ mod key_works;
 pub mod password_reset;
 pub mod plan;
 pub mod windows_key;
+pub mod windows_key_revoke;
 
 pub use plan::{FileChange, Outcome, Plan, UserPlan};
 

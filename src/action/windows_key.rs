@@ -24,24 +24,24 @@ use crate::login::{Finding, dedup};
 const RULE: &str = "WIN-T6";
 
 /// Where keys of one user stand.
-struct Place {
-    user: User,
-    path: GuestPath,
+pub(super) struct Place {
+    pub(super) user: User,
+    pub(super) path: GuestPath,
     /// The account that may change the file besides the system and the administrators.
     owner: Option<Sid>,
 }
 
 /// A volume with an OpenSSH server.
-struct Server<'a> {
-    fs: &'a dyn FileSystem,
-    system: System,
+pub(super) struct Server<'a> {
+    pub(super) fs: &'a dyn FileSystem,
+    pub(super) system: System,
     settings: KeySettings,
     administrators: Vec<Sid>,
     profiles: Vec<Profile>,
 }
 
 impl<'a> Server<'a> {
-    fn open(fs: &'a dyn FileSystem) -> Result<Self> {
+    pub(super) fn open(fs: &'a dyn FileSystem) -> Result<Self> {
         let system = detect(fs)?.ok_or_else(|| Error::not_found("a Windows system"))?;
         let sam = Registry::open(fs, &hive_path("SAM"))?;
         let administrators = users::administrators(&sam)?.unwrap_or_default();
@@ -69,7 +69,7 @@ impl<'a> Server<'a> {
     }
 
     /// The built-in administrator, or the users by name.
-    fn users(&self, choice: &UserChoice) -> Result<Vec<User>> {
+    pub(super) fn users(&self, choice: &UserChoice) -> Result<Vec<User>> {
         match choice {
             UserChoice::Default => Ok(vec![self.system.administrator().cloned().unwrap_or(User {
                 name: "Administrator".to_owned(),
@@ -92,7 +92,7 @@ impl<'a> Server<'a> {
     }
 
     /// Where the keys of a user stand.
-    fn place(&self, user: &User) -> Result<Place> {
+    pub(super) fn place(&self, user: &User) -> Result<Place> {
         let is_administrator = self.is_administrator(user);
         if let Some(line) = self.settings.unknown_lines.first() {
             let reason = format!("line {line} decides more than regain can evaluate");

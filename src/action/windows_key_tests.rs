@@ -2,8 +2,9 @@
 
 use super::edit::run;
 use super::key_add::KeyAddRequest;
+use super::key_revoke::{KeyChoice, KeyName, KeyRevokeRequest};
 use super::windows_key::{list, plan};
-use super::{FileChange, Outcome, Plan};
+use super::{FileChange, Outcome, Plan, windows_key_revoke};
 use crate::error::Result;
 use crate::fs::memory::MemoryTree;
 use crate::fs::{FileSystem as _, NTFS_ACL_NAME, Timestamp};
@@ -157,4 +158,46 @@ fn keys_are_listed_with_their_users() {
         1
     );
     assert!(list(&tree, Some(&[b"nobody".to_vec()]), Timestamp::default()).is_err());
+}
+
+fn revocation(users: &[&str], force: bool) -> KeyRevokeRequest {
+    let key = key_input::parse("test", KEY.as_bytes()).unwrap().keys.remove(0);
+    let users: Vec<_> = users.iter().map(|name| name.as_bytes().to_vec()).collect();
+    KeyRevokeRequest {
+        keys: KeyChoice::Named(vec![KeyName::Key(key.blob().to_vec())]),
+        users: (!users.is_empty()).then_some(users),
+        force,
+        now: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 },
+    }
+}
+
+#[test]
+fn keys_go_from_the_files_of_a_windows_server_and_the_last_one_stays() {
+    let both = format!("{KEY} a\r\n# c\r\n{OTHER}\r\n");
+    let mut tree = server().file(SHARED, &both).file(PERSONAL, format!("{KEY}\n")).tree();
+    let planned = windows_key_revoke::plan(&tree, &revocation(&[], false)).unwrap();
+    assert_eq!(planned.refusal().unwrap().exit_status(), 4);
+    run(&planned, &mut tree).unwrap();
+    assert_eq!(content(&tree, SHARED), format!("# c\r\n{OTHER}\r\n"));
+    assert_eq!(content(&tree, PERSONAL), format!("{KEY}\n"));
+    let planned = windows_key_revoke::plan(&tree, &revocation(&["bob"], true)).unwrap();
+    run(&planned, &mut tree).unwrap();
+    assert_eq!(content(&tree, PERSONAL), "");
+    let planned = windows_key_revoke::plan(&tree, &revocation(&[], false)).unwrap();
+    assert!(!planned.changes_something() && planned.refusal().is_none());
+    assert!(planned.findings[0].message.contains("on this volume"));
+}
+
+#[test]
+fn keys_of_a_windows_server_are_rotated() {
+    let both = format!("{KEY} a\r\n{OTHER}\r\n");
+    for before in [both, format!("{OTHER}\r\n")] {
+        let mut tree = server().file(SHARED, &before).tree();
+        let planned = windows_key_revoke::rotate(&tree, &request(&[])).unwrap();
+        run(&planned, &mut tree).unwrap();
+        assert_eq!(content(&tree, SHARED).lines().count(), 1);
+        assert!(content(&tree, SHARED).starts_with(KEY));
+        let again = windows_key_revoke::rotate(&tree, &request(&[])).unwrap();
+        assert!(!again.changes_something());
+    }
 }

@@ -243,13 +243,15 @@ pub(crate) struct KeyRevoke {
     #[command(flatten)]
     pub(crate) which: RevokeArgs,
     #[command(flatten)]
+    pub(crate) who: RevokeUsers,
+    #[command(flatten)]
     pub(crate) write: WriteArgs,
 }
 
 /// The keys to take out.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]
-#[group(required = true, multiple = true, id = "which_keys", args = ["fingerprint", "key", "all"])]
+#[group(required = true, multiple = true)]
 pub(crate) struct RevokeArgs {
     /// Fingerprint as in `regain key list`: SHA256:... or MD5:aa:bb:...; may be repeated
     #[arg(long, value_name = "FP")]
@@ -262,14 +264,20 @@ pub(crate) struct RevokeArgs {
     /// Every key, but no certificate authority
     #[arg(long, conflicts_with_all = ["fingerprint", "key"])]
     pub(crate) all: bool,
+}
+
+/// Whose keys are taken out.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Users")]
+pub(crate) struct RevokeUsers {
     /// Only in the files of this user; may be repeated; default: every user
-    #[arg(long, value_name = "USER", conflicts_with = "all_users", help_heading = "Users")]
+    #[arg(long, value_name = "USER", conflicts_with = "all_users")]
     pub(crate) user: Vec<String>,
     /// Every user, which is the default
-    #[arg(long, help_heading = "Users")]
+    #[arg(long)]
     pub(crate) all_users: bool,
     /// Take the last key that works for a user, too
-    #[arg(long, help_heading = "Users")]
+    #[arg(long)]
     pub(crate) force: bool,
 }
 

@@ -8,7 +8,7 @@ use super::keys::{self, NewKey};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, target};
 use crate::action::key_add::{self, KeyAddRequest};
-use crate::action::{Plan, key_rotate, windows_key};
+use crate::action::{Plan, key_rotate, windows_key, windows_key_revoke};
 use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
 use crate::fs::Timestamp;
@@ -103,9 +103,7 @@ fn plan_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
 /// The same for `key rotate`.
 fn rotation_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
     match &open.system {
-        Ok(Some(System::Windows(_))) => {
-            Err(Error::unsupported("taking keys out of the files of a Windows system"))
-        }
+        Ok(Some(System::Windows(_))) => windows_key_revoke::rotate(open.file_system(), request),
         _ => key_rotate::plan(open.file_system(), request),
     }
 }

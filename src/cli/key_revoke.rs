@@ -7,7 +7,7 @@ use super::human::{add, count};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, keys, target};
 use crate::action::key_revoke::{self, KeyChoice, KeyName, KeyRevokeRequest};
-use crate::action::{Outcome as UserOutcome, Plan};
+use crate::action::{Outcome as UserOutcome, Plan, windows_key_revoke};
 use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Error, Result};
 use crate::guest::System;
@@ -22,11 +22,11 @@ pub(crate) fn run(ui: &Ui, args: &KeyRevoke) -> Outcome {
     if let Some(path) = &args.write.patch_out {
         host_file::check_absent(path)?;
     }
-    let users: Vec<Vec<u8>> = args.which.user.iter().map(|name| name.clone().into()).collect();
+    let users: Vec<Vec<u8>> = args.who.user.iter().map(|name| name.clone().into()).collect();
     let request = KeyRevokeRequest {
         keys: choice(ui, args)?,
         users: (!users.is_empty()).then_some(users),
-        force: args.which.force,
+        force: args.who.force,
         now: time,
     };
     let mut session = target::open(ui, &args.target, &args.devices, time)?;
@@ -61,9 +61,7 @@ fn choice(ui: &Ui, args: &KeyRevoke) -> Outcome<KeyChoice> {
 
 fn plan_on(open: &OpenVolume, request: &KeyRevokeRequest) -> Result<Plan> {
     match &open.system {
-        Ok(Some(System::Windows(_))) => {
-            Err(Error::unsupported("taking keys out of the files of a Windows system"))
-        }
+        Ok(Some(System::Windows(_))) => windows_key_revoke::plan(open.file_system(), request),
         _ => key_revoke::plan(open.file_system(), request),
     }
 }

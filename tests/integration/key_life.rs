@@ -7,6 +7,7 @@ use crate::support::regain::Regain;
 use crate::support::root::{self, KEY_FILE, NEW_KEY, OLD_KEY};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{self, Difference};
+use crate::support::windows_disk::{V2, WindowsDisk};
 use crate::support::xfs_tree;
 use crate::support::{digest, oracle, tools, xfs_build, xfs_image, xfs_tools};
 use regain::fs::path::{GuestPath, read_file};
@@ -406,6 +407,30 @@ fn a_passphrase_is_asked_for_twice_and_not_shown() {
     let public = tools::succeed("ssh-keygen", &["-y", "-P", "open sesame", "-f", made]);
     let line = fs::read_to_string(format!("{made}.pub")).unwrap();
     assert!(line.starts_with(public.trim().trim_end_matches(" regain")), "{public} {line}");
+}
+
+#[test]
+fn keys_of_a_windows_server_are_rotated_and_revoked() {
+    let disk = WindowsDisk::new(V2);
+    let shared = "ProgramData/ssh/administrators_authorized_keys";
+    for (name, key) in [("old.pub", OLD_KEY), ("new.pub", NEW_KEY)] {
+        fs::write(disk.scratch.join(name), key).unwrap();
+    }
+    let run = |line: &str| disk.run_with(&format!("{line} --yes --json"), b"");
+    run("key add win.img --key old.pub --no-undo").success();
+    let before = disk.digest_now();
+    let done = run("key rotate win.img --key new.pub --undo-file undo").success();
+    assert_eq!(done["result"]["changed"], true);
+    disk.assert_clean("after the rotation");
+    assert_eq!(disk.text(shared), NEW_KEY);
+    run("key revoke win.img --key new.pub").failure(&[4]);
+    run("undo undo win.img").success();
+    assert_eq!(disk.digest_now(), before);
+    run("key revoke win.img --key old.pub --force --no-undo").success();
+    disk.assert_clean("after the last key went");
+    assert_eq!(disk.text(shared), "");
+    let again = run("key revoke win.img --key old.pub").success();
+    assert_eq!(again["result"]["changed"], false);
 }
 
 fn run_text(disk: &Disk, line: &str) -> String {

@@ -58,7 +58,8 @@ pub enum KeyChoice {
 }
 
 impl KeyChoice {
-    fn takes(&self, line: &KeyLine<'_>) -> bool {
+    /// True if the key of a line goes.
+    pub(super) fn takes(&self, line: &KeyLine<'_>) -> bool {
         match self {
             Self::Named(names) => names.iter().any(|name| name.is_of(&line.blob)),
             Self::AllBut(kept) => {
@@ -69,7 +70,7 @@ impl KeyChoice {
 }
 
 /// True for a line that is about certificates, even if sshd does not understand all of its options.
-fn is_authority(line: &KeyLine<'_>) -> bool {
+pub(super) fn is_authority(line: &KeyLine<'_>) -> bool {
     let word = b"cert-authority";
     line.options
         .is_some_and(|text| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
@@ -217,42 +218,51 @@ impl Removals<'_, '_> {
     /// Writes the new contents into the plan.
     fn change(self, plan: &mut Plan) {
         for (index, removal) in self.files {
-            let Some(file) = self.sources.files.get(index) else { continue };
-            let gone = removal
-                .lines
-                .iter()
-                .map(|line| format!("{} (line {})", Fingerprint::sha256(&line.blob), line.number));
-            let gone: Vec<String> = gone.collect();
-            let detail = format!("removes {}", shown_names(gone.iter().map(String::as_str)));
-            set_content(plan, file, removal.content, detail);
+            if let Some(file) = self.sources.files.get(index) {
+                set_content(plan, file, removal);
+            }
         }
     }
 }
 
 /// The content of a file as the plan leaves it so far.
-fn planned_content(plan: &Plan, file: &SourceFile) -> Vec<u8> {
+pub(super) fn planned_content(plan: &Plan, file: &SourceFile) -> Vec<u8> {
     let mut content = file.content.clone();
     for change in plan.changes.iter().filter(|change| *change.path() == file.path) {
         match change {
             FileChange::Append { bytes, .. } => content.extend_from_slice(bytes),
-            FileChange::Replace { content: whole, .. } => content.clone_from(whole),
+            FileChange::Replace { content: whole, .. }
+            | FileChange::CreateFile { content: whole, .. } => content.clone_from(whole),
             _ => {}
         }
     }
     content
 }
 
-/// Makes `content` what the plan leaves in a file.
-fn set_content(plan: &mut Plan, file: &SourceFile, content: Vec<u8>, detail: String) {
+/// Makes what is left by `removal` the content of a file after the plan.
+pub(super) fn set_content(plan: &mut Plan, file: &SourceFile, removal: Removal) {
+    let gone = removal
+        .lines
+        .iter()
+        .map(|line| format!("{} (line {})", Fingerprint::sha256(&line.blob), line.number));
+    let gone: Vec<String> = gone.collect();
+    let gone = format!("removes {}", shown_names(gone.iter().map(String::as_str)));
+    let after = removal.content;
     let path = file.path.clone();
-    let is_content = |change: &&mut FileChange| {
-        matches!(change, FileChange::Append { .. } | FileChange::Replace { .. })
-            && *change.path() == path
-    };
-    if let Some(change) = plan.changes.iter_mut().find(is_content) {
-        let detail = format!("{}; {detail}", change.detail());
-        *change = FileChange::Replace { path, content, detail };
-    } else {
-        plan.changes.push(FileChange::Replace { path, content, detail });
+    for change in plan.changes.iter_mut().filter(|change| *change.path() == path) {
+        match change {
+            FileChange::CreateFile { content, detail, .. } => {
+                *content = after;
+                *detail = format!("{detail}; {gone}");
+                return;
+            }
+            FileChange::Append { detail, .. } | FileChange::Replace { detail, .. } => {
+                let detail = format!("{detail}; {gone}");
+                *change = FileChange::Replace { path, content: after, detail };
+                return;
+            }
+            _ => {}
+        }
     }
+    plan.changes.push(FileChange::Replace { path, content: after, detail: gone });
 }
