@@ -327,6 +327,19 @@ fn a_rotation_is_one_plan_with_the_new_key_only_login_138() {
 }
 
 #[test]
+fn a_rotation_tells_where_else_an_old_key_stands_login_138() {
+    let mut tree = debian(&format!("{OLD}\n"));
+    with_root(&mut tree, &format!("# c\n{ADVICE} {OLD}\n"));
+    let plan = rotate(&mut tree, &rotation(&[NEW]));
+    let told = messages(&plan, "LOGIN-138");
+    assert!(
+        told[0].contains("/root/.ssh/authorized_keys:2") && told[0].contains("root"),
+        "{told:?}"
+    );
+    assert_eq!(content(&tree, ROOT_FILE), format!("# c\n{ADVICE} {OLD}\n"));
+}
+
+#[test]
 fn a_rotation_changes_nothing_where_the_new_key_would_be_refused() {
     let before = format!("{OLD}\n");
     let mut tree = debian(&before);

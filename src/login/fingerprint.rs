@@ -1,13 +1,20 @@
 //! Fingerprints of public keys, in the forms in which people have them.
 //!
 //! OpenSSH shows `SHA256:` with base64 without padding (`ssh-keygen -l`) and, before 6.8 or with `-E md5`, 16
-//! pairs of hexadecimal digits with colons (RFC 4716, section 4). Not handled: fingerprints of other encodings of
-//! a key, such as the SHA-1 over the private key that clouds show for the pairs that they made.
+//! pairs of hexadecimal digits with colons (RFC 4716, section 4). EC2 shows the same of the DER form
+//! (SubjectPublicKeyInfo, RFC 5280) for RSA keys that were imported; it is understood, too. Not handled: the SHA-1
+//! over the private key that clouds show for the pairs that they made.
 
 use base64ct::{Base64Unpadded, Encoding as _};
 use md5::Md5;
+use pkcs8::SubjectPublicKeyInfoRef;
+use pkcs8::der::Encode as _;
+use pkcs8::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use pkcs8::spki::AlgorithmIdentifierRef;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// Bytes of a SHA-256 digest in hexadecimal pairs.
 const SHA256_PAIRS: usize = 32;
@@ -70,7 +77,10 @@ impl Fingerprint {
     pub fn is_of(&self, blob: &[u8]) -> bool {
         match self {
             Self::Sha256(_) => *self == Self::sha256(blob),
-            Self::Md5(_) => *self == Self::md5(blob),
+            Self::Md5(_) => {
+                *self == Self::md5(blob)
+                    || rsa_der(blob).is_some_and(|der| *self == Self::md5(&der))
+            }
         }
     }
 }
@@ -86,6 +96,26 @@ impl fmt::Display for Fingerprint {
             }
         }
     }
+}
+
+/// An RSA key as SubjectPublicKeyInfo.
+fn rsa_der(blob: &[u8]) -> Option<Vec<u8>> {
+    let rest = blob.strip_prefix(b"\0\0\0\x07ssh-rsa")?;
+    let (exponent, rest) = take_integer(rest)?;
+    let (modulus, _) = take_integer(rest)?;
+    let key = pkcs1::RsaPublicKey {
+        modulus: UintRef::new(modulus).ok()?,
+        public_exponent: UintRef::new(exponent).ok()?,
+    };
+    let key = key.to_der().ok()?;
+    let algorithm = AlgorithmIdentifierRef { oid: RSA, parameters: Some(AnyRef::NULL) };
+    let subject_public_key = BitStringRef::from_bytes(&key).ok()?;
+    SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().ok()
+}
+
+fn take_integer(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
@@ -119,6 +149,11 @@ mod tests {
     use proptest::prelude::*;
 
     const SHA256: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrIuXrcXpv2x6oHYS+hbQTQ";
+
+    const IMPORTED: &str = "AAAAB3NzaC1yc2EAAAADAQABAAAAgQDAwhFjgng0NPF5SnJV2Uf3zr2o5xbBNUzVSlyI5bSZB0UABEIq\
+        g3+G39gL7K+vVaftGR/Okp1SSYdz/18hKbDUp7C+aWXj37lmSCh5nJv3nwwFOgKTY5Wly365JPZ7oxSl\
+        F28I2pxcRxPs4e8B0d24Z9170HtWzvD3OuOUqL7xjw==";
+    const IMPORTED_MD5: &str = "17:71:03:69:e3:05:1c:97:af:f2:8c:b8:3e:d1:39:29";
 
     fn blob() -> Vec<u8> {
         let line = crate::login::authorized_keys::tests::ED25519;
@@ -162,6 +197,18 @@ mod tests {
             assert!(error.contains(part), "{text}: {error}");
         }
         assert!(Fingerprint::parse(SHA256).is_ok());
+    }
+
+    /// A key made by `ssh-keygen -t rsa -b 1024`; the digest is that of `openssl pkey -pubin -outform DER | md5sum`.
+    #[test]
+    fn the_form_of_ec2_for_imported_keys_is_understood() {
+        let imported = decode_base64(IMPORTED.as_bytes()).unwrap();
+        let shown = Fingerprint::parse(IMPORTED_MD5).unwrap();
+        assert!(shown.is_of(&imported) && !shown.is_of(&blob()));
+        assert_ne!(shown, Fingerprint::md5(&imported));
+        for end in 0..imported.len() {
+            assert!(!shown.is_of(&imported[..end]));
+        }
     }
 
     proptest! {

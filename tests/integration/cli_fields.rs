@@ -33,8 +33,22 @@ pub(crate) fn check(value: &Value, expected: &str) {
     assert!(missing.is_empty() && new.is_empty(), "missing: {missing:?}; not listed here: {new:?}");
 }
 
-const KEY: [&str; 8] =
-    ["user", "path", "line", "type", "bits", "fingerprint", "comment", "options"];
+const KEY: [&str; 12] = [
+    "user",
+    "path",
+    "line",
+    "type",
+    "bits",
+    "fingerprint",
+    "md5",
+    "comment",
+    "options",
+    "is_authority",
+    "counts",
+    "reason",
+];
+const FINDING: &str = "findings[].rule findings[].check findings[].severity findings[].subject \
+                       findings[].message findings[].fix";
 
 fn keys(path: &str) -> String {
     KEY.map(|name| format!("{path}.{name}")).join(" ")
@@ -66,7 +80,8 @@ fn inspect() {
 fn key_list() {
     let place = Place::new();
     let listed = place.ok("key list root.img --json");
-    check(&listed, &format!("keys {} warnings io io.bytes_read io.bytes_written", keys("keys[]")));
+    let io = "io io.bytes_read io.bytes_written";
+    check(&listed, &format!("keys {} warnings findings {FINDING} {io}", keys("keys[]")));
 }
 
 #[test]
@@ -77,12 +92,7 @@ fn key_add_show_apply_and_undo() {
     let key = "generated_key generated_key.path generated_key.type generated_key.fingerprint \
                generated_key.public_key";
     let done = place.ok("key add root.img --generate-key id --yes --undo-file u --json");
-    let finding = if done["findings"].as_array().unwrap().is_empty() {
-        ""
-    } else {
-        "findings[].rule findings[].check findings[].severity findings[].subject findings[].message \
-         findings[].fix"
-    };
+    let finding = if done["findings"].as_array().unwrap().is_empty() { "" } else { FINDING };
     check(
         &done,
         &format!(

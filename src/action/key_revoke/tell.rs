@@ -4,8 +4,9 @@ use super::super::key_source::{Reader, Role};
 use super::super::plan::{Outcome, Plan, UserPlan};
 use super::{KeyChoice, LockedOut, Removals, is_authority};
 use crate::login::Fingerprint;
-use crate::login::authorized_keys::key_lines;
+use crate::login::authorized_keys::{KeyLine, key_lines};
 use crate::login::finding::Finding;
+use std::collections::BTreeSet;
 
 /// Names that are shown in one message; the rest is counted.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -20,6 +21,7 @@ impl Removals<'_, '_> {
     ) {
         let KeyChoice::Named(names) = &self.request.keys else {
             self.tell_kept_authorities(is_chosen, plan);
+            self.tell_left(is_chosen, plan);
             return;
         };
         for name in names {
@@ -80,6 +82,34 @@ impl Removals<'_, '_> {
                 };
                 plan.findings.push(Finding::warn(("key-line", "LOGIN-139"), place, message));
             }
+        }
+    }
+
+    /// Keys that went and still stand in files of users who were not asked for.
+    fn tell_left(&self, is_chosen: &dyn Fn(&Reader<'_>) -> bool, plan: &mut Plan) {
+        let gone: BTreeSet<&[u8]> = self
+            .files
+            .values()
+            .flat_map(|removal| &removal.lines)
+            .map(|line| line.blob.as_slice())
+            .collect();
+        for (index, file) in self.sources.files.iter().enumerate() {
+            let others = self.sources.readers_of(index).filter(|reader| !is_chosen(reader));
+            let others: Vec<String> = others.map(|reader| reader.user.display_name()).collect();
+            if self.files.contains_key(&index) || others.is_empty() {
+                continue;
+            }
+            let is_left =
+                |line: &KeyLine<'_>| !is_authority(line) && gone.contains(line.blob.as_slice());
+            let mut lines = key_lines(&file.content).filter(is_left);
+            let Some(line) = lines.next() else { continue };
+            let place = format!("{}:{}", file.path, line.number);
+            let users = shown_names(others.iter().map(String::as_str));
+            let message = format!(
+                "a key that goes also stands in the key file of {users}; `regain key revoke` takes it \
+                 out there too"
+            );
+            plan.findings.push(Finding::warn(("key-line", "LOGIN-138"), place, message));
         }
     }
 
