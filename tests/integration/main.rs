@@ -35,6 +35,8 @@ mod key_life;
 mod killed;
 mod layers;
 mod layout;
+mod login_scenarios;
+mod login_truth;
 mod matrix;
 mod needs_check;
 mod ntfs_broken;

@@ -8,6 +8,8 @@ pub(crate) mod hive_check;
 pub(crate) mod image;
 #[allow(dead_code, reason = "the unit tests of the journal use it too")]
 pub(crate) mod jbd2;
+pub(crate) mod login_server;
+pub(crate) mod login_tree;
 pub(crate) mod model;
 pub(crate) mod ntfs_bench;
 pub(crate) mod ntfs_check;

@@ -34,6 +34,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("setfacl", "acl"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),
     ("ssh", "openssh-client"),
