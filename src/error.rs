@@ -215,6 +215,14 @@ pub enum Refusal {
         /// Which key it is.
         reason: String,
     },
+    /// Whether sshd accepts the key depends on something that is not on the volume.
+    #[error("whether sshd accepts the key for {user} is not known: {reason}")]
+    NotDecided {
+        /// The user.
+        user: String,
+        /// The first open question.
+        reason: String,
+    },
     /// No local account has a password there.
     #[error("the system is a domain controller ({evidence}), which has no local accounts")]
     DomainController {

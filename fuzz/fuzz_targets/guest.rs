@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = key_list::list(&tree, None, now);
     let keys = key_input::parse("new.pub", KEY).expect("a key").keys;
     let users = UserChoice::Named(vec![b"admin".to_vec()]);
-    let request = KeyAddRequest { users, keys, options: None, fix: true, force: true, now };
+    let request = KeyAddRequest { users, keys, options: None, fix: true, fix_also: Default::default(), force: true, now };
     let Ok(plan) = plan(&tree, &request) else { return };
     let before = tree.content_at(KEY_FILE).unwrap_or_default().to_vec();
     edit::run(&plan, &mut tree).expect("a plan fits the tree that it was made for");

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CONTENT_BYTES_MAX: u64 = 40 * 1024 * 1024;
 
 /// A file that changes or is made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct DraftFile {
     /// Content on the volume; `None` for a new file.
     before: Option<Vec<u8>>,
@@ -23,7 +23,7 @@ struct DraftFile {
 }
 
 /// Collected edits.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Draft {
     /// In the order in which they must be made.
     directories: Vec<(GuestPath, NewNode, String)>,
@@ -32,6 +32,8 @@ pub(super) struct Draft {
     files: BTreeMap<GuestPath, DraftFile>,
     metadata: BTreeMap<GuestPath, (MetadataChange, String)>,
     labels: BTreeMap<GuestPath, (Vec<u8>, Vec<u8>, String)>,
+    /// Files that go, each with the reason.
+    removed: BTreeMap<GuestPath, String>,
     /// Bytes of the contents, before and after.
     content_bytes: u64,
     /// True if anything was drafted.
@@ -95,6 +97,12 @@ impl Draft {
         *detail = mode.into_iter().chain(uid).collect::<Vec<_>>().join(", ");
     }
 
+    /// Takes a file away.
+    pub(super) fn remove(&mut self, path: GuestPath, detail: &str) {
+        self.is_changed = true;
+        self.removed.insert(path, detail.to_owned());
+    }
+
     /// Sets an extended attribute.
     pub(super) fn label(&mut self, path: GuestPath, name: Vec<u8>, value: Vec<u8>) {
         self.is_changed = true;
@@ -126,6 +134,7 @@ impl Draft {
             self.metadata(path, change);
         }
         self.labels.extend(other.labels);
+        self.removed.extend(other.removed);
         if self.content_bytes > CONTENT_BYTES_MAX {
             let what = "size of all key files together in bytes";
             return Err(crate::error::Error::limit(what, CONTENT_BYTES_MAX, self.content_bytes));
@@ -149,6 +158,8 @@ impl Draft {
         changes.extend(self.labels.into_iter().map(|(path, (name, value, detail))| {
             FileChange::SetXattr { path, name, value: Some(value), detail }
         }));
+        let removed = self.removed.into_iter();
+        changes.extend(removed.map(|(path, detail)| FileChange::Remove { path, detail }));
         changes
     }
 }

@@ -5,6 +5,7 @@
 //! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
 
 use super::draft::{Draft, Trial, insert_line};
+use super::fix_login::{self, Also, Repairs};
 use super::key_feed;
 use super::key_place::{Place, find_place};
 use super::plan::{Outcome, Plan, UserPlan};
@@ -34,6 +35,8 @@ pub struct KeyAddRequest {
     pub options: Option<String>,
     /// Repair what `--fix` may repair.
     pub fix: bool,
+    /// Repair this as well, which changes a policy or a lock.
+    pub fix_also: BTreeSet<Also>,
     /// Change files even for users whose key would not be accepted.
     pub force: bool,
     /// The date that decides expiry, and nothing else.
@@ -83,6 +86,12 @@ pub fn plan(fs: &dyn FileSystem, request: &KeyAddRequest) -> Result<Plan> {
     dedup(&mut plan.findings);
     plan.findings.sort_by_key(|finding| finding.severity);
     Ok(plan)
+}
+
+/// A key that nobody has, to ask what would become of one.
+pub fn trial_key() -> Option<PublicKey> {
+    let name = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice();
+    PublicKey::new([name, &[0; 32]].concat(), "").ok()
 }
 
 /// Checks the caller's options (LOGIN-119, LOGIN-41): a line with them must let somebody in.
@@ -152,6 +161,10 @@ impl<'a> UserEdit<'a> {
 
     fn plan(mut self, draft: &mut Draft) -> Result<(UserPlan, Vec<Finding>)> {
         let mut tried = Trial::on(draft);
+        let (guest, user) = (self.guest, self.user);
+        let repairs =
+            Repairs { guest, user, is_on: self.request.fix, also: &self.request.fix_also };
+        repairs.apply(&mut self.findings, &mut tried)?;
         let place = find_place(self.guest, self.user, &self.login, self.request.fix, draft)?;
         let used = self.add_keys(&place, &mut tried)?;
         for path in &used.paths {
@@ -358,20 +371,25 @@ impl<'a> UserEdit<'a> {
 
     /// Everything on the way to the file, and its repair.
     fn check_way(&mut self, path: &GuestPath, draft: &mut Trial<'_>) -> Result<()> {
+        let also_immutable = self.request.fix_also.contains(&Also::Immutable);
         for obstacle in self.guest.way(self.user, path, self.login.is_strict)? {
             let Obstacle { mut finding, node, repair, is_automatic } = obstacle;
             let is_changed = node.as_ref().is_some_and(|node| draft.own.touches(node));
-            if finding.check == "immutable" && is_changed {
+            if finding.check == "immutable" && is_changed && !also_immutable {
                 finding.severity = Severity::Block;
+                fix_login::offer(&mut finding, "writes it all the same; the flag stays");
             }
             let may_repair = is_automatic || self.request.fix;
+            let what_repair = repair.as_ref().map(ToString::to_string);
             if let Some((node, repair)) = node.zip(repair).filter(|_| may_repair) {
+                let what = repair.to_string();
                 match repair {
                     Repair::Metadata(change) => draft.own.metadata(node, change),
                     Repair::Label(label) => draft.own.label(node, label.name, label.value),
                 }
-                finding.severity = Severity::Info;
-                finding.message.push_str(" (repaired by this plan)");
+                fix_login::repaired(&mut finding, &what);
+            } else if let Some(what) = what_repair {
+                fix_login::offer(&mut finding, &what);
             }
             self.findings.push(finding);
         }

@@ -10,6 +10,7 @@ use crate::fs::memory::MemoryTree;
 use crate::guest::select::UserChoice;
 use crate::login::Fingerprint;
 use crate::login::testing::{FILE, KEY as OLD, NOW, configure, debian, key};
+use std::collections::BTreeSet;
 
 const NEW: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
@@ -36,6 +37,7 @@ fn rotation(lines: &[&str]) -> KeyAddRequest {
         users: UserChoice::Named(vec![b"admin".to_vec()]),
         options: None,
         fix: false,
+        fix_also: BTreeSet::new(),
         force: false,
         now: NOW,
     }

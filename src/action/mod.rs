@@ -6,8 +6,11 @@
 
 mod draft;
 pub mod edit;
+pub mod fix_login;
 pub mod key_add;
+pub mod key_check;
 mod key_feed;
+pub mod key_judge;
 pub mod key_list;
 mod key_place;
 pub mod key_revoke;

@@ -14,6 +14,7 @@ use crate::guest::select::UserChoice;
 use crate::login::key_input;
 use crate::login::{PublicKey, Severity};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFINKGrTpxexpBuAq1H0MyRmHwq7UvR/Y+op+T4vybSf";
@@ -56,6 +57,7 @@ fn request(users: &[&str]) -> KeyAddRequest {
         keys: vec![key(&format!("{KEY} me@home"))],
         options: None,
         fix: false,
+        fix_also: BTreeSet::new(),
         force: false,
         now: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 },
     }

@@ -14,6 +14,7 @@ use crate::guest::windows::security::{
 };
 use crate::guest::windows::testing::Server;
 use crate::login::key_input;
+use std::collections::BTreeSet;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFINKGrTpxexpBuAq1H0MyRmHwq7UvR/Y+op+T4vybSf";
@@ -34,6 +35,7 @@ fn request(users: &[&str]) -> KeyAddRequest {
         keys,
         options: None,
         fix: false,
+        fix_also: BTreeSet::new(),
         force: false,
         now: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 },
     }

@@ -97,15 +97,17 @@ pub(crate) enum Command {
     Man(Man),
 }
 
-/// Lists, adds, revokes and rotates SSH keys on a disk.
+/// Lists, checks, adds, revokes and rotates SSH keys on a disk.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "EXAMPLES
   regain key list disk.img
+  regain key check disk.img --user admin --key id_ed25519.pub
   regain key add disk.img --key id_ed25519.pub
   regain key revoke disk.img --key exposed.pub
   regain key rotate disk.img --key id_ed25519.pub")]
 pub(crate) enum Key {
     List(KeyList),
+    Check(KeyCheck),
     Add(KeyAdd),
     Revoke(KeyRevoke),
     Rotate(KeyRotate),
@@ -180,6 +182,35 @@ pub(crate) struct KeyList {
     /// Only the keys of this user; may be repeated
     #[arg(long, value_name = "USER")]
     pub(crate) user: Vec<String>,
+}
+
+/// Says whether the SSH server on a disk would let a user in with a key, and why not.
+///
+/// Works out what the server of this disk answers: accepted, refused, or unknown where that depends on
+/// something that is not on the disk, such as the address of the client. Every reason has its file and line
+/// and what repairs it. Without --key every key in the files of the user is judged. Writes nothing.
+///
+/// The exit status is 0 if the key is accepted (of several: every one; without --key: some key), and 4 if it
+/// is refused or if the answer is not known. The JSON document has `result` in each case.
+#[derive(Debug, Args)]
+#[command(after_long_help = "EXAMPLES
+  regain key check disk.img --user admin --key id_ed25519.pub
+  regain key check disk.img --user admin
+      every key that is there already
+  regain key check disk.img --user admin --json | jq -r '.result.findings[] | .subject + .message'")]
+pub(crate) struct KeyCheck {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) volume: VolumeArg,
+    /// Who wants to log in; default: the one default user of the system
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Public key file; `-` is standard input; may be repeated; default: every key of the user
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Vec<PathBuf>,
 }
 
 /// Adds public keys for a user, so that this user can log in again.
@@ -383,9 +414,42 @@ pub(crate) struct WhoArgs {
     /// Also repair what would keep the SSH server from accepting the key; every repair is listed
     #[arg(long)]
     pub(crate) fix: bool,
+    /// Repair this as well, which changes a policy or a lock; may be repeated; goes with --fix
+    #[arg(long, value_enum, value_name = "CHECK")]
+    pub(crate) fix_also: Vec<FixAlso>,
     /// Add the key although the SSH server would not accept it
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// What --fix leaves alone unless it is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FixAlso {
+    /// AllowUsers gets the user
+    ConfUsers,
+    /// AuthenticationMethods asks for the key alone
+    ConfMethods,
+    /// No ForceCommand, no ChrootDirectory, a terminal
+    ConfForce,
+    /// The lock of the password (`!`) becomes `*`, which no password matches either
+    UserLocked,
+    /// The SSH server starts at boot
+    SshdEnabled,
+    /// A file with the immutable or append-only flag is written; the flag stays
+    Immutable,
+}
+
+impl From<FixAlso> for crate::action::fix_login::Also {
+    fn from(word: FixAlso) -> Self {
+        match word {
+            FixAlso::ConfUsers => Self::ConfUsers,
+            FixAlso::ConfMethods => Self::ConfMethods,
+            FixAlso::ConfForce => Self::ConfForce,
+            FixAlso::UserLocked => Self::UserLocked,
+            FixAlso::SshdEnabled => Self::SshdEnabled,
+            FixAlso::Immutable => Self::Immutable,
+        }
+    }
 }
 
 /// Has Windows set a new password.
@@ -631,6 +695,7 @@ impl Command {
         match self {
             Self::Inspect(_) => "inspect",
             Self::Key(Key::List(_)) => "key list",
+            Self::Key(Key::Check(_)) => "key check",
             Self::Key(Key::Add(_)) => "key add",
             Self::Key(Key::Revoke(_)) => "key revoke",
             Self::Key(Key::Rotate(_)) => "key rotate",
@@ -650,6 +715,7 @@ impl Command {
         match self {
             Self::Inspect(args) => Some(&args.target.target),
             Self::Key(Key::List(args)) => Some(&args.target.target),
+            Self::Key(Key::Check(args)) => Some(&args.target.target),
             Self::Key(Key::Add(args)) => Some(&args.target.target),
             Self::Key(Key::Revoke(args)) => Some(&args.target.target),
             Self::Key(Key::Rotate(args)) => Some(&args.target.target),

@@ -9,11 +9,12 @@ use super::human::{self, add, count, styled};
 use super::keys::NewKey;
 use super::output::{Outcome, Ui};
 use super::{confirm, host_file, show};
+use crate::action::key_judge::UserVerdict;
 use crate::action::{FileChange, Plan, UserPlan};
 use crate::bytes::arith::len_u64;
-use crate::error::Result;
-use crate::fs::Timestamp;
+use crate::error::{Context as _, Result};
 use crate::fs::path::GuestPath;
+use crate::fs::{FileSystem, Timestamp};
 use crate::image::in_use::{Look, in_use_report};
 use crate::login::Finding;
 use crate::patch::{self, Patch};
@@ -39,6 +40,17 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Tells what was found, and carries out `plan` on the volume at `index`, if it changes anything.
     pub(super) fn run(&self, session: &mut Session, index: usize, plan: &Plan) -> Outcome<Change> {
+        self.run_judged(session, index, plan, &|_| Ok(Vec::new()))
+    }
+
+    /// As [`Job::run`]; `judge` says what sshd makes of the volume as it is then, and may refuse that.
+    pub(super) fn run_judged(
+        &self,
+        session: &mut Session,
+        index: usize,
+        plan: &Plan,
+        judge: &dyn Fn(&dyn FileSystem) -> Result<Vec<UserVerdict>>,
+    ) -> Outcome<Change> {
         let mut result = self.report(session, index, plan)?;
         for warning in &result.warnings {
             self.ui.warn(warning);
@@ -47,11 +59,35 @@ impl Job<'_> {
             self.show_finding(finding);
         }
         if plan.changes_something() {
-            let edit = session.edit(index, plan, self.command, self.time)?;
+            let mut verdicts = Vec::new();
+            let mut after = |fs: &dyn FileSystem| {
+                verdicts = judge(fs)?;
+                Ok(())
+            };
+            let edit = session.edit_checked(index, plan, self.command, self.time, &mut after)?;
+            self.note_verdicts(&mut result, verdicts);
             self.carry_out(session, index, &edit, &mut result)?;
+        } else {
+            let judged = session.volume_at(index)?.read(|open| judge(open.file_system()));
+            self.note_verdicts(&mut result, judged.context(|| session.target_name())?);
         }
         result.io.bytes_read = result.io.bytes_read.saturating_add(session.bytes_read());
         Ok(result)
+    }
+
+    /// Takes over what sshd makes of the volume as it is then.
+    fn note_verdicts(&self, result: &mut Change, verdicts: Vec<UserVerdict>) {
+        for judged in verdicts {
+            for user in result.users.iter_mut().filter(|user| user.name.0 == judged.name) {
+                user.verdict = Some(judged.verdict.name());
+            }
+            for found in judged.findings.iter().map(finding) {
+                if !result.findings.contains(&found) {
+                    self.show_finding(&found);
+                    result.findings.push(found);
+                }
+            }
+        }
     }
 
     /// Everything that is known before an edit.
@@ -261,6 +297,7 @@ fn user(plan: &UserPlan) -> change::ChangedUser {
         name: plan.name.clone().into(),
         outcome: plan.outcome.name(),
         reason: plan.reason.clone(),
+        verdict: None,
         path: plan.path.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into(),
     }
 }
@@ -282,5 +319,6 @@ pub(super) fn finding(finding: &Finding) -> change::Finding {
         subject: finding.subject.clone(),
         message: finding.message.clone(),
         fix: finding.fix.clone(),
+        undecided: finding.is_undecided,
     }
 }

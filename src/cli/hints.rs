@@ -186,6 +186,10 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
             "`regain key rotate {target} --key NEW.pub` puts a new key in its place; --force removes it \
              without one"
         ),
+        Refusal::NotDecided { .. } => {
+            "look at what it depends on; `regain key add --dry-run` shows what an edit would do"
+                .to_owned()
+        }
         Refusal::DomainController { .. }
         | Refusal::NoAgent { .. }
         | Refusal::AgentUnusable { .. }

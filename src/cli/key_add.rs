@@ -8,10 +8,10 @@ use super::keys::{self, NewKey};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, target};
 use crate::action::key_add::{self, KeyAddRequest};
-use crate::action::{Plan, key_rotate, windows_key, windows_key_revoke};
+use crate::action::{Plan, key_judge, key_rotate, windows_key, windows_key_revoke};
 use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
-use crate::fs::Timestamp;
+use crate::fs::{FileSystem, Timestamp};
 use crate::guest::System;
 use crate::guest::select::UserChoice;
 use crate::login::public_key::PublicKey;
@@ -86,14 +86,24 @@ fn request(
         keys: public_keys,
         users,
         options: args.keys.options.clone(),
-        fix: args.who.fix,
+        fix: args.who.fix || !args.who.fix_also.is_empty(),
+        fix_also: args.who.fix_also.iter().map(|&word| word.into()).collect(),
         force: args.who.force,
         now: time,
     }
 }
 
+/// Refuses repairs that are known for Linux only.
+fn check_repairs(open: &OpenVolume, request: &KeyAddRequest) -> Result<()> {
+    if matches!(&open.system, Ok(Some(System::Windows(_)))) && !request.fix_also.is_empty() {
+        return Err(Error::usage("--fix-also is about the SSH server of a Linux system"));
+    }
+    Ok(())
+}
+
 /// The plan for the system on the volume, whichever it is.
 fn plan_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
+    check_repairs(open, request)?;
     match &open.system {
         Ok(Some(System::Windows(_))) => windows_key::plan(open.file_system(), request),
         _ => key_add::plan(open.file_system(), request),
@@ -102,6 +112,7 @@ fn plan_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
 
 /// The same for `key rotate`.
 fn rotation_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
+    check_repairs(open, request)?;
     match &open.system {
         Ok(Some(System::Windows(_))) => windows_key_revoke::rotate(open.file_system(), request),
         _ => key_rotate::plan(open.file_system(), request),
@@ -135,7 +146,11 @@ impl KeyJob<'_> {
             let failure = refused(error, &plan);
             return Err(Box::new(failure.hint(self.way_out(volume, request))));
         }
-        let result = self.job.run(session, index, &plan)?;
+        let is_linux = matches!(volume.system(), Some(System::Linux(_)));
+        let judge = |fs: &dyn FileSystem| {
+            if is_linux { key_judge::judge(fs, request, &plan) } else { Ok(Vec::new()) }
+        };
+        let result = self.job.run_judged(session, index, &plan, &judge)?;
         if let Some(error) = plan.refusal() {
             return Err(partly_refused(error, &plan, &result));
         }

@@ -14,10 +14,10 @@ mod host_file;
 mod human;
 mod inspect;
 mod key_add;
+mod key_check;
 mod key_list;
 mod key_revoke;
 mod keys;
-mod later;
 mod output;
 mod passphrase;
 mod password_reset;
@@ -68,6 +68,7 @@ fn dispatch(ui: &Ui, command: &Command) -> Outcome {
     match command {
         Command::Inspect(args) => inspect::run(ui, args),
         Command::Key(Key::List(args)) => key_list::run(ui, args),
+        Command::Key(Key::Check(args)) => key_check::run(ui, args),
         Command::Key(Key::Add(args)) => key_add::run(ui, args),
         Command::Key(Key::Revoke(args)) => key_revoke::run(ui, args),
         Command::Key(Key::Rotate(args)) => key_add::rotate(ui, args),
@@ -95,9 +96,6 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         ui.say(&text.to_string());
         return 2;
-    }
-    if let Some((command, failure)) = later::answer(&plain_words(arguments)) {
-        return finish(&ui, command, &Target::default(), Err(Box::new(failure)));
     }
     let (message, tip) = message_of(&text.to_string());
     let mut failure = Failure::from(Error::usage(message));

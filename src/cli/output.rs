@@ -28,9 +28,20 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// State of the target, if it may have been written to.
     pub(crate) state: Option<String>,
+    /// The result of a command whose answer is no.
+    pub(crate) result: Option<serde_json::Value>,
 }
 
 impl Failure {
+    /// Adds the result, for the JSON document.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be put into words.
+    pub(crate) fn with_result<R: Serialize>(mut self, result: &R) -> Result<Self> {
+        self.result = Some(serde_json::to_value(result).map_err(io::Error::from)?);
+        Ok(self)
+    }
+
     /// Replaces the general hint.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -47,6 +58,7 @@ impl<E: Into<Error>> From<E> for Failure {
             further: Vec::new(),
             hint: None,
             state: None,
+            result: None,
         }
     }
 }
@@ -205,7 +217,9 @@ impl Ui {
         if self.is_json {
             let report = ErrorReport::new(error, hint, &failure.further);
             // Nothing can be done about a standard output that fails while a failure is reported.
-            let printed = document(&report::Failure::new(command, target, report));
+            let mut failed = report::Failure::new(command, target, report);
+            failed.result = failure.result.as_ref();
+            let printed = document(&failed);
             let _ = printed.and_then(|document| self.print(&document));
         }
     }

@@ -115,7 +115,7 @@ pub(crate) fn walk(question: &Question<'_>) -> Result<Walk> {
         }
         let mut doubts = Vec::new();
         if question.target != Some(&path) {
-            let way = question.guest.way(question.user, &path, question.is_strict)?;
+            let way = question.guest.way(question.user, &file.path, question.is_strict)?;
             let found: Vec<Finding> = way.into_iter().map(|obstacle| obstacle.finding).collect();
             if found.iter().any(Finding::is_blocking) {
                 walk.unread.extend(found.into_iter().map(|finding| (path.clone(), finding)));

@@ -8,6 +8,7 @@
 //! * `way`: what on the way to a file keeps sshd from reading it;
 //! * `agreement`: answers that depend on the client.
 
+pub mod absent_user;
 pub mod account;
 mod agreement;
 pub mod authorized_keys;
@@ -37,7 +38,7 @@ pub use finding::{Finding, Severity};
 pub use fingerprint::Fingerprint;
 pub use key_check::KeyCheck;
 pub use public_key::PublicKey;
-pub use user_login::UserLogin;
+pub use user_login::{NOT_SEEN, UserLogin};
 pub use verdict::Verdict;
 
 use crate::bytes::arith::len_u64;
@@ -84,7 +85,7 @@ impl<'a> Guest<'a> {
     }
 
     /// The settings that count for `user`, once for each assumption about the client.
-    fn settings(&self, user: &User) -> Vec<Effective<'_>> {
+    pub(crate) fn settings(&self, user: &User) -> Vec<Effective<'_>> {
         let groups = self.system.accounts.groups_of(user).map(|group| group.name.clone());
         let subject = Subject { name: user.name.clone(), groups: groups.collect() };
         self.config.effective(&subject)

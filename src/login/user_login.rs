@@ -9,6 +9,14 @@ use super::{Guest, PublicKey, account, dedup, key_check};
 use crate::error::Result;
 use crate::guest::linux::User;
 
+/// What also decides a login, and is never on a volume (LOGIN-148).
+pub const NOT_SEEN: [&str; 4] = [
+    "firewalls and security groups",
+    "users and groups of directory services",
+    "other keys that the client offers first (MaxAuthTries)",
+    "agents and cloud-init, which may write keys again at boot",
+];
+
 /// What sshd makes of a user before it looks at keys.
 #[derive(Debug, Clone)]
 pub struct UserLogin {
@@ -47,6 +55,7 @@ impl Guest<'_> {
             by_client.push(found);
         }
         findings.extend(agree(&by_client));
+        findings.push(self.not_seen());
         dedup(&mut findings);
         Ok(UserLogin { files, is_strict, needs_command, findings })
     }
@@ -56,7 +65,6 @@ impl Guest<'_> {
         let mut findings = self.config.findings.clone();
         findings.extend(account::account_findings(self, user, self.uses_pam(user)));
         findings.extend(account::home_findings(self.fs, user));
-        findings.push(self.unknowns());
         findings
     }
 
@@ -117,12 +125,11 @@ impl Guest<'_> {
         agree(&found)
     }
 
-    /// What is not looked at (LOGIN-148, LOGIN-149): never silently taken as good.
-    fn unknowns(&self) -> Finding {
+    /// What is not looked at (LOGIN-148): never silently taken as good.
+    fn not_seen(&self) -> Finding {
         let subject = self.system.host_name.as_deref().unwrap_or(b"this system");
         let subject = crate::bytes::text::escape_limited(subject, 64);
-        let message = "not decided here: PAM modules, crypto policy, options on sshd's command \
-                       line, the version of sshd, firewalls, users outside /etc/passwd";
+        let message = format!("not to be seen on a volume: {}", NOT_SEEN.join("; "));
         Finding::info(("routes", "LOGIN-148"), subject, message)
     }
 

@@ -4,13 +4,14 @@
 use super::Guest;
 use super::finding::{Finding, Severity};
 use super::selinux::{Mode, is_unreadable, label_of, type_of};
-use super::strict_modes::{self, ChainNode};
+use super::strict_modes::{self, ChainNode, Way};
 use crate::bytes::text::escape_limited;
 use crate::error::Result;
-use crate::fs::path::{GuestPath, Resolution, Resolved, resolve};
-use crate::fs::{FileSystem, MetadataChange, Xattr};
+use crate::fs::path::GuestPath;
+use crate::fs::{MetadataChange, Xattr};
 use crate::guest::linux::User;
 use crate::guest::linux::fstab::is_below;
+use std::fmt;
 
 /// What would remove an obstacle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,23 @@ pub enum Repair {
     Metadata(MetadataChange),
     /// Another label (LOGIN-94).
     Label(Xattr),
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metadata(MetadataChange { mode, uid, .. }) => {
+                let mode = mode.map(|mode| format!("mode {mode:04o}"));
+                let owner = uid.map(|uid| format!("owner {uid}"));
+                let parts: Vec<String> = mode.into_iter().chain(owner).collect();
+                write!(f, "it gets {}", parts.join(", "))
+            }
+            Self::Label(label) => {
+                let value = label.value.strip_suffix(b"\0").unwrap_or(&label.value);
+                write!(f, "it gets the label {}", escape_limited(value, 128))
+            }
+        }
+    }
 }
 
 /// Something on the way that stands against the login, or should be known.
@@ -40,46 +58,29 @@ impl Obstacle {
     }
 }
 
-/// The nodes from the root down to `path`, as far as they exist.
-///
-/// # Errors
-/// As [`resolve`].
-pub fn chain(fs: &dyn FileSystem, path: &GuestPath) -> Result<Vec<ChainNode>> {
-    let deepest = match resolve(fs, path, true)? {
-        Resolution::Found(found) => found,
-        Resolution::Missing { parent, .. } => parent,
-    };
-    let Resolved { node, real_path, parents } = deepest;
-    let nodes = parents.into_iter().chain(std::iter::once((real_path, node)));
-    let with_metadata = |(path, node)| {
-        let metadata = fs.metadata(node)?;
-        Ok(ChainNode { path, node, metadata })
-    };
-    nodes.map(with_metadata).collect()
-}
-
 impl Guest<'_> {
-    /// Everything on the way to the key file of `user` at `path` (a real path), or to the deepest part of it that exists.
+    /// Everything on the way to the key file of `user` at `path`, links and all, or to the deepest part of it that exists.
     /// With StrictModes off (`is_strict`) owners and modes count only for reading.
     ///
     /// # Errors
     /// As the file system.
     pub fn way(&self, user: &User, path: &GuestPath, is_strict: bool) -> Result<Vec<Obstacle>> {
-        let chain = chain(self.fs, path)?;
+        let way = Way::to(self.fs, path)?;
         let mut obstacles = Vec::new();
-        for problem in strict_modes::problems(self, user, &chain, is_strict)? {
+        for problem in strict_modes::examine(self, user, path, is_strict)? {
             let (node, change) = problem.repair.unzip();
             let repair = change.map(Repair::Metadata);
             obstacles.push(Obstacle { node, repair, ..Obstacle::of(problem.finding) });
         }
         let home = self.real_home(user)?;
-        for node in &chain {
+        for node in &way.chain {
             let at_node =
                 |finding| Obstacle { node: Some(node.path.clone()), ..Obstacle::of(finding) };
             obstacles.extend(flags(node).into_iter().map(at_node));
             obstacles.extend(self.label(user, home.as_ref(), node)?);
         }
-        obstacles.extend(self.mount_finding(path).map(Obstacle::of));
+        let real = way.chain.last().filter(|_| way.is_found).map_or(path, |node| &node.path);
+        obstacles.extend(self.mount_finding(real).map(Obstacle::of));
         Ok(obstacles)
     }
 

@@ -61,6 +61,8 @@ pub struct ChangedUser {
     pub outcome: &'static str,
     /// Why nothing helps this user, if so.
     pub reason: Option<String>,
+    /// What sshd says to the added keys on the edited volume: `accepted`, `refused` (with `--force`) or `unknown`.
+    pub verdict: Option<&'static str>,
     /// The file that holds the keys, or that arranges the reset.
     pub path: Text,
 }
@@ -91,6 +93,8 @@ pub struct Finding {
     pub message: String,
     /// What would help.
     pub fix: Option<String>,
+    /// True if the answer of sshd depends on this, and it is not on the volume.
+    pub undecided: bool,
 }
 
 /// The changed bytes.

@@ -7,6 +7,7 @@
 //! Not handled here: how a report is shown to people. That is `cli::human`.
 
 pub mod change;
+pub mod check;
 pub mod inspect;
 pub mod keys;
 pub mod patch;
@@ -58,6 +59,9 @@ pub struct Failure<'a> {
     pub ok: bool,
     /// What the command would have acted on, as far as it was known.
     pub target: &'a Target,
+    /// What it found all the same, as for a key that is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<&'a serde_json::Value>,
     /// What went wrong.
     pub error: ErrorReport,
 }
@@ -66,7 +70,7 @@ impl<'a> Failure<'a> {
     /// Wraps the failure of `command` on `target`.
     pub fn new(command: &'a str, target: &'a Target, error: ErrorReport) -> Self {
         let regain_version = env!("CARGO_PKG_VERSION");
-        Self { schema: SCHEMA, command, regain_version, ok: false, target, error }
+        Self { schema: SCHEMA, command, regain_version, ok: false, target, result: None, error }
     }
 }
 

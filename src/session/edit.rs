@@ -4,10 +4,13 @@ use super::{OpenVolume, Session, clock, expect};
 use crate::action::{self, FileChange, Plan};
 use crate::disk::Disk as _;
 use crate::error::{Context as _, Error, Result};
-use crate::fs::Timestamp;
 use crate::fs::known::Fresh;
 use crate::fs::verify::Verdict;
+use crate::fs::{FileSystem, Timestamp};
 use crate::patch::{Description, FileNote, Patch, TargetIdentity, VolumeIdentity};
+
+/// A further look at an edited file system, which may refuse the edit.
+pub type After<'a> = &'a mut dyn FnMut(&dyn FileSystem) -> Result<()>;
 
 /// A finished edit.
 #[derive(Debug)]
@@ -33,6 +36,21 @@ impl Session {
         command: &str,
         time: Timestamp,
     ) -> Result<Edit> {
+        self.edit_checked(index, plan, command, time, &mut |_| Ok(()))
+    }
+
+    /// As [`Session::edit`]; the edited file system, freshly opened, must also pass `after`.
+    ///
+    /// # Errors
+    /// As [`Session::edit`], and those of `after`.
+    pub fn edit_checked(
+        &mut self,
+        index: usize,
+        plan: &Plan,
+        command: &str,
+        time: Timestamp,
+        after: After<'_>,
+    ) -> Result<Edit> {
         let layer = format!("{}: {}", self.target_name(), self.volume_at(index)?.describe());
         let volume =
             self.volumes.get_mut(index).ok_or_else(|| Error::not_found("no such volume"))?;
@@ -40,7 +58,7 @@ impl Session {
             return Err(Error::not_found("the volume is not open"));
         };
         let savepoint = open.overlay.savepoint();
-        let verdict = match run_and_verify(open, plan, time) {
+        let verdict = match run_and_verify(open, plan, time, after) {
             Ok(verdict) => {
                 drop(savepoint);
                 verdict
@@ -97,7 +115,12 @@ impl Session {
     }
 }
 
-fn run_and_verify(open: &mut OpenVolume, plan: &Plan, time: Timestamp) -> Result<Verdict> {
+fn run_and_verify(
+    open: &mut OpenVolume,
+    plan: &Plan,
+    time: Timestamp,
+    after: After<'_>,
+) -> Result<Verdict> {
     open.fs.check_writable()?;
     let promised = action::edit::expectations(plan, open.file_system())?;
     let questions = expect::questions(&promised, open.file_system())?;
@@ -106,5 +129,6 @@ fn run_and_verify(open: &mut OpenVolume, plan: &Plan, time: Timestamp) -> Result
     // A fresh look: nothing that the editor remembers can hide what it wrote.
     let fresh = Fresh::open(open.kind, open.window.clone(), &open.devices, time)?;
     expect::check_xattrs(&promised, fresh.file_system())?;
+    after(fresh.file_system())?;
     fresh.verify(&open.window.inside(&open.overlay.written()), &questions)
 }

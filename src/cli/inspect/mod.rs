@@ -21,6 +21,7 @@ use crate::report::change::Io;
 use crate::report::inspect::{AccessRoute, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
 use crate::session::{Session, SessionVolume, clock};
+use std::collections::BTreeSet;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
@@ -187,6 +188,7 @@ fn trial_request(fix: bool) -> Result<KeyAddRequest> {
         keys: vec![key],
         options: None,
         fix,
+        fix_also: BTreeSet::new(),
         force: false,
         now: clock::now(),
     })
