@@ -223,6 +223,14 @@ pub enum Refusal {
         /// The first open question.
         reason: String,
     },
+    /// A password would not let its user in.
+    #[error("a password would not let {user} in: {reason}")]
+    NoPasswordLogin {
+        /// The user.
+        user: String,
+        /// The first blocking reason.
+        reason: String,
+    },
     /// No local account has a password there.
     #[error("the system is a domain controller ({evidence}), which has no local accounts")]
     DomainController {

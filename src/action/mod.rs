@@ -17,6 +17,7 @@ pub mod key_revoke;
 pub mod key_rotate;
 mod key_source;
 mod key_works;
+pub mod linux_password;
 pub mod password_reset;
 pub mod plan;
 pub mod windows_key;

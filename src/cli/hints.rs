@@ -33,6 +33,11 @@ pub(crate) fn hint(
                 "`regain inspect {target}` shows the volumes, systems and users that were found"
             )
         }
+        ErrorKind::Ambiguous { what, .. }
+            if what.contains("user") && command == "password reset" =>
+        {
+            "choose with --user NAME".to_owned()
+        }
         ErrorKind::Ambiguous { what, .. } if what.contains("user") => {
             "choose with --user NAME, or take all of them with --all-users".to_owned()
         }
@@ -179,7 +184,7 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::UnsuitableFile { .. } => {
             "look at that path on the volume; regain does not edit what it cannot understand".to_owned()
         }
-        Refusal::WouldNotAccept { .. } => {
+        Refusal::WouldNotAccept { .. } | Refusal::NoPasswordLogin { .. } => {
             "add --fix to repair what is in the way, or name another user with --user".to_owned()
         }
         Refusal::LastKey { .. } => format!(

@@ -189,7 +189,7 @@ fn every_failure_has_its_status_and_one_document() {
         ("key revoke root.img --all --yes", 4, "refused"),
         ("key rotate root.img --key rescue_key.pub", 2, "usage"),
         ("key check root.img --user admin", 5, "unsupported"),
-        ("password reset root.img", 5, "unsupported"),
+        ("password reset root.img", 2, "usage"),
         ("nonsense", 2, "usage"),
     ] {
         let error = place.failed(&format!("{line} --json"), status);

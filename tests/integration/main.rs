@@ -35,6 +35,7 @@ mod key_life;
 mod killed;
 mod layers;
 mod layout;
+mod linux_password;
 mod login_scenarios;
 mod login_truth;
 mod matrix;

@@ -1,6 +1,5 @@
 //! What is refused on Windows root disks, and that a refusal leaves the digest.
 
-use crate::cli_commands::Place;
 use crate::support::ntfs_check::{self, surgeon};
 use crate::support::windows_disk::{CONFIG, NONE, V1, V2, WindowsDisk};
 
@@ -15,6 +14,8 @@ fn refusals_name_the_next_command_and_leave_the_disk() {
         (CONFIG, "--generate", 2, "EC2Config makes a random password", "password reset --help"),
         (NONE, "--method setup --generate --user nobody", 3, "no local account nobody", "inspect"),
         (NONE, "--volume 1", 3, "volume 1", "inspect"),
+        (V2, "--fix", 2, "--fix has no meaning on a Windows system", "password reset --help"),
+        (V2, "--force", 2, "--force has no meaning", "password reset --help"),
     ] {
         let disk = WindowsDisk::new(name);
         let run = disk.run(format!("password reset win.img --yes --json {line}").trim_end());
@@ -34,13 +35,6 @@ fn a_key_is_refused_where_no_server_runs() {
     assert!(error["message"].as_str().unwrap().contains("no OpenSSH server"), "{error}");
     assert!(error["hint"].as_str().unwrap().contains("regain password reset"), "{error}");
     assert_eq!(disk.digest_now(), disk.digest());
-}
-
-#[test]
-fn a_linux_disk_is_sent_to_key_add() {
-    let place = Place::new();
-    let error = place.failed("password reset root.img --yes --json", 5);
-    assert!(error["hint"].as_str().unwrap().contains("regain key add root.img"), "{error}");
 }
 
 /// Offsets of the `$VOLUME_INFORMATION` value in record 3 and its copy in the mirror.

@@ -7,11 +7,15 @@ pub mod accounts;
 pub mod agents;
 pub mod arch;
 pub mod cloud_init;
+pub mod console;
+pub mod crypt;
 pub mod fstab;
 pub mod kernel_command_line;
 pub mod name_services;
 pub mod os_release;
+pub mod service;
 pub mod text;
+pub mod unit_file;
 
 pub use accounts::{Accounts, Group, Shadow, User};
 pub use agents::{AccessRoute, Agent};
