@@ -28,6 +28,7 @@ pub mod match_block;
 pub mod pattern;
 pub mod public_key;
 pub mod selinux;
+pub mod service;
 pub mod sshd_config;
 pub mod strict_modes;
 mod user_login;
