@@ -405,8 +405,12 @@ fn new_nodes_are_labelled_on_a_labelled_volume_login_84() {
     let mut tree = debian();
     let rules = b"/home/[^/]+/\\.ssh(/.*)?\tunconfined_u:object_r:ssh_home_t:s0\n";
     tree.file("/etc/selinux/config", 0, 0o644, b"SELINUX=enforcing\nSELINUXTYPE=targeted\n")
+        .file("/etc/selinux/targeted/contexts/files/file_contexts", 0, 0o644, b"")
         .file("/etc/selinux/targeted/contexts/files/file_contexts.homedirs", 0, 0o644, rules)
         .label("/etc/passwd", "security.selinux", b"system_u:object_r:passwd_file_t:s0\0");
+    for path in ["/", "/etc/shadow", "/etc/ssh/sshd_config", "/home", "/home/admin"] {
+        tree.label(path, "security.selinux", b"system_u:object_r:etc_t:s0\0");
+    }
     let plan_made = add(&mut tree, &request(&["admin"])).unwrap();
     for change in &plan_made.changes {
         let (FileChange::CreateDirectory { new, .. } | FileChange::CreateFile { new, .. }) = change
@@ -586,6 +590,8 @@ fn labels_above_the_key_are_looked_at_login_94() {
         for (path, name) in [
             ("/", "root_t"),
             ("/etc/passwd", "passwd_file_t"),
+            ("/etc/shadow", "shadow_t"),
+            ("/etc/ssh/sshd_config", "etc_t"),
             ("/home", "home_root_t"),
             ("/home/admin", "user_home_dir_t"),
             ("/home/admin/.ssh", "ssh_home_t"),

@@ -65,6 +65,7 @@ impl Guest<'_> {
         let mut findings = self.config.findings.clone();
         findings.extend(account::account_findings(self, user, self.uses_pam(user)));
         findings.extend(account::home_findings(self.fs, user));
+        findings.extend(self.labels.findings(self.fs));
         findings
     }
 

@@ -2,8 +2,7 @@
 //! (LOGIN-49 to LOGIN-56, LOGIN-83, LOGIN-94, LOGIN-95, LOGIN-134, LOGIN-T4).
 
 use super::Guest;
-use super::finding::{Finding, Severity};
-use super::selinux::{Mode, is_unreadable, label_of, type_of};
+use super::finding::Finding;
 use super::strict_modes::{self, ChainNode, Way};
 use crate::bytes::text::escape_limited;
 use crate::error::Result;
@@ -91,35 +90,13 @@ impl Guest<'_> {
         home: Option<&GuestPath>,
         node: &ChainNode,
     ) -> Result<Option<Obstacle>> {
-        let labels = &self.labels;
-        if !labels.are_needed() {
-            return Ok(None);
-        }
+        let problem = self.labels.problem(self.fs, node, home, user.uid)?;
         let is_own = home.is_some_and(|home| is_below(&node.path, home));
         let is_above_home = home.is_some_and(|home| is_below(home, &node.path));
-        let label = label_of(self.fs, node.node)?;
-        if label.is_none() && (is_above_home || !is_own) {
-            let message = "it has no SELinux label, which sshd may not be allowed to pass";
-            let finding = Finding::warn(("selinux-file", "LOGIN-94"), &node.path, message);
-            return Ok(Some(Obstacle::of(finding)));
-        }
-        let found = label.unwrap_or_else(|| b"::unlabeled_t".to_vec());
-        // The directory of all homes has a label that no home may have.
-        let is_root_of_homes = is_above_home && !is_own && type_of(&found) == b"home_root_t";
-        if is_root_of_homes || !is_unreadable(&found, user.uid) {
-            return Ok(None);
-        }
-        let wanted = labels.for_new(self.fs, &node.path, node.metadata.kind, None)?;
-        let wanted = wanted.into_iter().next().filter(|_| is_own);
-        let found = escape_limited(&found, 128);
-        let message = format!("sshd may not read the SELinux label {found}");
-        let is_enforced = labels.mode == Mode::Enforcing;
-        let severity = if is_enforced { Severity::Block } else { Severity::Info };
-        let finding = Finding::new(("selinux-file", "LOGIN-83"), severity, &node.path, message);
-        Ok(Some(Obstacle {
-            finding: finding.fixed_by("restorecon, or an empty /.autorelabel"),
+        Ok(problem.map(|problem| Obstacle {
+            finding: problem.finding,
             node: Some(node.path.clone()),
-            repair: wanted.map(Repair::Label),
+            repair: problem.repair.filter(|_| is_own).map(Repair::Label),
             is_automatic: !is_above_home,
         }))
     }
