@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Address space that the program may use, in KiB: 64 MiB, the bound for bad input, and 16 MiB that a debug
-/// build maps for its own text.
-const MEMORY_KIB_MAX: u32 = (64 + 16) * 1024;
+/// Address space that the program may use, in KiB: 64 MiB, the bound for bad input, its own text included.
+const MEMORY_KIB_MAX: u32 = 64 * 1024;
+
+/// What a build without optimisation (profile `dev`; tests/run takes `ci`) maps more of its own text, in KiB.
+const UNOPTIMISED_TEXT_KIB: u32 = 16 * 1024;
 
 /// Seconds after which a run counts as hung.
 const RUN_SECONDS_MAX: &str = "60";
@@ -85,7 +87,9 @@ pub(crate) struct Regain {
 impl Regain {
     /// Runs in `directory`, where undo files land.
     pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), memory_kib_max: MEMORY_KIB_MAX }
+        let is_optimised = !env!("CARGO_BIN_EXE_regain").contains("/debug/");
+        let more = if is_optimised { 0 } else { UNOPTIMISED_TEXT_KIB };
+        Self { directory: directory.to_owned(), memory_kib_max: MEMORY_KIB_MAX + more }
     }
 
     /// Sets another bound on the address space, in KiB.
