@@ -7,6 +7,7 @@ use super::human::{add, count};
 use super::keys::{self, NewKey};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, target};
+use crate::action::fix_login::Also;
 use crate::action::key_add::{self, KeyAddRequest};
 use crate::action::{Plan, key_judge, key_rotate, windows_key, windows_key_revoke};
 use crate::bytes::arith::len_u64;
@@ -18,6 +19,7 @@ use crate::login::public_key::PublicKey;
 use crate::report::Target;
 use crate::report::change::Change;
 use crate::session::{OpenVolume, Session, SessionVolume, clock};
+use std::collections::BTreeSet;
 
 /// What tells `key add` and `key rotate` apart.
 #[derive(Debug, Clone, Copy)]
@@ -179,21 +181,42 @@ impl KeyJob<'_> {
         text
     }
 
-    /// What helps against a refusal: `--fix` only if it really repairs everything.
-    fn way_out(&self, volume: &SessionVolume, request: &KeyAddRequest) -> &'static str {
-        let with_fix = KeyAddRequest { fix: true, ..request.clone() };
-        let fixed = volume.read(|open| (self.way.plan)(open, &with_fix));
-        match fixed.ok().map(|plan| plan.refusal()) {
-            Some(None) => "add --fix: it repairs what is in the way, and says what it changes",
-            Some(Some(error)) if is_about_last_key(&error) => {
-                "--all-users gives the new key to everybody; --force takes the old one from them without"
-            }
-            _ => {
-                "name another user with --user; --fix cannot repair this, and --force adds the key \
-                 although sshd would not accept it"
-            }
+    /// What helps against a refusal: options only if they really repair everything.
+    fn way_out(&self, volume: &SessionVolume, request: &KeyAddRequest) -> String {
+        let plan = |request: &KeyAddRequest| volume.read(|open| (self.way.plan)(open, request));
+        if let Some(options) = options_that_help(&plan, request) {
+            return format!(
+                "add {options}: it repairs what is in the way, and says what it changes"
+            );
         }
+        let refusal = plan(request).ok().and_then(|plan| plan.refusal());
+        if refusal.is_some_and(|error| is_about_last_key(&error)) {
+            return "--all-users gives the new key to everybody; --force takes the old one from them \
+                    without"
+                .to_owned();
+        }
+        "name another user with --user; --fix cannot repair this, and --force adds the key although \
+         sshd would not accept it"
+            .to_owned()
     }
+}
+
+/// The options with which a plan refuses nobody; empty if it needs none.
+pub(super) fn options_that_help(
+    plan: &dyn Fn(&KeyAddRequest) -> Result<Plan>,
+    request: &KeyAddRequest,
+) -> Option<String> {
+    let fixing = KeyAddRequest { fix: true, ..request.clone() };
+    let with_fix = plan(&fixing).ok()?;
+    if with_fix.refusal().is_none() {
+        let needs_none = plan(request).is_ok_and(|plan| plan.refusal().is_none());
+        return Some(if needs_none { String::new() } else { "--fix".to_owned() });
+    }
+    let blocking = with_fix.findings.iter().filter(|finding| finding.is_blocking());
+    let fix_also: BTreeSet<Also> = blocking.filter_map(|f| Also::of_check(f.check)).collect();
+    let options: Vec<String> = fix_also.iter().map(|also| format!("--fix-also {also}")).collect();
+    let named = plan(&KeyAddRequest { fix_also, ..fixing }).ok()?;
+    named.refusal().is_none().then(|| options.join(" "))
 }
 
 fn is_about_last_key(error: &Error) -> bool {

@@ -3,6 +3,7 @@
 use super::args::KeyCheck as Args;
 use super::hints::shell_word;
 use super::human::{add, styled};
+use super::key_add::options_that_help;
 use super::output::{Failure, Outcome, Styles, Ui};
 use super::{edit, keys, target};
 use crate::action::key_add::{self, KeyAddRequest};
@@ -77,31 +78,32 @@ impl Check<'_> {
             [key, ..] => shell_word(&super::shown(key)),
         };
         let add = format!("regain key add {target} --user {user} --key {key}");
-        match self.repair(volume, found) {
-            Some(false) => format!("`{add}` puts the key where it counts"),
-            Some(true) => format!("`{add} --fix` repairs what is in the way"),
+        match self.repair(volume, found).as_deref() {
+            Some("") => format!("`{add}` puts the key where it counts"),
+            Some(options) => format!("`{add} {options}` repairs what is in the way"),
             None => format!("`regain inspect {target}` shows the users and every other way in"),
         }
     }
 
-    /// Whether `key add` leads to a login: as it is, or with `--fix`.
-    fn repair(&self, volume: &SessionVolume, found: &UserCheck) -> Option<bool> {
-        let any_key = key_add::trial_key;
-        let keys =
-            if self.request.keys.is_empty() { vec![any_key()?] } else { self.request.keys.clone() };
-        [false, true].into_iter().find(|&fix| {
-            let request = KeyAddRequest {
-                users: UserChoice::Named(vec![found.user.clone()]),
-                keys: keys.clone(),
-                options: None,
-                fix,
-                fix_also: BTreeSet::new(),
-                force: false,
-                now: self.request.now,
-            };
-            let plan = volume.read(|open| key_add::plan(open.file_system(), &request));
-            plan.is_ok_and(|plan| plan.refusal().is_none())
-        })
+    /// The options with which `key add` leads to a login, if any do.
+    fn repair(&self, volume: &SessionVolume, found: &UserCheck) -> Option<String> {
+        let mut keys = self.request.keys.clone();
+        if keys.is_empty() {
+            keys.push(key_add::trial_key()?);
+        }
+        let request = KeyAddRequest {
+            users: UserChoice::Named(vec![found.user.clone()]),
+            keys,
+            options: None,
+            fix: false,
+            fix_also: BTreeSet::new(),
+            force: false,
+            now: self.request.now,
+        };
+        let plan = |request: &KeyAddRequest| {
+            volume.read(|open| key_add::plan(open.file_system(), request))
+        };
+        options_that_help(&plan, &request)
     }
 }
 

@@ -32,6 +32,7 @@ mod end_to_end;
 mod harness;
 mod kernel;
 mod key_life;
+mod key_verdict;
 mod killed;
 mod layers;
 mod layout;
