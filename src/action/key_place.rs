@@ -3,6 +3,7 @@
 //! LOGIN-129 to LOGIN-132).
 
 use super::draft::{Draft, Trial};
+use super::fix_login;
 use crate::error::{Refusal, Result};
 use crate::fs::path::{GuestPath, Resolution, Resolved, find, resolve};
 use crate::fs::{NewNode, NodeKind};
@@ -115,13 +116,13 @@ fn home(
         return Ok(Some(real));
     }
     let id = ("home-missing", "LOGIN-131");
+    let mut finding = Finding::block(id, &real, "the home directory is missing");
     if fix {
-        let message = "the home directory is missing (made by this plan)";
-        place.findings.push(Finding::info(id, &real, message));
+        fix_login::repaired(&mut finding, "it is made, empty");
     } else {
-        let finding = Finding::block(id, &real, "the home directory is missing");
-        place.findings.push(finding.fixed_by("--fix makes it, empty"));
+        fix_login::offer(&mut finding, "it is made, empty");
     }
+    place.findings.push(finding);
     Ok(Some(real))
 }
 

@@ -58,7 +58,9 @@ fn run_as(ui: &Ui, args: &KeyAdd, way: Way) -> Outcome {
     let mut report_target = target::report(&session);
     // Only now, because an RSA key takes long.
     let new_key = keys::generate(ui, &args.keys)?;
-    let request = request(args, public_keys, new_key.as_ref(), time);
+    // A fixed clock is for the bytes; what has expired is decided by the day (LOGIN-4).
+    let today = clock::edit_time(false)?;
+    let request = request(args, public_keys, new_key.as_ref(), today);
     let key_count = request.keys.len();
     let new_key = new_key.as_ref();
     let Way { command, shows_notes, .. } = way;
@@ -76,7 +78,7 @@ fn request(
     args: &KeyAdd,
     mut public_keys: Vec<PublicKey>,
     new_key: Option<&NewKey>,
-    time: Timestamp,
+    today: Timestamp,
 ) -> KeyAddRequest {
     public_keys.extend(new_key.map(|key| key.public.clone()));
     let users = match (args.who.all_users, args.who.user.as_slice()) {
@@ -91,7 +93,7 @@ fn request(
         fix: args.who.fix || !args.who.fix_also.is_empty(),
         fix_also: args.who.fix_also.iter().map(|&word| word.into()).collect(),
         force: args.who.force,
-        now: time,
+        now: today,
     }
 }
 

@@ -69,7 +69,7 @@ impl Guest<'_> {
             found.extend(asked.line_findings(effective, walk));
             by_client.push(found);
         }
-        let mut findings = self.user_findings(user);
+        let mut findings = self.user_findings(user)?;
         findings.extend(agree(&by_client));
         Ok(KeyCheck::new(findings, deciding_line))
     }
@@ -200,7 +200,7 @@ fn note(hit: &Hit) -> Option<Finding> {
         let message = "the key stands there with options";
         return Some(Finding::info(("key-line", "LOGIN-121"), hit.place(), message));
     }
-    let message = format!("{} on the line: the key opens no terminal", others.join(", "));
+    let message = format!("the line has {}: the session has its limits", others.join(", "));
     Some(Finding::warn(("key-shadowed", "LOGIN-42"), hit.place(), message))
 }
 

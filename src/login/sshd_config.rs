@@ -296,7 +296,7 @@ impl Reader<'_> {
 /// Splits one line into keyword and arguments; `None` for an empty line or a comment (LOGIN-12 to
 /// LOGIN-14).
 #[expect(clippy::type_complexity, reason = "keyword and arguments, used in one place")]
-pub(crate) fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
+fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
     // The text ends at a NUL, as in every C string.
     let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | 0x0c);

@@ -5,7 +5,7 @@ use super::finding::Finding;
 use super::key_files::{self, KeyFile};
 use super::match_block::Effective;
 use super::sshd_config::Directive;
-use super::{Guest, PublicKey, account, dedup, key_check};
+use super::{Guest, PublicKey, account, dedup, key_check, service};
 use crate::error::Result;
 use crate::guest::linux::User;
 
@@ -36,7 +36,7 @@ impl Guest<'_> {
     /// # Errors
     /// As the file system.
     pub fn user_login(&self, user: &User) -> Result<UserLogin> {
-        let mut findings = self.user_findings(user);
+        let mut findings = self.user_findings(user)?;
         let mut files = Vec::new();
         let mut is_strict = true;
         let mut needs_command = None;
@@ -61,12 +61,13 @@ impl Guest<'_> {
     }
 
     /// What does not depend on the client, or on the key.
-    pub(super) fn user_findings(&self, user: &User) -> Vec<Finding> {
+    pub(super) fn user_findings(&self, user: &User) -> Result<Vec<Finding>> {
         let mut findings = self.config.findings.clone();
         findings.extend(account::account_findings(self, user, self.uses_pam(user)));
         findings.extend(account::home_findings(self.fs, user));
         findings.extend(self.labels.findings(self.fs));
-        findings
+        findings.extend(service::findings(self)?);
+        Ok(findings)
     }
 
     /// The key files under one set of values, and what these say about the user.

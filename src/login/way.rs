@@ -5,7 +5,7 @@ use super::Guest;
 use super::finding::Finding;
 use super::strict_modes::{self, ChainNode, Way};
 use crate::bytes::text::escape_limited;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::fs::path::GuestPath;
 use crate::fs::{MetadataChange, Xattr};
 use crate::guest::linux::User;
@@ -71,7 +71,7 @@ impl Guest<'_> {
             let repair = change.map(Repair::Metadata);
             obstacles.push(Obstacle { node, repair, ..Obstacle::of(problem.finding) });
         }
-        let home = self.real_home(user)?;
+        let home = self.reachable_home(user)?;
         for node in &way.chain {
             let at_node =
                 |finding| Obstacle { node: Some(node.path.clone()), ..Obstacle::of(finding) };
@@ -81,6 +81,14 @@ impl Guest<'_> {
         let real = way.chain.last().filter(|_| way.is_found).map_or(path, |node| &node.path);
         obstacles.extend(self.mount_finding(real).map(Obstacle::of));
         Ok(obstacles)
+    }
+
+    /// The real path of the home; `None` also if it cannot be resolved, as for sshd (LOGIN-51).
+    fn reachable_home(&self, user: &User) -> Result<Option<GuestPath>> {
+        match self.real_home(user) {
+            Err(error) if matches!(error.kind(), ErrorKind::Refused(_)) => Ok(None),
+            home => home,
+        }
     }
 
     /// A label that sshd may not read, and the one that the rules give (LOGIN-83, LOGIN-94).

@@ -13,7 +13,7 @@ use crate::guest::linux::text::TEXT_BYTES_MAX;
 use crate::login::finding::Finding;
 use crate::login::pattern::{expand, is_glob};
 use crate::login::selinux::{LABEL_NAME, label_of};
-use crate::login::sshd_config;
+use crate::login::sshd_config::Directive;
 
 /// The main files in sshd's order (LOGIN-10).
 const MAIN_FILES: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
@@ -54,8 +54,7 @@ impl Repairs<'_> {
         let settings = self.guest.settings(self.user);
         let lists = settings.iter().map(|effective| effective.all("allowusers"));
         let lists: Vec<_> = lists.filter(|list| !list.is_empty()).collect();
-        let is_about =
-            |list: &Vec<&sshd_config::Directive>| list.first().map(|d| d.place.to_string());
+        let is_about = |list: &Vec<&Directive>| list.first().map(|d| d.place.to_string());
         if !lists.iter().any(|list| is_about(list).is_some_and(|place| place == finding.subject)) {
             return Ok(Answer::No(Some("no added line overrides this one: edit it")));
         }
@@ -147,11 +146,14 @@ impl Repairs<'_> {
     }
 }
 
-/// The first pattern of an Include that is the first directive of `content`.
+/// The first pattern of an Include that is the first directive of `content`. A line that is written in an unusual
+/// way counts as something else: then the main file takes the line, which is as good.
 fn first_include(content: &[u8]) -> Option<GuestPath> {
-    let directives = content.split(|&byte| byte == b'\n').map(sshd_config::tokens);
-    let (keyword, arguments) = directives.filter_map(Result::ok).flatten().next()?;
-    let pattern = arguments.first().filter(|_| keyword == "include")?;
+    let lines = content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let first = lines.into_iter().find(|line| !line.is_empty() && !line.starts_with(b"#"))?;
+    let mut words = first.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let is_include = words.next()?.eq_ignore_ascii_case(b"include");
+    let pattern = words.next().filter(|word| is_include && !word.contains(&b'"'))?;
     Some(if pattern.starts_with(b"/") {
         GuestPath::new(pattern)
     } else {

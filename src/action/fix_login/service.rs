@@ -8,6 +8,7 @@ use crate::action::draft::Trial;
 use crate::error::Result;
 use crate::fs::path::{GuestPath, Resolution, find, resolve};
 use crate::fs::{NewNode, NodeKind};
+use crate::guest::linux::unit_file::is_null;
 
 /// Where units come with the distribution.
 const VENDOR: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
@@ -27,12 +28,13 @@ impl Repairs<'_> {
         };
         let mark = own.real_path.join(unit);
         let mut before = "not wanted by any target";
-        if self.is_mask(&mark)? {
+        if is_null(self.guest.fs, &mark) {
             before = "masked";
             draft.own.remove(mark, "the unit of sshd is no longer masked");
         }
         let wanted = own.real_path.join("multi-user.target.wants").join(unit);
-        if !matches!(resolve(self.guest.fs, &wanted, false)?, Resolution::Found(_)) {
+        let is_wanted = matches!(resolve(self.guest.fs, &wanted, false)?, Resolution::Found(_));
+        if !is_wanted {
             self.want(&own.real_path, unit, draft)?;
         }
         Ok(Answer::done(before, format!("{unit} starts at boot")))
@@ -49,14 +51,6 @@ impl Repairs<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// True for a link to /dev/null.
-    fn is_mask(&self, path: &GuestPath) -> Result<bool> {
-        let fs = self.guest.fs;
-        let Resolution::Found(found) = resolve(fs, path, false)? else { return Ok(false) };
-        let is_link = fs.metadata(found.node)?.kind == NodeKind::Symlink;
-        Ok(is_link && fs.read_link(found.node)? == b"/dev/null")
     }
 
     /// Writes the drop-in.

@@ -1,15 +1,18 @@
 //! Each repair on a Debian in memory: refused before, accepted after, and only what was asked for.
 
-use super::Also;
+use super::{Also, Repairs};
+use crate::action::draft::{Draft, Trial};
 use crate::action::edit::run;
 use crate::action::key_add::{KeyAddRequest, plan};
 use crate::action::key_judge::judge;
 use crate::action::{FileChange, Plan};
 use crate::fs::memory::MemoryTree;
 use crate::fs::path::GuestPath;
+use crate::guest::linux::detect;
+use crate::guest::linux::service::{Start, unit_start};
 use crate::guest::select::UserChoice;
 use crate::login::testing::{FILE, KEY, NOW, configure, debian, key};
-use crate::login::{Severity, Verdict};
+use crate::login::{Finding, Guest, Severity, Verdict};
 use std::collections::BTreeSet;
 
 const CONFIG: &str = "/etc/ssh/sshd_config";
@@ -282,33 +285,37 @@ fn a_unit_is_unmasked_and_wanted_login_146() {
     let mut tree = debian("");
     tree.file("/usr/lib/systemd/system/ssh.service", 0, 0o644, b"[Service]\n")
         .link("/etc/systemd/system/ssh.service", "/dev/null");
-    let system = crate::guest::linux::detect(&tree).unwrap().unwrap();
-    let guest = crate::login::Guest::open(&tree, &system, NOW).unwrap();
-    let user = system.accounts.find(b"admin").unwrap();
-    let warning =
-        crate::login::Finding::warn(("sshd-enabled", "LOGIN-107"), "ssh.service", "it is masked");
-    let changes = |also: &[Also]| {
-        let also: BTreeSet<Also> = also.iter().copied().collect();
-        let draft = crate::action::draft::Draft::default();
-        let mut trial = crate::action::draft::Trial::on(&draft);
-        let mut findings = [warning.clone()];
-        let repairs = super::Repairs { guest: &guest, user, is_on: true, also: &also };
-        repairs.apply(&mut findings, &mut trial).unwrap();
-        let names: Vec<_> = trial
-            .own
-            .into_changes()
-            .iter()
-            .map(|c| (c.action_name(), c.path().to_string()))
-            .collect();
-        (names, findings[0].severity)
-    };
-    assert_eq!(changes(&[]), (vec![], Severity::Warn));
-    let (names, severity) = changes(&[Also::SshdEnabled]);
+    let made = changes_of_warning(&tree, &[]);
+    assert_eq!(made, []);
+    let made = changes_of_warning(&tree, &[Also::SshdEnabled]);
     let own = "/etc/systemd/system";
+    let names: Vec<_> = made.iter().map(|c| (c.action_name(), c.path().to_string())).collect();
     let expected = [
         ("create_directory", format!("{own}/multi-user.target.d")),
         ("create_file", format!("{own}/multi-user.target.d/50-regain-sshd.conf")),
         ("remove", format!("{own}/ssh.service")),
     ];
-    assert_eq!((names.as_slice(), severity), (expected.as_slice(), Severity::Info));
+    assert_eq!(names, expected);
+    assert!(matches!(unit_start(&tree, "ssh.service", false), Start::Masked(_)));
+    run(&Plan { changes: made, ..Plan::default() }, &mut tree).unwrap();
+    let start = unit_start(&tree, "ssh.service", false);
+    assert_eq!(start, Start::Enabled(format!("{own}/multi-user.target.d/50-regain-sshd.conf:2")));
+    assert!(changes_of_warning(&tree, &[Also::SshdEnabled]).is_empty());
+}
+
+/// What is done about a unit that is not enabled.
+fn changes_of_warning(tree: &MemoryTree, also: &[Also]) -> Vec<FileChange> {
+    let system = detect(tree).unwrap().unwrap();
+    let guest = Guest::open(tree, &system, NOW).unwrap();
+    let user = system.accounts.find(b"admin").unwrap();
+    let also: BTreeSet<Also> = also.iter().copied().collect();
+    let draft = Draft::default();
+    let mut trial = Trial::on(&draft);
+    let id = ("sshd-enabled", "LOGIN-107");
+    let mut findings = [Finding::undecided(id, "ssh.service", "it is not enabled")];
+    let repairs = Repairs { guest: &guest, user, is_on: true, also: &also };
+    repairs.apply(&mut findings, &mut trial).unwrap();
+    let is_note = findings[0].severity == Severity::Info && !findings[0].is_undecided;
+    assert_eq!(is_note, !also.is_empty());
+    trial.own.into_changes()
 }

@@ -6,7 +6,7 @@
 
 use super::console::has_systemd;
 use super::text::{exists, lines, optional, sorted_names};
-use super::unit_file::{UNIT_DIRECTORIES, find_unit, is_null};
+use super::unit_file::{Assignment, UNIT_DIRECTORIES, assignments, find_unit, is_null};
 use crate::fs::FileSystem;
 use crate::fs::path::{GuestPath, Resolution, find, resolve};
 
@@ -158,7 +158,16 @@ fn wanted(fs: &dyn FileSystem, unit: &str) -> Option<String> {
             return Some(path.to_string());
         }
     }
-    None
+    BOOT_TARGETS.iter().find_map(|target| wanted_in(fs, target, unit))
+}
+
+/// The line of a target or its drop-ins that wants a unit.
+fn wanted_in(fs: &dyn FileSystem, target: &str, unit: &str) -> Option<String> {
+    let wants = |line: &Assignment| {
+        matches!(line.key.as_slice(), b"Wants" | b"Requires")
+            && line.value.split(u8::is_ascii_whitespace).any(|word| word == unit.as_bytes())
+    };
+    assignments(fs, target).into_iter().find(wants).map(|line| line.place)
 }
 
 /// The preset that enables a unit at the first boot; without any line about it, systemd enables it.
