@@ -87,7 +87,7 @@ pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>, now: Timestamp) -> R
         for reading in &reader.readings {
             let Some(file) = sources.files.get(reading.file) else { continue };
             if names.is_some() || !for_all.contains(&reading.file) {
-                list.take_reading(&guest, reader.user, *reading, file)?;
+                list.take_reading(now, reader.user, *reading, file)?;
             }
         }
     }
@@ -123,24 +123,23 @@ struct Standing {
 impl KeyList {
     fn take_reading(
         &mut self,
-        guest: &Guest<'_>,
+        now: Timestamp,
         user: &User,
         reading: Reading,
         file: &SourceFile,
     ) -> Result<()> {
         match reading.role {
             Role::Authorities => self.take_authorities(&user.name, file),
-            Role::Keys => self.take_lines(&user.name, &file.path, &file.content, guest.now),
-            Role::Feed => {
+            Role::Keys | Role::Feed { is_printed: true } => {
+                self.take_lines(&user.name, &file.path, &file.content, now)
+            }
+            Role::Feed { is_printed: false } => {
                 let start = self.keys.len();
-                self.take_lines(&user.name, &file.path, &file.content, guest.now)?;
-                if !is_printed_for_sshd(guest, user) {
-                    for key in self.keys.iter_mut().skip(start) {
-                        key.counts = false;
-                        let reason =
-                            "sshd does not read this file; authorized_keys is made from it";
-                        key.reason = Some(reason.to_owned());
-                    }
+                self.take_lines(&user.name, &file.path, &file.content, now)?;
+                for key in self.keys.iter_mut().skip(start) {
+                    key.counts = false;
+                    let reason = "sshd does not read this file; authorized_keys is made from it";
+                    key.reason = Some(reason.to_owned());
                 }
                 Ok(())
             }
@@ -248,11 +247,4 @@ fn standing(
         (Authority::Yes, None) => (true, None),
     };
     Ok(Standing { is_authority: false, counts, reason })
-}
-
-/// True if the program of AuthorizedKeysCommand prints ~/.ssh/authorized_keys.d (LOGIN-103).
-fn is_printed_for_sshd(guest: &Guest<'_>, user: &User) -> bool {
-    let directives = guest.deciding(user, "authorizedkeyscommand").into_iter();
-    let mut programs = directives.filter_map(|directive| directive.arguments.first());
-    programs.any(|program| program.ends_with(b"/ssh-key-dir"))
 }

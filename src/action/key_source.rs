@@ -14,11 +14,15 @@ use crate::fs::{FILE_BYTES_MAX, NodeKind};
 use crate::guest::linux::text::exists;
 use crate::guest::linux::{User, agents, fstab};
 use crate::login::finding::Finding;
-use crate::login::{Guest, dedup};
+use crate::login::match_block::Effective;
+use crate::login::sshd_config::Directive;
+use crate::login::{Guest, dedup, key_files};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bound on the contents that are held at once, in bytes.
 const CONTENT_BYTES_MAX: u64 = 20 * 1024 * 1024;
+/// Findings about files that are kept.
+const FINDINGS_MAX: usize = 1000;
 /// Bound on pairs of a user and a file.
 const READINGS_MAX: usize = 200_000;
 
@@ -27,8 +31,11 @@ const READINGS_MAX: usize = 200_000;
 pub(super) enum Role {
     /// sshd reads it for keys.
     Keys,
-    /// Another program makes the key file from it, or prints it for sshd (LOGIN-102, LOGIN-103).
-    Feed,
+    /// Another program makes the key file from it (LOGIN-102), or prints it for sshd (LOGIN-103).
+    Feed {
+        /// The latter.
+        is_printed: bool,
+    },
     /// sshd takes certificates that its keys have signed.
     Authorities,
 }
@@ -69,7 +76,13 @@ pub(super) struct KeySources<'a> {
     pub(super) findings: Vec<Finding>,
     /// Files that are damaged or too large, each with the first user of it.
     pub(super) failures: Vec<(GuestPath, usize, Error)>,
+    /// Indexes of the users of each file.
+    readers_by_file: Vec<Vec<usize>>,
     by_path: BTreeMap<GuestPath, usize>,
+    /// The paths in `failures`.
+    failed: BTreeSet<GuestPath>,
+    /// Mounts and settings that were told of.
+    told: BTreeSet<String>,
     content_bytes: u64,
     reading_count: usize,
 }
@@ -83,7 +96,9 @@ impl<'a> KeySources<'a> {
         guest.check_size()?;
         let mut sources = Self::default();
         for user in &guest.system.accounts.users {
-            let readings = sources.of_user(guest, user)?;
+            let settings = guest.settings(user);
+            let readings = sources.of_user(guest, user, &settings)?;
+            sources.tell_settings(&settings);
             sources.reading_count = sources.reading_count.saturating_add(readings.len());
             if sources.reading_count > READINGS_MAX {
                 let count = len_u64(sources.reading_count);
@@ -92,24 +107,36 @@ impl<'a> KeySources<'a> {
             }
             sources.readers.push(Reader { user, readings });
         }
-        sources.tell_settings(guest);
         sources.tell_writers(guest);
         dedup(&mut sources.findings);
+        sources.index_readers();
         Ok(sources)
     }
 
-    /// The users who have a file in some role.
+    /// The users who have a file in some role, in the order of passwd.
     pub(super) fn readers_of(&self, file: usize) -> impl Iterator<Item = &Reader<'a>> {
-        let reads = move |reader: &&Reader<'a>| reader.readings.iter().any(|r| r.file == file);
-        self.readers.iter().filter(reads)
+        let readers = self.readers_by_file.get(file).map(Vec::as_slice).unwrap_or_default();
+        readers.iter().filter_map(|reader| self.readers.get(*reader))
     }
 
-    /// Index of the user whose files are being looked for.
-    fn user_index(&self) -> usize {
-        self.readers.len()
+    fn index_readers(&mut self) {
+        self.readers_by_file = vec![Vec::new(); self.files.len()];
+        for (index, reader) in self.readers.iter().enumerate() {
+            for reading in &reader.readings {
+                if let Some(readers) = self.readers_by_file.get_mut(reading.file) {
+                    readers.push(index);
+                }
+            }
+        }
     }
 
-    fn of_user(&mut self, guest: &Guest<'_>, user: &User) -> Result<Vec<Reading>> {
+    /// Every file that sshd reads for some client, in its order (LOGIN-3), then the others.
+    fn of_user(
+        &mut self,
+        guest: &Guest<'_>,
+        user: &User,
+        settings: &[Effective<'_>],
+    ) -> Result<Vec<Reading>> {
         let mut readings: Vec<Reading> = Vec::new();
         let mut add = |file: Option<usize>, role: Role, is_shared: bool| {
             let Some(file) = file else { return };
@@ -117,14 +144,17 @@ impl<'a> KeySources<'a> {
                 readings.push(Reading { file, role, is_shared });
             }
         };
-        for file in guest.every_key_file(user)? {
-            let is_shared = file.is_shared;
-            add(self.file_at(guest, &file.path)?, Role::Keys, is_shared);
+        for effective in settings {
+            for file in key_files::of_user(guest.fs, effective, user)?.0 {
+                add(self.file_at(guest, &file.path)?, Role::Keys, file.is_shared);
+            }
         }
+        let is_printed = deciding(settings, "authorizedkeyscommand")
+            .any(|found| first(found).is_some_and(|program| program.ends_with(b"/ssh-key-dir")));
         for path in key_feed::files(guest, user)? {
-            add(self.file_at(guest, &path)?, Role::Feed, false);
+            add(self.file_at(guest, &path)?, Role::Feed { is_printed }, false);
         }
-        for directive in guest.deciding(user, "trustedusercakeys") {
+        for directive in deciding(settings, "trustedusercakeys") {
             let paths = directive.arguments.iter().filter(|path| path.starts_with(b"/"));
             for path in paths.map(GuestPath::new) {
                 add(self.file_at(guest, &path)?, Role::Authorities, true);
@@ -138,10 +168,10 @@ impl<'a> KeySources<'a> {
     /// # Errors
     /// `Io`, and `Limit` for all files together.
     fn file_at(&mut self, guest: &Guest<'_>, path: &GuestPath) -> Result<Option<usize>> {
-        let user = self.user_index();
+        let user = self.readers.len();
         match self.read_file(guest, path) {
             Err(error) if !matches!(error.kind(), ErrorKind::Io(_)) => {
-                if self.failures.iter().all(|(known, _, _)| known != path) {
+                if self.failed.insert(path.clone()) {
                     self.failures.push((path.clone(), user, error));
                 }
                 Ok(None)
@@ -165,7 +195,7 @@ impl<'a> KeySources<'a> {
             // A loop, or a file where a directory must be: sshd cannot pass either.
             Err(error) if matches!(error.kind(), ErrorKind::Refused(_)) => {
                 let id = ("key-line", "LOGIN-132");
-                self.findings.push(Finding::warn(id, path, error.to_string()));
+                self.warn(Finding::warn(id, path, error.to_string()));
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -179,7 +209,7 @@ impl<'a> KeySources<'a> {
         let metadata = guest.fs.metadata(node)?;
         if metadata.kind != NodeKind::File {
             let message = format!("it is a {}: sshd does not read it", metadata.kind);
-            self.findings.push(Finding::warn(("key-line", "LOGIN-50"), &real_path, message));
+            self.warn(Finding::warn(("key-line", "LOGIN-50"), &real_path, message));
             return Ok(None);
         }
         let content = guest.fs.read(node, FILE_BYTES_MAX)?;
@@ -190,6 +220,13 @@ impl<'a> KeySources<'a> {
         Ok(Some(index))
     }
 
+    /// Notes something about one file; of very many the first are enough.
+    fn warn(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+
     /// Says once for each mount that what it holds is not on this volume (LOGIN-95).
     fn tell_mount(&mut self, guest: &Guest<'_>, path: &GuestPath) {
         if guest.mount_finding(path).is_none() {
@@ -198,23 +235,19 @@ impl<'a> KeySources<'a> {
         let Some(mount) = fstab::mount_of(&guest.mounts, path) else { return };
         let source = escape_limited(&mount.source, 128);
         let message = format!("{source} is mounted there: the key files on it are not looked into");
-        let finding = Finding::warn(("home-mount", "LOGIN-95"), &mount.target, message);
-        if !self.findings.contains(&finding) {
-            self.findings.push(finding);
+        if self.told.insert(format!("mount {}", mount.target)) {
+            let id = ("home-mount", "LOGIN-95");
+            self.findings.push(Finding::warn(id, &mount.target, message));
         }
     }
 
     /// What sshd asks besides files, and the list of keys that it refuses (LOGIN-28, LOGIN-35, LOGIN-139).
-    fn tell_settings(&mut self, guest: &Guest<'_>) {
-        let mut told: BTreeSet<(&'static str, String)> = BTreeSet::new();
-        for user in &guest.system.accounts.users {
-            for keyword in ["authorizedkeyscommand", "trustedusercakeys", "revokedkeys"] {
-                for directive in guest.deciding(user, keyword) {
-                    let value = directive.arguments.first().map_or(&b"none"[..], Vec::as_slice);
-                    let place = directive.place.to_string();
-                    if value.eq_ignore_ascii_case(b"none") || !told.insert((keyword, place)) {
-                        continue;
-                    }
+    fn tell_settings(&mut self, settings: &[Effective<'_>]) {
+        for keyword in ["authorizedkeyscommand", "trustedusercakeys", "revokedkeys"] {
+            for directive in deciding(settings, keyword) {
+                let value = first(directive).unwrap_or(b"none");
+                let is_none = value.eq_ignore_ascii_case(b"none");
+                if !is_none && self.told.insert(format!("{keyword} {}", directive.place)) {
                     let (id, message) = setting_message(keyword, value);
                     self.findings.push(Finding::info(id, &directive.place, message));
                 }
@@ -259,6 +292,18 @@ impl<'a> KeySources<'a> {
             self.findings.push(Finding::info(("writers", "LOGIN-103"), &file.path, message));
         }
     }
+}
+
+/// The directives that decide `keyword` under each assumption about the client.
+fn deciding<'s>(
+    settings: &'s [Effective<'_>],
+    keyword: &'s str,
+) -> impl Iterator<Item = &'s Directive> {
+    settings.iter().filter_map(move |effective| effective.first(keyword))
+}
+
+fn first(directive: &Directive) -> Option<&[u8]> {
+    directive.arguments.first().map(Vec::as_slice)
 }
 
 /// What is to be said about one of the settings in [`KeySources::tell_settings`].

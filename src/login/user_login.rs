@@ -4,7 +4,6 @@ use super::agreement::agree;
 use super::finding::Finding;
 use super::key_files::{self, KeyFile};
 use super::match_block::Effective;
-use super::sshd_config::Directive;
 use super::{Guest, PublicKey, account, dedup, key_check, service};
 use crate::error::Result;
 use crate::guest::linux::User;
@@ -106,17 +105,6 @@ impl Guest<'_> {
             }
         }
         Ok(files)
-    }
-
-    /// The directives that decide `keyword` (in lower case) for a user, each once, whatever the client.
-    pub fn deciding(&self, user: &User, keyword: &str) -> Vec<&Directive> {
-        let mut found: Vec<&Directive> = Vec::new();
-        for directive in self.settings(user).iter().filter_map(|set| set.first(keyword)) {
-            if !found.iter().any(|known| known.place == directive.place) {
-                found.push(directive);
-            }
-        }
-        found
     }
 
     /// What speaks against one key, whatever the files say.

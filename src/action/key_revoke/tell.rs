@@ -61,9 +61,8 @@ impl Removals<'_, '_> {
     }
 
     fn is_only_for_authorities(&self, file: usize) -> bool {
-        let readings = self.sources.readers.iter().flat_map(|reader| &reader.readings);
-        let mut readings = readings.filter(|reading| reading.file == file);
-        readings.all(|reading| reading.role == Role::Authorities)
+        let mut readings = self.sources.readers_of(file).flat_map(|reader| &reader.readings);
+        readings.all(|reading| reading.file != file || reading.role == Role::Authorities)
     }
 
     fn tell_kept_authorities(&self, is_chosen: &dyn Fn(&Reader<'_>) -> bool, plan: &mut Plan) {
@@ -119,7 +118,7 @@ impl Removals<'_, '_> {
             let Some(file) = self.sources.files.get(*index) else { continue };
             let others = self.sources.readers_of(*index).filter(|reader| !is_chosen(reader));
             let others: Vec<String> = others.map(|reader| reader.user.display_name()).collect();
-            let mut readings = self.sources.readers.iter().flat_map(|reader| &reader.readings);
+            let mut readings = self.sources.readers_of(*index).flat_map(|reader| &reader.readings);
             let id = ("conf-keyfile", "LOGIN-36");
             if !others.is_empty() {
                 let others = shown_names(others.iter().map(String::as_str));
