@@ -161,6 +161,8 @@ fn with_type(context: &[u8], name: &str) -> Vec<u8> {
 mod tests;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod check_tests;
 #[cfg(test)]
 mod oracle_tests;

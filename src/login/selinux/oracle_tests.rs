@@ -4,6 +4,8 @@
 //! Needs matchpathcon (package selinux-utils) and what `fixtures/selinux/tools` brings; a missing one fails
 //! the tests. More policies: `REGAIN_SELINUX_POLICIES=2000`.
 
+#![expect(clippy::disallowed_methods, reason = "tests write their own policies")]
+
 use super::lookup::{Lookup, look_up};
 use super::rules::Rules;
 use crate::fs::NodeKind;
