@@ -1,11 +1,15 @@
-//! `/etc/fstab`: which part of the tree comes from another file system (fstab(5); LOGIN-95,
-//! VOL-17).
+//! Which part of the tree comes from another file system: `/etc/fstab`, units of systemd and maps of autofs
+//! (fstab(5), systemd.mount(5), auto.master(5); LOGIN-95, VOL-17).
 //!
-//! Not handled: `.mount` and `.automount` units, autofs maps.
+//! Not handled: drop-ins of mount units, and maps of autofs that are programs or come from a directory service,
+//! which may hold any name.
+
+mod autofs;
+mod units;
 
 use super::text::{TEXT_BYTES_MAX, lines, required};
 use crate::error::Result;
-use crate::fs::path::GuestPath;
+use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, Identity};
 
 /// Bound on the mounts that are kept.
@@ -22,6 +26,36 @@ pub struct Mount {
     pub type_name: Vec<u8>,
     /// Options.
     pub options: Vec<u8>,
+    /// What says so: file, and line where there is one.
+    pub place: String,
+    /// When it is mounted.
+    pub start: Start,
+}
+
+/// When something is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At boot, or when the directory is used.
+    Boot,
+    /// At boot if the source is there (`nofail`).
+    IfPresent,
+    /// Only when somebody asks for it (`noauto`, a unit that is not enabled).
+    ByHand,
+}
+
+impl Start {
+    fn of(options: &[u8]) -> Self {
+        let has =
+            |wanted: &[u8]| options.split(|&byte| byte == b',').any(|option| option == wanted);
+        let is_automount = has(b"x-systemd.automount") || has(b"comment=systemd.automount");
+        if has(b"noauto") && !is_automount {
+            Self::ByHand
+        } else if has(b"nofail") {
+            Self::IfPresent
+        } else {
+            Self::Boot
+        }
+    }
 }
 
 /// Whether a mount is a given file system.
@@ -36,7 +70,7 @@ pub enum SameVolume {
 }
 
 impl Mount {
-    fn parse(line: &[u8]) -> Option<Self> {
+    fn parse(line: &[u8], number: u64) -> Option<Self> {
         let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
         let source = unescape(fields.next()?);
         if source.starts_with(b"#") {
@@ -47,7 +81,31 @@ impl Mount {
         let options = fields.next().unwrap_or_default().to_vec();
         // `none` and `swap` are no directories.
         let target = target.starts_with(b"/").then(|| GuestPath::new(target))?;
-        Some(Self { source, target, type_name, options })
+        let start = Start::of(&options);
+        Some(Self {
+            source,
+            target,
+            type_name,
+            options,
+            place: format!("/etc/fstab:{number}"),
+            start,
+        })
+    }
+
+    /// True for file systems without a volume, as in `tmpfs`.
+    pub fn is_virtual(&self) -> bool {
+        matches!(
+            self.type_name.as_slice(),
+            b"tmpfs" | b"ramfs" | b"overlay" | b"proc" | b"sysfs" | b"devtmpfs"
+        )
+    }
+
+    /// The directory of the same system that a bind mount shows.
+    pub fn bound_from(&self) -> Option<GuestPath> {
+        let mut options = self.options.split(|&byte| byte == b',');
+        let is_bind = options.any(|option| matches!(option, b"bind" | b"rbind"))
+            || matches!(self.type_name.as_slice(), b"bind" | b"rbind");
+        (is_bind && self.source.starts_with(b"/")).then(|| GuestPath::new(&self.source))
     }
 
     /// Compares the source with the identity of a file system.
@@ -82,13 +140,26 @@ fn same_uuid(value: &[u8], uuid: &str) -> SameVolume {
     }
 }
 
-/// Reads the mounts of `/etc/fstab`; a missing file has none.
+/// Reads the mounts of `/etc/fstab`, of units and of autofs; a missing file has none. Targets are real paths, as
+/// far as they exist.
 ///
 /// # Errors
-/// As [`required`].
+/// As [`required`], for fstab.
 pub fn read(fs: &dyn FileSystem) -> Result<Vec<Mount>> {
     let content = required(fs, "/etc/fstab", TEXT_BYTES_MAX)?.unwrap_or_default();
-    Ok(lines(&content).filter_map(Mount::parse).take(MOUNTS_MAX).collect())
+    // A unit of /etc stands before the one that systemd makes of fstab, but both mean the same directory.
+    let mut mounts = units::read(fs);
+    mounts.extend(autofs::read(fs));
+    mounts.extend(
+        lines(&content).zip(1u64..).filter_map(|(line, number)| Mount::parse(line, number)),
+    );
+    mounts.truncate(MOUNTS_MAX);
+    for mount in &mut mounts {
+        if let Ok(Some(found)) = find(fs, &mount.target) {
+            mount.target = found.real_path;
+        }
+    }
+    Ok(mounts)
 }
 
 /// The mount that `path` lies in: the longest target that is a prefix of it, and the last of equal
@@ -122,31 +193,4 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fs::memory::MemoryTree;
-
-    #[test]
-    fn the_longest_mount_decides_login_95() {
-        let mut tree = MemoryTree::new();
-        let fstab = b"# c\nUUID=3B28B8A8-9a3c-4c5e-8f2e-111111111111 / ext4 defaults 0 1\n\
-            LABEL=home /home xfs defaults 0 2\n/dev/sdb1 /home/my\\040data ext4\nnone swap swap\n\
-            nas:/x /net nfs\nLABEL=\"root\" /same ext4\n";
-        tree.file("/etc/fstab", 0, 0o644, fstab);
-        let mounts = read(&tree).unwrap();
-        let identity = tree.identity();
-        for (path, target, same) in [
-            ("/root/.ssh", "/", SameVolume::Yes),
-            ("/homes/x", "/", SameVolume::Yes),
-            ("/home/admin", "/home", SameVolume::No),
-            ("/home", "/home", SameVolume::No),
-            ("/home/my data/x", "/home/my data", SameVolume::Unknown),
-            ("/net/x", "/net", SameVolume::No),
-            ("/same/x", "/same", SameVolume::Yes),
-        ] {
-            let mount = mount_of(&mounts, &GuestPath::new(path)).unwrap();
-            assert_eq!(mount.target, GuestPath::new(target), "{path}");
-            assert_eq!(mount.is_volume(&identity), same, "{path}");
-        }
-    }
-}
+mod tests;
