@@ -33,6 +33,7 @@ fn debian() -> MemoryTree {
         .file("/etc/shadow", 0, 0o640, b"root:*:1:0:99999:7:::\nadmin:!:1:0:99999:7:::\n")
         .file("/etc/os-release", 0, 0o644, b"ID=debian\n")
         .file("/etc/ssh/sshd_config", 0, 0o644, b"UsePAM yes\n")
+        .file("/etc/pam.d/sshd", 0, 0o644, crate::login::pam::USUAL)
         .file("/bin/bash", 0, 0o755, b"")
         .directory("/root", 0, 0o700)
         .directory("/home/admin", 1000, 0o755);

@@ -1,14 +1,12 @@
-//! What sshd asks about the account and its settings before and after the key (LOGIN-57 to
-//! LOGIN-64, and the
-//! basics of LOGIN-65 to LOGIN-72).
+//! What sshd asks about the account and its settings before and after the key (LOGIN-57 to LOGIN-65).
 //!
-//! Not handled: PAM modules other than the effects of pam_unix and pam_nologin that every stack
-//! has.
+//! With `UsePAM yes` the account stack decides about expiry and /etc/nologin ([`pam`]); without it sshd does.
+
+mod gates;
 
 use super::finding::Finding;
 use super::match_block::Effective;
-use super::pattern::matches;
-use super::{Guest, PublicKey, Severity};
+use super::{Guest, PublicKey, Severity, pam};
 use crate::bytes::text::escape_limited;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind};
@@ -16,7 +14,7 @@ use crate::guest::linux::User;
 use crate::guest::linux::accounts::PasswordField;
 use crate::guest::linux::text::exists;
 
-const DAY_SECONDS: i64 = 86_400;
+pub(super) const DAY_SECONDS: i64 = 86_400;
 
 /// Findings that come from the configuration that counts for a user.
 pub(super) fn setting_findings(
@@ -69,7 +67,8 @@ pub(super) fn setting_findings(
         add("pubkeyacceptedalgorithms", ("key-type", "LOGIN-78"), Severity::Warn, message, None);
     }
     findings.extend(revoked(guest.fs, effective));
-    findings.extend(lists(guest, user, effective));
+    findings.extend(shell(guest.fs, user, effective));
+    findings.extend(gates::findings(guest, user, effective));
     findings.extend(root(user, effective));
     findings
 }
@@ -82,26 +81,6 @@ pub(super) fn key_findings(effective: &Effective<'_>, key: &PublicKey) -> Option
     let bits = key.bits().filter(|&bits| key.key_type() == "ssh-rsa" && bits < required)?;
     let message = format!("RequiredRSASize {required} refuses this key with {bits} bits");
     Some(Finding::block(("key-type", "LOGIN-76"), &directive.place, message))
-}
-
-/// Homes whose content sshd cannot see before a login (LOGIN-T4), and other writers of key files
-/// (LOGIN-102, LOGIN-103).
-pub(super) fn home_findings(fs: &dyn FileSystem, user: &User) -> Vec<Finding> {
-    let Some(home) = &user.home else { return Vec::new() };
-    let is_there = |path: GuestPath| matches!(find(fs, &path), Ok(Some(_)));
-    let mut findings = Vec::new();
-    let shared = GuestPath::new("/home/.ecryptfs").join(&user.name);
-    if is_there(home.join(".ecryptfs")) || is_there(shared) {
-        let message = "the home is encrypted with ecryptfs: sshd cannot read keys in it";
-        let finding = Finding::block(("home-crypt", "LOGIN-T4"), home, message);
-        findings.push(finding.fixed_by("use an AuthorizedKeysFile outside the home"));
-    }
-    let fragments = home.join(".ssh/authorized_keys.d");
-    if is_there(fragments.clone()) {
-        let message = "authorized_keys may be made anew from this directory; put the key there too";
-        findings.push(Finding::warn(("writers", "LOGIN-102"), fragments, message));
-    }
-    findings
 }
 
 /// A RevokedKeys file that cannot be read refuses every key (LOGIN-28).
@@ -125,84 +104,6 @@ fn revoked(fs: &dyn FileSystem, effective: &Effective<'_>) -> Option<Finding> {
     })
 }
 
-/// How a list of user patterns takes a user.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Listed {
-    Yes,
-    DependsOnClient,
-    No,
-}
-
-/// DenyUsers, AllowUsers, DenyGroups, AllowGroups, in sshd's order (LOGIN-60 to LOGIN-62).
-fn lists(guest: &Guest<'_>, user: &User, effective: &Effective<'_>) -> Option<Finding> {
-    let listed = |keyword| user_listed(&effective.list(keyword), &user.name);
-    let groups: Vec<&[u8]> =
-        guest.system.accounts.groups_of(user).map(|group| group.name.as_slice()).collect();
-    let in_group = |keyword| {
-        let patterns = effective.list(keyword);
-        groups.iter().any(|group| patterns.iter().any(|pattern| matches(pattern, group)))
-    };
-    let is_set = |keyword| !effective.list(keyword).is_empty();
-    let name = user.display_name();
-    let finding = |keyword: &str, severity, message: String| {
-        let subject = effective.first(keyword).map_or_else(String::new, |d| d.place.to_string());
-        Some(Finding::new(("conf-users", "LOGIN-60"), severity, subject, message))
-    };
-    match listed("denyusers") {
-        Listed::Yes => {
-            return finding("denyusers", Severity::Block, format!("DenyUsers names {name}"));
-        }
-        Listed::DependsOnClient => {
-            let message = format!("DenyUsers names {name} from some hosts");
-            return finding("denyusers", Severity::Warn, message);
-        }
-        Listed::No => {}
-    }
-    match listed("allowusers") {
-        Listed::No if is_set("allowusers") => {
-            let message = format!("AllowUsers does not name {name}");
-            return finding("allowusers", Severity::Block, message);
-        }
-        Listed::DependsOnClient => {
-            let message = format!("AllowUsers names {name} only from some hosts");
-            return finding("allowusers", Severity::Warn, message);
-        }
-        _ => {}
-    }
-    if in_group("denygroups") {
-        let message = format!("DenyGroups names a group of {name}");
-        return finding("denygroups", Severity::Block, message);
-    }
-    if is_set("allowgroups") && !in_group("allowgroups") {
-        let message = format!("AllowGroups names no group of {name}");
-        return finding("allowgroups", Severity::Block, message);
-    }
-    if groups.is_empty() && is_set("denygroups") {
-        let message = format!("{name} is in no known group, and a group list is set");
-        return finding("denygroups", Severity::Block, message);
-    }
-    None
-}
-
-fn user_listed(patterns: &[&[u8]], name: &[u8]) -> Listed {
-    let mut result = Listed::No;
-    for pattern in patterns {
-        let at = pattern.iter().rposition(|&byte| byte == b'@');
-        let (user, host) = match at {
-            Some(at) => (pattern.get(..at), pattern.get(at.saturating_add(1)..)),
-            None => (Some(*pattern), None),
-        };
-        if !matches(user.unwrap_or_default(), name) {
-            continue;
-        }
-        match host {
-            None | Some(b"*") => return Listed::Yes,
-            Some(_) => result = Listed::DependsOnClient,
-        }
-    }
-    result
-}
-
 /// `PermitRootLogin no` (LOGIN-63).
 fn root(user: &User, effective: &Effective<'_>) -> Option<Finding> {
     if user.uid != 0 {
@@ -216,14 +117,22 @@ fn root(user: &User, effective: &Effective<'_>) -> Option<Finding> {
     Some(finding.fixed_by("set it to prohibit-password"))
 }
 
-/// Findings about the account itself.
-pub(super) fn account_findings(guest: &Guest<'_>, user: &User, uses_pam: bool) -> Vec<Finding> {
-    let mut findings = shell(guest.fs, user);
-    findings.extend(shadow(guest, user, uses_pam));
-    if user.uid != 0 && exists(guest.fs, "/etc/nologin") {
-        let message = "it exists, so only root may log in";
-        let finding = Finding::block(("nologin", "LOGIN-72"), "/etc/nologin", message);
-        findings.push(finding.fixed_by("remove the file"));
+/// Findings about the account itself. `pam_service` is the service under which sshd asks PAM, if it does.
+pub(super) fn account_findings(
+    guest: &Guest<'_>,
+    user: &User,
+    pam_service: Option<&[u8]>,
+) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = known(guest, user).into_iter().collect();
+    match pam_service {
+        Some(service) => findings.extend(pam::findings(guest, user, service)),
+        None => findings.extend(without_pam(guest, user)),
+    }
+    if user.has_no_login_shell() {
+        let shown = escape_limited(user.effective_shell(), 256);
+        let message = format!("the login shell {shown} ends every login at once");
+        let name = user.display_name();
+        findings.push(Finding::warn(("user-shell-nologin", "LOGIN-59"), name, message));
     }
     if user.home.is_none() {
         let message = "the home directory in passwd is not an absolute path";
@@ -232,67 +141,87 @@ pub(super) fn account_findings(guest: &Guest<'_>, user: &User, uses_pam: bool) -
     findings
 }
 
-/// The shell must be an executable file (LOGIN-59).
-fn shell(fs: &dyn FileSystem, user: &User) -> Vec<Finding> {
+/// Whether sshd sees the user as passwd has it (LOGIN-57).
+fn known(guest: &Guest<'_>, user: &User) -> Option<Finding> {
+    let accounts = &guest.system.accounts;
+    let id = ("user-exists", "LOGIN-57");
+    let name = user.display_name();
+    if let Some(line) = accounts.excluding_line(user) {
+        let message =
+            format!("this line hides {name} from sshd, because nsswitch.conf names compat");
+        return Some(Finding::block(id, format!("/etc/passwd:{line}"), message));
+    }
+    if !accounts.services.asks_files() {
+        let message =
+            format!("nsswitch.conf does not name the files, so that sshd may not know {name}");
+        return Some(Finding::undecided(id, "/etc/nsswitch.conf", message));
+    }
+    let before = accounts.services.before_files();
+    if before.is_empty() {
+        return None;
+    }
+    let before = escape_limited(before.join(", ").as_bytes(), 64);
+    let message = format!("{before} is asked before /etc/passwd, and may know another {name}");
+    Some(Finding::info(id, "/etc/nsswitch.conf", message))
+}
+
+/// The shell must be an executable file, unless the login is in another root directory (LOGIN-59).
+fn shell(fs: &dyn FileSystem, user: &User, effective: &Effective<'_>) -> Option<Finding> {
+    if effective.value("chrootdirectory").is_some_and(|value| value != b"none") {
+        return None;
+    }
     let path = GuestPath::new(user.effective_shell());
     let shown = escape_limited(user.effective_shell(), 256);
-    let name = user.display_name();
     let found = find(fs, &path).ok().flatten().and_then(|found| fs.metadata(found.node).ok());
     let problem = match found {
-        None => Some("does not exist"),
-        Some(metadata) if metadata.kind != NodeKind::File => Some("is not a regular file"),
-        Some(metadata) if metadata.mode & 0o111 == 0 => Some("is not executable"),
-        Some(_) => None,
+        None => "does not exist",
+        Some(metadata) if metadata.kind != NodeKind::File => "is not a regular file",
+        Some(metadata) if metadata.mode & 0o111 == 0 => "is not executable",
+        Some(_) => return None,
     };
+    let message = format!("the login shell {shown} {problem}: sshd refuses the user");
+    Some(Finding::block(("user-shell", "LOGIN-59"), user.display_name(), message))
+}
+
+/// What sshd tests itself where it does not ask PAM (LOGIN-58, LOGIN-72).
+fn without_pam(guest: &Guest<'_>, user: &User) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(problem) = problem {
-        let message = format!("the login shell {shown} {problem}: sshd refuses the user");
-        findings.push(Finding::block(("user-shell", "LOGIN-59"), &name, message));
+    let name = user.display_name();
+    let line = guest.system.accounts.shadow.as_ref().and_then(|shadow| shadow.get(&user.name));
+    // Newer C libraries do not see a line with odd numbers at all; then passwd decides.
+    let password = match line {
+        Some(line) if !line.is_odd || line.password == PasswordField::Locked => line.password,
+        _ => user.password,
+    };
+    let place = line.map_or_else(|| name.clone(), |line| format!("/etc/shadow:{}", line.line));
+    if password == PasswordField::Locked {
+        let message = format!(
+            "the password of {name} is locked with ! and UsePAM is no: sshd refuses the user"
+        );
+        let finding = Finding::block(("user-locked", "LOGIN-58"), &place, message);
+        findings.push(finding.fixed_by("replace the ! in /etc/shadow by *"));
     }
-    if user.has_no_login_shell() {
-        let message = format!("the login shell {shown} ends every login at once");
-        findings.push(Finding::warn(("user-shell-nologin", "LOGIN-59"), &name, message));
+    let today = guest.now.seconds.div_euclid(DAY_SECONDS);
+    if let Some(line) = line
+        && let Some(day) = line.expire.filter(|&day| day < today)
+    {
+        let message =
+            format!("the account {name} expired on day {day} (today is day {today} since 1970)");
+        let id = ("acct-expired", "LOGIN-58");
+        let finding = if line.is_odd {
+            Finding::undecided(id, &place, message)
+        } else {
+            Finding::block(id, &place, message)
+        };
+        findings.push(finding.fixed_by("empty field 8 of the line in /etc/shadow"));
+    }
+    if user.uid != 0 && exists(guest.fs, "/etc/nologin") {
+        let message = "it exists, so only root may log in";
+        let finding = Finding::block(("nologin", "LOGIN-72"), "/etc/nologin", message);
+        findings.push(finding.fixed_by("remove the file"));
     }
     findings
 }
 
-/// Locks and dates (LOGIN-58, LOGIN-67, LOGIN-68).
-fn shadow(guest: &Guest<'_>, user: &User, uses_pam: bool) -> Option<Finding> {
-    let name = user.display_name();
-    let today = guest.now.seconds.div_euclid(DAY_SECONDS);
-    let accounts = &guest.system.accounts;
-    let line = accounts.shadow.as_ref().and_then(|shadow| shadow.get(&user.name)).copied();
-    // sshd itself asks shadow whenever there is a line; PAM only if passwd says `x` (LOGIN-68).
-    let line = line.filter(|_| !uses_pam || user.password == PasswordField::InShadow);
-    let password = line.map_or(user.password, |line| line.password);
-    if !uses_pam && password == PasswordField::Locked {
-        let message = "the password is locked with ! and UsePAM is no: sshd refuses the user";
-        let finding = Finding::block(("user-locked", "LOGIN-58"), &name, message);
-        return Some(finding.fixed_by("replace the ! in /etc/shadow by *"));
-    }
-    let Some(line) = line else {
-        let needs_line = uses_pam && user.password == PasswordField::InShadow;
-        let message = "there is no line in /etc/shadow: PAM refuses the user";
-        return needs_line.then(|| Finding::block(("shadow-missing", "LOGIN-68"), &name, message));
-    };
-    let expired = line.expire.filter(|&day| if uses_pam { today >= day } else { day < today });
-    if let Some(day) = expired {
-        let message = format!("the account expired on day {day} (today is day {today} since 1970)");
-        let finding = Finding::block(("acct-expired", "LOGIN-67"), &name, message);
-        return Some(finding.fixed_by("empty field 8 of the line in /etc/shadow"));
-    }
-    let changed = line.last_change.filter(|_| uses_pam)?;
-    let is_due = |days: Option<i64>| {
-        days.is_some_and(|days| changed <= today && today.saturating_sub(changed) >= days)
-    };
-    let inactive = line.max_age.zip(line.inactive).map(|(max, more)| max.saturating_add(more));
-    if changed != 0 && is_due(inactive) {
-        let message = "the password is too old and the grace time is over: PAM refuses the user";
-        return Some(Finding::block(("passwd-inactive", "LOGIN-67"), &name, message));
-    }
-    if changed == 0 || is_due(line.max_age) {
-        let message = "the password must be changed at login, which asks for the old one";
-        return Some(Finding::warn(("passwd-age", "LOGIN-69"), &name, message));
-    }
-    None
-}
+#[cfg(test)]
+mod tests;

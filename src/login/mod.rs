@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod finding;
 pub mod fingerprint;
 mod foreign_key;
+mod home;
 pub mod key_check;
 pub mod key_files;
 pub mod key_input;
@@ -25,6 +26,7 @@ pub mod key_removal;
 pub(crate) mod key_walk;
 mod keyword;
 pub mod match_block;
+pub mod pam;
 pub mod pattern;
 pub mod public_key;
 pub mod selinux;
@@ -46,7 +48,7 @@ use crate::bytes::arith::len_u64;
 use crate::error::{Error, Result};
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind, Timestamp};
-use crate::guest::linux::fstab::{self, Mount, SameVolume};
+use crate::guest::linux::fstab::{self, Mount};
 use crate::guest::linux::{System, User};
 use crate::guest::select::Access;
 use match_block::{Effective, Subject};
@@ -65,7 +67,7 @@ pub struct Guest<'a> {
     pub system: &'a System,
     /// The configuration of sshd.
     pub config: SshdConfig,
-    /// The mounts of fstab.
+    /// What is mounted over parts of the tree.
     pub mounts: Vec<Mount>,
     /// The labels that new files get.
     pub labels: Labels,
@@ -108,22 +110,7 @@ impl<'a> Guest<'a> {
     /// The finding that `path` (a real path) lies on another file system, if fstab says so
     /// (LOGIN-95).
     pub fn mount_finding(&self, path: &GuestPath) -> Option<Finding> {
-        let mount = fstab::mount_of(&self.mounts, path)?;
-        if mount.target == GuestPath::root()
-            || mount.is_volume(&self.fs.identity()) == SameVolume::Yes
-        {
-            return None;
-        }
-        let source = crate::bytes::text::escape_limited(&mount.source, 128);
-        let message =
-            format!("fstab mounts {source} on {}, which hides what is written here", mount.target);
-        let id = ("home-mount", "LOGIN-95");
-        let is_automatic =
-            !mount.options.split(|&byte| byte == b',').any(|option| option == b"noauto");
-        let severity = if is_automatic { Severity::Block } else { Severity::Warn };
-        Some(
-            Finding::new(id, severity, path, message).fixed_by(format!("edit the volume {source}")),
-        )
+        home::mount_finding(self, path)
     }
 
     /// The real path of the home of `user`, if it exists as a directory.

@@ -4,7 +4,7 @@ use super::agreement::agree;
 use super::finding::Finding;
 use super::key_files::{self, KeyFile};
 use super::match_block::Effective;
-use super::{Guest, PublicKey, account, dedup, key_check, service};
+use super::{Guest, PublicKey, account, dedup, home, key_check, pam, service};
 use crate::error::Result;
 use crate::guest::linux::User;
 
@@ -62,8 +62,8 @@ impl Guest<'_> {
     /// What does not depend on the client, or on the key.
     pub(super) fn user_findings(&self, user: &User) -> Result<Vec<Finding>> {
         let mut findings = self.config.findings.clone();
-        findings.extend(account::account_findings(self, user, self.uses_pam(user)));
-        findings.extend(account::home_findings(self.fs, user));
+        findings.extend(account::account_findings(self, user, self.pam_service(user).as_deref()));
+        findings.extend(home::findings(self.fs, user));
         findings.extend(self.labels.findings(self.fs));
         findings.extend(service::findings(self)?);
         Ok(findings)
@@ -123,7 +123,11 @@ impl Guest<'_> {
         Finding::info(("routes", "LOGIN-148"), subject, message)
     }
 
-    fn uses_pam(&self, user: &User) -> bool {
-        self.settings(user).first().is_some_and(|effective| effective.flag("usepam", false))
+    /// The service under which sshd asks PAM, if it does (LOGIN-65, LOGIN-66).
+    fn pam_service(&self, user: &User) -> Option<Vec<u8>> {
+        let settings = self.settings(user);
+        let effective = settings.first().filter(|effective| effective.flag("usepam", false))?;
+        let named = effective.first("pamservicename").and_then(|found| found.arguments.first());
+        Some(named.map_or_else(|| pam::SERVICE.to_vec(), Clone::clone))
     }
 }

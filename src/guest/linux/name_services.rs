@@ -125,6 +125,16 @@ impl NameServices {
         self.others(database).collect()
     }
 
+    /// Services besides the files that may know the days of a password.
+    pub fn other_shadow(&self) -> Vec<&str> {
+        self.others(&self.shadow).collect()
+    }
+
+    /// True if a service, named or not, is configured on the volume.
+    pub fn is_configured(&self, fs: &dyn FileSystem, service: &str) -> bool {
+        self.active.iter().any(|active| active == service) || answers(fs, service)
+    }
+
     /// Services that may know a netgroup.
     pub fn netgroups(&self) -> Vec<&str> {
         self.others(&self.netgroup).collect()

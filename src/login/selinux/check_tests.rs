@@ -43,6 +43,8 @@ fn guest(mode: &str) -> MemoryTree {
         ("/etc/shadow", "shadow_t"),
         ("/etc/ssh", "etc_t"),
         ("/etc/ssh/sshd_config", "etc_t"),
+        ("/etc/pam.d", "etc_t"),
+        ("/etc/pam.d/sshd", "etc_t"),
         ("/home", "home_root_t"),
         ("/home/admin", "user_home_dir_t"),
         ("/home/admin/.ssh", "ssh_home_t"),

@@ -47,6 +47,10 @@ pub(crate) fn bare() -> Nodes {
     nodes.file("/etc/hostname", "locked-out\n", 0o644, 0);
     nodes.file("/etc/fstab", "LABEL=root / ext4 defaults 0 1\n", 0o644, 0);
     nodes.file("/etc/ssh/sshd_config", "PasswordAuthentication no\nUsePAM yes\n", 0o644, 0);
+    let pam = "account required pam_nologin.so\naccount required pam_unix.so\n\
+               session required pam_unix.so\n";
+    nodes.directory("/etc/pam.d", 0o755, 0);
+    nodes.file("/etc/pam.d/sshd", pam, 0o644, 0);
     nodes.directory("/home/admin", 0o700, USER_ID);
     nodes.file("/home/admin/.profile", "umask 077\n", 0o644, USER_ID);
     nodes
