@@ -289,6 +289,24 @@ fn what_no_edit_can_revoke_is_told_login_139() {
 }
 
 #[test]
+fn an_exposed_key_in_files_that_sshd_does_not_read_is_told_login_138() {
+    let line = format!("# c\n{OLD}\n");
+    let mut tree = debian(&line);
+    configure(&mut tree, "AuthorizedKeysFile /etc/ssh/keys/%u");
+    tree.file("/etc/ssh/keys/admin", 0, 0o644, format!("{NEW}\n").as_bytes()).file(
+        "/etc/dropbear/initramfs/authorized_keys",
+        0,
+        0o600,
+        line.as_bytes(),
+    );
+    let plan = key_revoke::plan(&tree, &named(&[OLD])).unwrap();
+    let told = messages(&plan, "LOGIN-138");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains(&format!("{FILE}:2")) && told[1].contains("initramfs"), "{told:?}");
+    assert!(!plan.changes_something());
+}
+
+#[test]
 fn a_home_on_another_volume_is_told_login_95() {
     let mut tree = debian(&format!("{OLD}\n{NEW}\n"));
     tree.file("/etc/fstab", 0, 0o644, b"UUID=abcd /home ext4 defaults 0 2\n");

@@ -137,7 +137,7 @@ pub(super) fn remove(
     }
     let locked_out = if request.force { Vec::new() } else { work.locked_out(guest, provided)? };
     work.spare(&locked_out);
-    work.tell_names(&is_chosen, &locked_out, plan);
+    work.tell_names(guest, &is_chosen, &locked_out, plan);
     work.tell_files(&is_chosen, plan);
     work.tell_users(&is_chosen, &locked_out, plan);
     work.change(plan);

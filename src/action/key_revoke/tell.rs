@@ -1,11 +1,11 @@
 //! What is said about keys that are taken out: who is concerned, what stays, what was not found.
 
-use super::super::key_source::{Reader, Role};
+use super::super::key_source::{Reader, Role, elsewhere};
 use super::super::plan::{Outcome, Plan, UserPlan};
 use super::{KeyChoice, LockedOut, Removals, is_authority};
-use crate::login::Fingerprint;
 use crate::login::authorized_keys::{KeyLine, key_lines};
 use crate::login::finding::Finding;
+use crate::login::{Fingerprint, Guest};
 use std::collections::BTreeSet;
 
 /// Names that are shown in one message; the rest is counted.
@@ -15,6 +15,7 @@ impl Removals<'_, '_> {
     /// What became of each key that was named, and of the authorities that were not.
     pub(super) fn tell_names(
         &self,
+        guest: &Guest<'_>,
         is_chosen: &dyn Fn(&Reader<'_>) -> bool,
         locked_out: &[LockedOut],
         plan: &mut Plan,
@@ -24,6 +25,8 @@ impl Removals<'_, '_> {
             self.tell_left(is_chosen, plan);
             return;
         };
+        let is_named = |blob: &[u8]| names.iter().any(|name| name.is_of(blob));
+        let elsewhere = elsewhere::lines(guest, self.sources, &is_named);
         for name in names {
             let mut is_anywhere = false;
             let mut others = Vec::new();
@@ -45,6 +48,13 @@ impl Removals<'_, '_> {
                     others
                         .extend(readers.map(|reader| (reader.user.display_name(), place.clone())));
                 }
+            }
+            let elsewhere = elsewhere.iter().filter(|line| name.is_of(&line.blob));
+            for line in elsewhere.take(NAMES_SHOWN_MAX) {
+                is_anywhere = true;
+                let place = format!("{}:{}", line.path, line.number);
+                let message = format!("{name} also stands here and stays: {}", line.purpose);
+                plan.findings.push(Finding::warn(("key-line", "LOGIN-138"), place, message));
             }
             if !is_anywhere {
                 let message = "this key is not on this volume: no key file of any user has it";
