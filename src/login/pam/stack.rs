@@ -217,3 +217,35 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::pam::code::Control;
+
+    fn entries(count: usize, control: &str) -> Vec<Entry> {
+        let call = Call::Module { path: b"x.so".to_vec(), arguments: Vec::new() };
+        let control = Control::parse(control.as_bytes());
+        vec![Entry { place: "x:1".to_owned(), level: 0, call, control }; count]
+    }
+
+    #[test]
+    fn open_answers_have_an_end_and_those_that_change_nothing_do_no_harm() {
+        let both = vec![Answer::plain(Code::Success), Answer::plain(Code::AuthErr)];
+        let answers = vec![both; 64];
+        // Each way through ends in another set of reasons, and there are too many ways.
+        assert_eq!(run(&entries(64, "required"), &answers), None);
+        let outcomes = run(&entries(3, "required"), &answers).unwrap();
+        assert!(outcomes.iter().any(|outcome| outcome.code == Code::Success));
+        assert!(outcomes.iter().any(|outcome| outcome.code == Code::AuthErr));
+        // `optional` takes a refusal as nothing, but a success counts.
+        let outcomes = run(&entries(2, "default=ignore"), &answers).unwrap();
+        assert!(outcomes.iter().all(|outcome| outcome.code == Code::PermDenied));
+    }
+
+    #[test]
+    fn a_line_without_answers_fails() {
+        assert_eq!(run(&entries(1, "required"), &[]).unwrap()[0].code, Code::PermDenied);
+        assert_eq!(run(&[], &[]).unwrap()[0].code, Code::PermDenied);
+    }
+}

@@ -533,6 +533,13 @@ fn files() -> Vec<Case> {
         ("a -\n* hard maxlogins 0\n", "a", YES),
         ("# a hard maxlogins 0\n", "a", YES),
         ("* hard nofile 100\n", "a", YES),
+        ("a hard maxlogins 3\n* hard maxlogins 0\n", "a", YES),
+        ("a hard maxlogins 3\n@staff hard maxlogins 0\n", "a", YES),
+        ("a hard maxlogins 3\na hard maxlogins 0\n", "a", NO),
+        ("a hard maxlogins 0\na hard maxlogins 3\n", "a", YES),
+        ("a hard maxlogins 3\n* hard maxsyslogins 0\n", "a", NO),
+        ("500: hard maxlogins 0\n", "a", OPEN),
+        ("@0:99 hard maxlogins 0\n", "a", OPEN),
     ] {
         let sshd = format!("{permit}session required pam_limits.so\n");
         cases.push(unmeasured(case(

@@ -20,8 +20,16 @@ enum Rank {
     User,
 }
 
+/// What is limited: the logins of the user, or all of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Own,
+    System,
+}
+
 /// A limit that may count.
 struct Limit {
+    item: Item,
     rank: Rank,
     is_zero: bool,
     holds: Tri,
@@ -76,13 +84,16 @@ impl Asked<'_> {
             let is_free = kind == b"-" && matches!(rank, Rank::User | Rank::Group);
             return if is_free { Line::Free(holds) } else { Line::Nothing };
         };
-        let item = item.to_ascii_lowercase();
-        let is_count = matches!(item.as_slice(), b"maxlogins" | b"maxsyslogins");
-        if !is_count || !holds.may_be() {
+        let item = match item.to_ascii_lowercase().as_slice() {
+            b"maxlogins" => Item::Own,
+            b"maxsyslogins" => Item::System,
+            _ => return Line::Nothing,
+        };
+        if !holds.may_be() {
             return Line::Nothing;
         }
         let is_zero = value.iter().all(|&byte| byte == b'0');
-        Line::Limit(Limit { rank, is_zero, holds, place: place() })
+        Line::Limit(Limit { item, rank, is_zero, holds, place: place() })
     }
 
     /// For whom a line is, if it can be for the user at all. A range of ids is not told apart: it may hold.
@@ -110,14 +121,25 @@ enum Line {
     Free(Tri),
 }
 
-/// The answer to the limits that may count; a later one of the same rank replaces an earlier one.
+/// The answer to the limits that may count. One of a higher rank beats the others, and of equal ones the last.
 fn decide(limits: &[Limit]) -> Vec<Answer> {
-    let Some(zero) = limits.iter().find(|limit| limit.is_zero) else {
-        return plain(&[Code::Success]);
-    };
-    let is_certain = zero.holds == Tri::Yes && limits.iter().all(|limit| limit.is_zero);
-    let message = "maxlogins 0: pam_limits lets nobody log in";
-    let reason = Finding::block(("pam-account", "LOGIN-66"), &zero.place, message);
-    let against = Answer::because(Code::PermDenied, reason);
-    if is_certain { vec![against] } else { vec![Answer::plain(Code::Success), against] }
+    let mut answers = plain(&[Code::Success]);
+    for item in [Item::Own, Item::System] {
+        let about = || limits.iter().filter(move |limit| limit.item == item);
+        let certain =
+            about().filter(|limit| limit.holds == Tri::Yes).max_by_key(|limit| limit.rank);
+        let is_open = |limit: &&Limit| {
+            limit.holds == Tri::Maybe && certain.is_none_or(|certain| limit.rank >= certain.rank)
+        };
+        let possible: Vec<&Limit> = certain.into_iter().chain(about().filter(is_open)).collect();
+        let Some(zero) = possible.iter().find(|limit| limit.is_zero) else { continue };
+        let message = "maxlogins 0: pam_limits lets nobody log in";
+        let reason = Finding::block(("pam-account", "LOGIN-66"), &zero.place, message);
+        let against = Answer::because(Code::PermDenied, reason);
+        if certain.is_some() && possible.iter().all(|limit| limit.is_zero) {
+            return vec![against];
+        }
+        answers.push(against);
+    }
+    answers
 }
