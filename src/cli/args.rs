@@ -149,10 +149,13 @@ pub(crate) struct VolumeArg {
 /// Shows what is on a disk, who can log in, and every way back in.
 ///
 /// Shows partitions, file systems and their health, the operating system, its users with their keys, and
-/// what would be refused and why. Writes nothing.
+/// what would be refused and why. Then every way back in with its state and the next command for it: a key,
+/// the agents of AWS, Google and Azure, EC2 Instance Connect, cloud-init with what it will do at the next
+/// boot, a password at the serial console. Writes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain inspect disk.img
+  regain inspect disk.img --json | jq '.result.systems[0].access_routes'
   regain inspect /dev/nvme1n1 --json | jq '.result.systems[0].users'")]
 pub(crate) struct Inspect {
     #[command(flatten)]

@@ -36,6 +36,7 @@ pub mod strict_modes;
 mod user_login;
 pub mod verdict;
 pub mod way;
+pub mod writers;
 
 pub use finding::{Finding, Severity};
 pub use fingerprint::Fingerprint;
@@ -73,6 +74,8 @@ pub struct Guest<'a> {
     pub labels: Labels,
     /// The date that decides expiry (LOGIN-4).
     pub now: Timestamp,
+    /// Whether sshd runs, looked at once.
+    service: std::cell::OnceCell<Vec<Finding>>,
 }
 
 impl<'a> Guest<'a> {
@@ -84,7 +87,7 @@ impl<'a> Guest<'a> {
         let config = SshdConfig::read(fs)?;
         let mounts = fstab::read(fs)?;
         let labels = Labels::read(fs)?;
-        Ok(Self { fs, system, config, mounts, labels, now })
+        Ok(Self { fs, system, config, mounts, labels, now, service: std::cell::OnceCell::new() })
     }
 
     /// The settings that count for `user`, once for each assumption about the client.

@@ -2,7 +2,7 @@
 //!
 //! Four checks: `sshd-enabled`, `sshd-hostkeys`, `sshd-privsep`, `sshd-reach`. What keeps sshd from running
 //! for everybody blocks; what may start it unseen leaves the answer open; what a firewall does is only told.
-//! A volume without `/usr/sbin` holds no programs: of its services nothing is said.
+//! Of a tree without any init, which no machine boots, nothing is said.
 
 mod host_keys;
 mod privilege_separation;
@@ -15,12 +15,19 @@ use crate::fs::NodeKind;
 use crate::fs::path::{GuestPath, find};
 use crate::guest::linux::KernelCommandLine;
 use crate::guest::linux::service::{Start, start_of};
-use crate::guest::linux::text::{exists, kind};
+use crate::guest::linux::text::exists;
 use crate::guest::linux::unit_file::{Assignment, assignments};
 
 /// The names of the unit or script (LOGIN-106).
 pub const SSHD_NAMES: [&str; 2] = ["sshd", "ssh"];
+/// What enabling the unit repairs.
 const ENABLED: (&str, &str) = ("sshd-enabled", "LOGIN-107");
+/// What it does not.
+const RUNS: (&str, &str) = ("sshd-reach", "LOGIN-106");
+
+/// What starts services, or has scripts for it.
+const INITS: [&str; 4] =
+    ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init.d"];
 
 /// Everything that decides whether sshd runs.
 ///
@@ -28,12 +35,16 @@ const ENABLED: (&str, &str) = ("sshd-enabled", "LOGIN-107");
 /// As the file system.
 pub fn findings(guest: &Guest<'_>) -> Result<Vec<Finding>> {
     let fs = guest.fs;
-    if kind(fs, "/usr/sbin") != Some(NodeKind::Directory) {
-        return Ok(no_programs(guest).into_iter().collect());
+    if guest.mount_finding(&GuestPath::new("/usr/sbin")).is_some() {
+        let message = "the programs are on another volume, so whether sshd starts is not known";
+        return Ok(vec![Finding::undecided(RUNS, "/usr", message)]);
+    }
+    if !INITS.iter().any(|path| exists(fs, path)) {
+        return Ok(Vec::new());
     }
     let daemon = Daemon::read(fs)?;
     if !exists(fs, &daemon.program.to_string()) {
-        let finding = Finding::block(ENABLED, &daemon.program, "there is no sshd on this volume");
+        let finding = Finding::block(RUNS, &daemon.program, "there is no sshd on this volume");
         return Ok(vec![finding.fixed_by("another way in: `regain inspect` lists them")]);
     }
     let mut findings = program_findings(fs, &daemon)?;
@@ -45,19 +56,20 @@ pub fn findings(guest: &Guest<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+impl Guest<'_> {
+    /// As [`findings`], looked at once; what cannot be read leaves the answer open.
+    pub fn service_findings(&self) -> &[Finding] {
+        self.service.get_or_init(|| {
+            findings(self).unwrap_or_else(|error| {
+                vec![Finding::undecided(RUNS, "sshd", format!("not read: {error}"))]
+            })
+        })
+    }
+}
+
 /// When sshd is started.
 pub fn start(guest: &Guest<'_>) -> Start {
     start_of(guest.fs, &SSHD_NAMES, !guest.system.has_machine_id)
-}
-
-fn no_programs(guest: &Guest<'_>) -> Option<Finding> {
-    let message = "the programs are not on this volume, so whether sshd starts is not known";
-    // A separate /usr is a machine; a tree without one is a part of it.
-    let finding = match guest.mount_finding(&GuestPath::new("/usr/sbin")) {
-        Some(_) => Finding::undecided(ENABLED, "/usr", message),
-        None => Finding::info(ENABLED, "/usr/sbin", message),
-    };
-    Some(finding)
 }
 
 fn program_findings(fs: &dyn crate::fs::FileSystem, daemon: &Daemon) -> Result<Vec<Finding>> {
@@ -73,7 +85,7 @@ fn program_findings(fs: &dyn crate::fs::FileSystem, daemon: &Daemon) -> Result<V
         return Ok(Vec::new());
     };
     let message = format!("the program {problem}: sshd cannot start");
-    Ok(vec![Finding::block(ENABLED, &daemon.program, message)])
+    Ok(vec![Finding::block(RUNS, &daemon.program, message)])
 }
 
 fn start_findings(guest: &Guest<'_>) -> Vec<Finding> {
@@ -111,7 +123,7 @@ fn conditions(guest: &Guest<'_>) -> Option<Finding> {
     let asks = |line: &Assignment| line.key == b"ConditionPathExists" && line.value == condition;
     let is_asked = unit_lines(guest).iter().any(asks) || guest.system.os.is_like("debian");
     let message = "it exists, so sshd is not started";
-    let finding = Finding::block(ENABLED, path, message).fixed_by("remove the file");
+    let finding = Finding::block(RUNS, path, message).fixed_by("remove the file");
     is_asked.then_some(finding)
 }
 
@@ -134,7 +146,7 @@ fn boot_findings(guest: &Guest<'_>) -> Vec<Finding> {
         .or_else(|| line.value("init").map(|_| "init=".to_owned()));
     if let Some(word) = word {
         let message = format!("the kernel command line has {word}: the boot may end before sshd");
-        findings.push(Finding::undecided(ENABLED, &line.source, message));
+        findings.push(Finding::undecided(RUNS, &line.source, message));
     }
     let default = "/etc/systemd/system/default.target";
     if let Ok(crate::fs::path::Resolution::Found(found)) =
@@ -143,7 +155,7 @@ fn boot_findings(guest: &Guest<'_>) -> Vec<Finding> {
         let target = guest.fs.read_link(found.node).unwrap_or_default();
         if is_rescue(GuestPath::new(&target).file_name()) {
             let message = "the machine boots into a rescue shell, without sshd";
-            findings.push(Finding::block(ENABLED, default, message));
+            findings.push(Finding::block(RUNS, default, message));
         }
     }
     findings

@@ -4,7 +4,7 @@ use super::agreement::agree;
 use super::finding::Finding;
 use super::key_files::{self, KeyFile};
 use super::match_block::Effective;
-use super::{Guest, PublicKey, account, dedup, home, key_check, pam, service};
+use super::{Guest, PublicKey, account, dedup, home, key_check, pam, writers};
 use crate::error::Result;
 use crate::guest::linux::User;
 
@@ -65,7 +65,8 @@ impl Guest<'_> {
         findings.extend(account::account_findings(self, user, self.pam_service(user).as_deref()));
         findings.extend(home::findings(self.fs, user));
         findings.extend(self.labels.findings(self.fs));
-        findings.extend(service::findings(self)?);
+        findings.extend(self.service_findings().iter().cloned());
+        findings.extend(writers::findings(self, user));
         Ok(findings)
     }
 

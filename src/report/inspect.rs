@@ -85,6 +85,9 @@ pub struct System {
     pub agents: Vec<String>,
     /// Every way back in that regain knows for this system.
     pub access_routes: Vec<AccessRoute>,
+    /// cloud-init, where it is installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_init: Option<CloudInit>,
     /// What there is to know of a Windows system only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
@@ -196,12 +199,62 @@ pub struct User {
 /// One way back in.
 #[derive(Debug, Clone, Serialize)]
 pub struct AccessRoute {
-    /// The command without its arguments, as in "key add".
+    /// A word for programs, as in `key-add`, `ssm-agent`, `serial-console`.
+    pub id: &'static str,
+    /// The command without its arguments, as in "key add", or the name of an agent.
     pub route: String,
     /// True if it would be tried; false if it would be refused.
     pub available: bool,
+    /// `ready`; `needs_step`: the next command makes it ready; `off`: it does not run, or is refused.
+    pub state: &'static str,
     /// Why it would be refused, or what it needs.
     pub reason: Option<String>,
-    /// The command to type; empty if it is not one of ours.
+    /// What was found; the same as `reason` where there is one.
+    pub detail: Option<String>,
+    /// The command to type; empty if there is none.
     pub command: String,
+    /// The next command for this way, whosever it is.
+    pub next_command: String,
+}
+
+impl AccessRoute {
+    /// A way that is open or not.
+    pub fn new(
+        id: &'static str,
+        route: &str,
+        available: bool,
+        reason: Option<String>,
+        command: String,
+    ) -> Self {
+        let state = if available { "ready" } else { "off" };
+        Self {
+            id,
+            route: route.to_owned(),
+            available,
+            state,
+            detail: reason.clone(),
+            reason,
+            next_command: command.clone(),
+            command,
+        }
+    }
+}
+
+/// What cloud-init did on the volume, and will do.
+#[derive(Debug, Clone, Serialize)]
+pub struct CloudInit {
+    /// True if it runs at boot.
+    pub enabled: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// The instance that it saw last.
+    pub instance_id: Option<Text>,
+    /// The source of the last boot, as in `DataSourceEc2Local`.
+    pub last_source: Option<String>,
+    /// The sources that its configuration allows; none if it does not say.
+    pub sources: Option<Vec<String>>,
+    /// What it did once and never does again on this volume.
+    pub once: Vec<String>,
+    /// What it does in an instance with another id.
+    pub on_a_new_instance: Vec<&'static str>,
 }

@@ -188,7 +188,6 @@ fn every_failure_has_its_status_and_one_document() {
         ("show missing", 1, "io"),
         ("key revoke root.img --all --yes", 4, "refused"),
         ("key rotate root.img --key rescue_key.pub", 2, "usage"),
-        ("key check root.img --user admin", 5, "unsupported"),
         ("password reset root.img", 2, "usage"),
         ("nonsense", 2, "usage"),
     ] {

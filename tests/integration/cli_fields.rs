@@ -70,6 +70,8 @@ fn inspect() {
              systems[].users[].keys {} systems[].agents systems[].access_routes
              systems[].access_routes[].route systems[].access_routes[].available
              systems[].access_routes[].reason systems[].access_routes[].command
+             systems[].access_routes[].id systems[].access_routes[].state
+             systems[].access_routes[].detail systems[].access_routes[].next_command
              warnings io io.bytes_read io.bytes_written",
             keys("systems[].users[].keys[]")
         ),

@@ -124,7 +124,7 @@ fn what_is_refused_leaves_the_disk() {
         ("--generate --method agent", 2, "--method has no meaning"),
         ("--generate --enable-service", 2, "--enable-service has no meaning"),
         ("--generate --clear-ntfs-log", 2, "--clear-ntfs-log has no meaning"),
-        ("--generate --user nobody", 4, "ends every login at once"),
+        ("--generate --user nobody", 4, "the login shell /usr/sbin/nologin"),
         ("--generate --user zoe", 3, "no user zoe"),
     ] {
         let more: Vec<&str> = options.split_whitespace().collect();
@@ -212,11 +212,13 @@ fn the_programs_of_a_real_debian_take_the_password() {
     let (tar, name) = (debian_tree(&CHROOT), tree.to_str().unwrap());
     tools::succeed("tar", &["-xf", tar.to_str().unwrap(), "-C", name, "--numeric-owner"]);
     crate::end_to_end::give_devices(&tree);
-    let pam = tree.join("etc/pam.d/common-password");
+    let (pam, to) = (tree.join("etc/pam.d/common-password"), tree.join("etc/shadow"));
+    let nobody_knows = fs::read(&to).unwrap();
     let yescrypt = fs::read_to_string(&pam).unwrap();
     assert!(yescrypt.contains("yescrypt"), "{yescrypt}");
     for (kind, options) in [("$y$", &yescrypt), ("$6$", &yescrypt.replace("yescrypt", "sha512"))] {
         fs::write(&pam, options).unwrap();
+        fs::write(&to, &nobody_knows).unwrap();
         let disk = debian_disk(&scratch, &tree);
         let result = reset(
             &scratch,
@@ -226,7 +228,6 @@ fn the_programs_of_a_real_debian_take_the_password() {
         );
         assert_eq!(result.success()["result"]["changed"], true);
         oracle::assert_clean(&disk, START_SECTOR * 512, "the edited disk");
-        let to = tree.join("etc/shadow");
         let dump = format!("dump /etc/shadow {}", to.to_str().unwrap());
         tools::succeed("debugfs", &["-R", &dump, &oracle::at(&disk, START_SECTOR * 512)]);
         let shadow = fs::read_to_string(&to).unwrap();

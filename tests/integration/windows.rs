@@ -212,7 +212,8 @@ fn the_documents_have_the_fields_of_the_contract() {
         &system,
         "volume_id family name version arch host_name users users[].name users[].rid users[].is_default
          users[].keys agents access_routes access_routes[].route access_routes[].available
-         access_routes[].reason access_routes[].command windows windows.edition windows.installation_type
+         access_routes[].reason access_routes[].command access_routes[].id access_routes[].state
+         access_routes[].detail access_routes[].next_command windows windows.edition windows.installation_type
          windows.build windows.update windows.release windows.setup_state windows.domain_controller
          windows.domain windows.agents windows.agents[].name windows.agents[].title windows.agents[].version
          windows.agents[].state windows.agents[].missing windows.agents[].service_start

@@ -1,24 +1,21 @@
 //! `regain inspect`: what is on a disk, who can log in, and every way back in.
 
+mod routes;
 mod windows;
 
 use super::args::Inspect;
-use super::hints::shell_word;
 use super::human::{self, Table, add, styled};
 use super::output::{Outcome, Styles, Ui};
 use super::{key_list, target};
-use crate::action::key_add::{self, KeyAddRequest};
 use crate::disk::Disk as _;
 use crate::error::{Error, Result};
 use crate::fs::path::GuestPath;
 use crate::guest::select::{self, UserChoice};
 use crate::guest::{self, linux};
-use crate::image::in_use::{Look, in_use_report};
 use crate::login::Guest;
-use crate::login::public_key::PublicKey;
 use crate::report::Text;
 use crate::report::change::Io;
-use crate::report::inspect::{AccessRoute, Image, Inspection, System, User, Volume};
+use crate::report::inspect::{CloudInit, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
 use crate::session::{Session, SessionVolume, clock};
 use std::collections::BTreeSet;
@@ -113,6 +110,8 @@ fn system(
         }
     };
     let default_user = default_user(volume, system);
+    let cloud_init = volume.read(|open| Ok(linux::CloudInit::read(open.file_system())));
+    let cloud_init = cloud_init.ok().flatten().map(cloud_init_report);
     let default_name = default_user.as_ref().ok().map(Vec::as_slice);
     System {
         volume_id: volume.volume.id.clone(),
@@ -123,8 +122,21 @@ fn system(
         host_name: system.host_name.clone().map(Into::into),
         users: users(system, &keys, default_name),
         agents: system.agents.iter().map(|agent| agent.name.to_owned()).collect(),
-        access_routes: access_routes(session, volume, system, default_user.err()),
+        access_routes: routes::access_routes(session, volume, system, default_user),
+        cloud_init,
         windows: None,
+    }
+}
+
+fn cloud_init_report(found: linux::CloudInit) -> CloudInit {
+    CloudInit {
+        enabled: found.off.is_none(),
+        on_a_new_instance: found.on_a_new_instance(),
+        reason: found.off,
+        instance_id: found.instance_id.map(Into::into),
+        last_source: found.last_source,
+        sources: found.sources,
+        once: found.once,
     }
 }
 
@@ -165,90 +177,6 @@ fn users(system: &linux::System, keys: &[Key], default_name: Option<&[u8]>) -> V
         });
     }
     users
-}
-
-/// What `key add` would say without `--user`, and whether `--fix` is what it takes.
-fn key_add_refusal(volume: &SessionVolume) -> Result<Option<(String, bool)>> {
-    let plan = |fix| volume.read(|open| key_add::plan(open.file_system(), &trial_request(fix)?));
-    let Some(error) = plan(false)?.refusal() else { return Ok(None) };
-    let is_repaired = plan(true).is_ok_and(|plan| plan.refusal().is_none());
-    Ok(Some((error.to_string(), is_repaired)))
-}
-
-/// A request for a key that nobody has: nothing comes of it.
-fn trial_request(fix: bool) -> Result<KeyAddRequest> {
-    let mut blob = Vec::new();
-    for part in [b"ssh-ed25519".as_slice(), &[0; 32]] {
-        blob.extend(u32::try_from(part.len()).unwrap_or_default().to_be_bytes());
-        blob.extend(part);
-    }
-    let key = PublicKey::new(blob, "").map_err(std::io::Error::other)?;
-    Ok(KeyAddRequest {
-        users: UserChoice::Default,
-        keys: vec![key],
-        options: None,
-        fix,
-        fix_also: BTreeSet::new(),
-        force: false,
-        now: clock::now(),
-    })
-}
-
-/// The target, and the volume where it must be named, as words of a command.
-fn target_words(session: &Session, volume: &SessionVolume) -> String {
-    let name = shell_word(&session.target_name());
-    match session.volumes.iter().filter(|volume| volume.system().is_some()).count() {
-        0 | 1 => name,
-        _ => format!("{name} --volume {}", volume.volume.id),
-    }
-}
-
-/// Why nothing on this volume can be written.
-fn reason_against_writing(session: &Session, volume: &SessionVolume) -> Option<String> {
-    let in_use = in_use_report(&session.image, Look::Thorough).ok().flatten();
-    volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()))
-}
-
-fn access_routes(
-    session: &Session,
-    volume: &SessionVolume,
-    system: &linux::System,
-    no_default_user: Option<Error>,
-) -> Vec<AccessRoute> {
-    let target = target_words(session, volume);
-    let against_writing = reason_against_writing(session, volume);
-    let user = if no_default_user.is_some() { " --user USER" } else { "" };
-    let mut add = AccessRoute {
-        route: "key add".to_owned(),
-        available: against_writing.is_none(),
-        reason: None,
-        command: format!("regain key add {target}{user} --key FILE"),
-    };
-    add.reason = against_writing.or_else(|| no_default_user.map(|error| error.to_string()));
-    if add.reason.is_none() {
-        match key_add_refusal(volume) {
-            Ok(None) => {}
-            Ok(Some((reason, true))) => {
-                add.command.push_str(" --fix");
-                add.reason = Some(format!("needs --fix: {reason}"));
-            }
-            Ok(Some((reason, false))) => {
-                (add.available, add.reason) = (false, Some(reason));
-            }
-            Err(error) => (add.available, add.reason) = (false, Some(error.to_string())),
-        }
-    }
-    let mut routes = vec![add];
-    routes.extend(system.access_routes.iter().map(|route| AccessRoute {
-        route: route.name.to_owned(),
-        available: true,
-        reason: Some(format!("needs {}", route.needs)),
-        command: match route.name {
-            "cloud-init" => "regain user-data --key FILE --user USER".to_owned(),
-            _ => String::new(),
-        },
-    }));
-    routes
 }
 
 fn text(session: &Session, found: &Inspection, show: Show) -> String {
@@ -322,6 +250,21 @@ fn users_text(users: &[User], styles: Styles) -> String {
     table.render(2, styles.faint)
 }
 
+fn cloud_init_text(found: &CloudInit) -> String {
+    let mut text = String::from("  cloud-init: ");
+    match (&found.reason, &found.instance_id) {
+        (Some(reason), _) => add(&mut text, format_args!("off, {reason}\n")),
+        (None, Some(id)) => {
+            add(&mut text, format_args!("leaves this disk alone in instance {}\n", id.escaped()));
+        }
+        (None, None) => text.push_str("has not run yet: the next boot is that of a new instance\n"),
+    }
+    for line in &found.on_a_new_instance {
+        add(&mut text, format_args!("    in another instance it {line}\n"));
+    }
+    text
+}
+
 fn system_text(system: &System, show: Show) -> String {
     let styles = show.styles;
     let name = format!("{} {}", system.name.escaped(), system.version.escaped());
@@ -341,11 +284,15 @@ fn system_text(system: &System, show: Show) -> String {
     if !system.agents.is_empty() && system.windows.is_none() {
         add(&mut text, format_args!("  agents: {}\n", system.agents.join(", ")));
     }
+    if let Some(found) = &system.cloud_init {
+        text.push_str(&cloud_init_text(found));
+    }
     add(&mut text, format_args!("  {}\n", styled(styles.strong, "ways back in")));
     for route in &system.access_routes {
         let mark =
             if route.available { styled(styles.good, "yes") } else { styled(styles.bad, "no") };
-        let what = if route.command.is_empty() { &route.route } else { &route.command };
+        let is_named = route.next_command.is_empty();
+        let what = if is_named { &route.route } else { &route.next_command };
         add(&mut text, format_args!("    {mark:<3}  {what}\n"));
         if let Some(reason) = &route.reason {
             add(&mut text, format_args!("         {reason}\n"));

@@ -1,6 +1,6 @@
 //! What `inspect` says of a Windows system.
 
-use super::{reason_against_writing, target_words};
+use super::routes::{reason_against_writing, target_words};
 use crate::action::password_reset::{self, Method, ResetRequest};
 use crate::cli::human::{Table, add};
 use crate::cli::key_list;
@@ -47,6 +47,7 @@ pub(super) fn system(
         users: system.users.iter().map(|found| user(found, &keys)).collect(),
         agents: agent_names(system),
         access_routes: access_routes(session, volume, system),
+        cloud_init: None,
         windows: Some(facts(system, &history)),
     }
 }
@@ -132,44 +133,39 @@ fn access_routes(
     let target = target_words(session, volume);
     let against_writing = reason_against_writing(session, volume);
     let mut routes = Vec::new();
-    for (route, method, words) in [
-        ("password reset", Method::Agent, ""),
-        ("startup script", Method::StartupScript, " --method startup-script --generate"),
+    for (id, route, method, words) in [
+        ("password-reset", "password reset", Method::Agent, ""),
+        (
+            "startup-script",
+            "startup script",
+            Method::StartupScript,
+            " --method startup-script --generate",
+        ),
     ] {
         let refusal = against_writing.clone().or_else(|| refusal(volume, method));
         let needs = match method {
             Method::Agent => "needs the private key of the launch key pair",
             Method::StartupScript | Method::Setup => "needs no key; sets a password of your own",
         };
-        routes.push(AccessRoute {
-            route: route.to_owned(),
-            available: refusal.is_none(),
-            reason: Some(refusal.unwrap_or_else(|| needs.to_owned())),
-            command: format!("regain password reset {target}{words}"),
-        });
+        let available = refusal.is_none();
+        let reason = Some(refusal.unwrap_or_else(|| needs.to_owned()));
+        let command = format!("regain password reset {target}{words}");
+        routes.push(AccessRoute::new(id, route, available, reason, command));
     }
     if let Some(open_ssh) = &system.open_ssh {
         let reason = against_writing.or_else(|| open_ssh.reason_against());
-        routes.push(AccessRoute {
-            route: "key add".to_owned(),
-            available: reason.is_none(),
-            reason,
-            command: format!("regain key add {target} --key FILE"),
-        });
+        let command = format!("regain key add {target} --key FILE");
+        routes.push(AccessRoute::new("key-add", "key add", reason.is_none(), reason, command));
     }
     if let Some(ssm) = system.ssm {
         let is_running = matches!(ssm.start, Start::Automatic | Start::Boot);
         let needs = "needs an instance role for SSM, and network".to_owned();
-        routes.push(AccessRoute {
-            route: "amazon-ssm-agent".to_owned(),
-            available: is_running,
-            reason: Some(if is_running {
-                needs
-            } else {
-                format!("the start of its service is {}", ssm.start)
-            }),
-            command: String::new(),
-        });
+        let off = || format!("the start of its service is {}", ssm.start);
+        let reason = Some(if is_running { needs } else { off() });
+        let name = "amazon-ssm-agent";
+        let mut route = AccessRoute::new("ssm-agent", name, is_running, reason, String::new());
+        "aws ssm start-session --target ID".clone_into(&mut route.next_command);
+        routes.push(route);
     }
     routes
 }

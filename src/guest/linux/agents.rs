@@ -1,5 +1,4 @@
-//! Programs on the volume that write keys or offer another way in (LOGIN-T5, linux-login.md section
-//! 12).
+//! Programs on the volume that write keys or offer another way in (LOGIN-T5, linux-login.md section 12).
 
 use super::text::exists;
 use crate::fs::FileSystem;
@@ -11,17 +10,6 @@ pub struct Agent {
     pub name: &'static str,
     /// The path that gave it away.
     pub evidence: &'static str,
-}
-
-/// Another way back in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AccessRoute {
-    /// What it is called.
-    pub name: &'static str,
-    /// The path that says so.
-    pub evidence: &'static str,
-    /// What it needs to work.
-    pub needs: &'static str,
 }
 
 const AGENTS: [(&str, &[&str]); 9] = [
@@ -51,35 +39,16 @@ pub fn find(fs: &dyn FileSystem) -> Vec<Agent> {
     AGENTS.iter().filter_map(found).collect()
 }
 
-/// The ways back in whose evidence is on the volume (LOGIN-T5).
-pub fn access_routes(fs: &dyn FileSystem) -> Vec<AccessRoute> {
-    let needs = |agent: &Agent| match agent.name {
-        "amazon-ssm-agent" => Some("an instance role for SSM, and network"),
-        "ec2-instance-connect" => Some("a running sshd, and IAM permission"),
-        "cloud-init" if !exists(fs, "/etc/cloud/cloud-init.disabled") => {
-            Some("a stop, new user data, and a start")
-        }
-        _ => None,
-    };
-    let route = |agent: Agent| {
-        Some(AccessRoute { name: agent.name, evidence: agent.evidence, needs: needs(&agent)? })
-    };
-    find(fs).into_iter().filter_map(route).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::memory::MemoryTree;
 
     #[test]
-    fn agents_and_routes_are_found_by_their_files() {
+    fn agents_are_found_by_their_files() {
         let mut tree = MemoryTree::new();
         tree.file("/usr/bin/cloud-init", 0, 0o755, b"").directory("/etc/amazon/ssm", 0, 0o755);
         let names = |agents: Vec<Agent>| agents.into_iter().map(|a| a.name).collect::<Vec<_>>();
         assert_eq!(names(find(&tree)), ["cloud-init", "amazon-ssm-agent"]);
-        assert_eq!(access_routes(&tree).len(), 2);
-        tree.file("/etc/cloud/cloud-init.disabled", 0, 0o644, b"");
-        assert_eq!(access_routes(&tree).len(), 1);
     }
 }

@@ -48,7 +48,7 @@ pub fn sudo_users(fs: &dyn FileSystem, warnings: &mut Vec<String>) -> Vec<Vec<u8
     names
 }
 
-fn configuration_files(fs: &dyn FileSystem) -> Vec<String> {
+pub(super) fn configuration_files(fs: &dyn FileSystem) -> Vec<String> {
     let mut paths = vec!["/etc/cloud/cloud.cfg".to_owned()];
     let directory = "/etc/cloud/cloud.cfg.d";
     let found = find(fs, &GuestPath::new(directory)).ok().flatten();

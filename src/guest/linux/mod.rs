@@ -7,18 +7,21 @@ pub mod accounts;
 pub mod agents;
 pub mod arch;
 pub mod cloud_init;
+pub mod cloud_state;
 pub mod console;
 pub mod crypt;
 pub mod fstab;
 pub mod kernel_command_line;
 pub mod name_services;
 pub mod os_release;
+pub mod routes;
 pub mod service;
 pub mod text;
 pub mod unit_file;
 
 pub use accounts::{Accounts, Group, Shadow, User};
-pub use agents::{AccessRoute, Agent};
+pub use agents::Agent;
+pub use cloud_state::CloudInit;
 pub use kernel_command_line::KernelCommandLine;
 pub use os_release::OsRelease;
 
@@ -47,8 +50,6 @@ pub struct System {
     pub instance_id: Option<Vec<u8>>,
     /// Programs that write keys or offer another way in.
     pub agents: Vec<Agent>,
-    /// Ways back in other than a key in a file (LOGIN-T5).
-    pub access_routes: Vec<AccessRoute>,
     /// What could not be read or was odd, escaped.
     pub warnings: Vec<String>,
 }
@@ -130,7 +131,6 @@ pub fn detect(fs: &dyn FileSystem) -> Result<Option<System>> {
         has_machine_id: machine_id.is_some_and(|id| id.len() == 32),
         instance_id,
         agents: agents::find(fs),
-        access_routes: agents::access_routes(fs),
         warnings,
     }))
 }

@@ -311,6 +311,10 @@ mod tests {
             .link("/etc/systemd/system/multi-user.target.wants/sshd.service", unit);
         assert_eq!(unit_start(&tree, "ssh.service", false).word(), "enabled");
         let mut tree = systemd();
+        let drop_in = "/etc/systemd/system/multi-user.target.d/50-regain-sshd.conf";
+        tree.file(drop_in, 0, 0o644, b"[Unit]\nWants=a.service ssh.service\n");
+        assert_eq!(word(&tree, false), "enabled");
+        let mut tree = systemd();
         tree.link("/etc/systemd/system/rescue.target.wants/ssh.service", unit);
         assert_eq!(word(&tree, false), "disabled");
         tree.file("/usr/lib/systemd/system-preset/99-x.preset", 0, 0o644, b"disable *\n");
