@@ -205,3 +205,95 @@ fn apart(mut keys: Vec<JudgedKey>) -> (Vec<Finding>, Vec<JudgedKey>) {
     }
     (common, keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::memory::MemoryTree;
+    use crate::login::testing::{FILE, KEY, NOW, configure, debian};
+
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
+    /// A DSA key that nobody has: four integers of one bit.
+    const DSA: &str = "ssh-dss AAAAB3NzaC1kc3MAAAABAQAAAAEBAAAAAQEAAAABAQ==";
+
+    fn asked(tree: &MemoryTree, user: Option<&str>) -> UserCheck {
+        let user = user.map(|name| name.as_bytes().to_vec());
+        check(tree, &KeyCheckRequest { user, keys: Vec::new(), now: NOW }).unwrap()
+    }
+
+    #[test]
+    fn every_key_in_the_files_is_judged_once() {
+        let lines = [
+            format!("{KEY} a"),
+            format!("command=\"x\" {OTHER} b"),
+            format!("{KEY} again"),
+            DSA.to_owned(),
+            format!("cert-authority {OTHER}"),
+        ];
+        let tree = debian(&lines.join("\n"));
+        let found = asked(&tree, None);
+        assert_eq!(
+            (found.verdict, found.user.as_slice()),
+            (Verdict::Accepted, b"admin".as_slice())
+        );
+        let keys: Vec<_> = found
+            .keys
+            .iter()
+            .map(|key| (key.shape.key_type, key.place.as_ref().unwrap().1, key.check.verdict))
+            .collect();
+        let expected = [
+            ("ssh-ed25519", 1, Verdict::Accepted),
+            ("ssh-ed25519", 2, Verdict::Refused),
+            ("ssh-dss", 4, Verdict::Refused),
+        ];
+        assert_eq!(keys, expected);
+        // What holds for one key only is said of that key.
+        assert!(!found.findings.iter().any(Finding::is_blocking));
+        let of_second = &found.keys[1].check.findings;
+        assert!(of_second.iter().any(|finding| finding.check == "key-shadowed"));
+    }
+
+    #[test]
+    fn without_a_key_or_a_user_the_answer_is_no() {
+        for (tree, user, check) in [
+            (debian(""), "admin", "key-line"),
+            (debian("# nothing\n"), "admin", "key-line"),
+            (debian(KEY), "ghost", "user-exists"),
+        ] {
+            let found = asked(&tree, Some(user));
+            assert_eq!((found.verdict, found.keys.len()), (Verdict::Refused, 0), "{user}");
+            assert!(found.findings.iter().any(|f| f.is_blocking() && f.check == check), "{user}");
+        }
+    }
+
+    #[test]
+    fn reasons_name_the_option_that_repairs_them() {
+        let mut tree = debian(KEY);
+        configure(&mut tree, "AllowUsers x\nPubkeyAuthentication no");
+        let found = asked(&tree, Some("admin"));
+        assert_eq!(found.verdict, Verdict::Refused);
+        let fix = |check: &str| {
+            let finding = found.findings.iter().find(|finding| finding.check == check);
+            finding.and_then(|finding| finding.fix.clone()).unwrap_or_default()
+        };
+        assert!(fix("conf-users").starts_with("`--fix-also conf-users`: AllowUsers admin in "));
+        assert!(fix("conf-pubkey").starts_with("`--fix`: PubkeyAuthentication yes in "));
+        assert!(tree.content_at(FILE).is_some_and(|content| content == KEY.as_bytes()));
+    }
+
+    #[test]
+    fn more_keys_than_anybody_has_are_a_limit() {
+        let line = |number: usize| {
+            let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+            blob.extend([0; 30]);
+            blob.extend(u16::try_from(number).unwrap().to_be_bytes());
+            let key = PublicKey::new(blob, "").unwrap();
+            String::from_utf8(key.to_line(None)).unwrap()
+        };
+        let keys: String = (0..=KEYS_MAX).map(line).collect();
+        let request = KeyCheckRequest { user: None, keys: Vec::new(), now: NOW };
+        let error = check(&debian(&keys), &request).unwrap_err();
+        assert_eq!(error.kind_name(), "limit");
+    }
+}

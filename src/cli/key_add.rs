@@ -154,7 +154,7 @@ impl KeyJob<'_> {
         let judge = |fs: &dyn FileSystem| {
             if is_linux { key_judge::judge(fs, request, &plan) } else { Ok(Vec::new()) }
         };
-        let result = self.job.run_judged(session, index, &plan, &judge)?;
+        let result = self.job.run_judged(session, index, &plan, &judge).map_err(unhelpful)?;
         if let Some(error) = plan.refusal() {
             return Err(partly_refused(error, &plan, &result));
         }
@@ -219,6 +219,15 @@ pub(super) fn options_that_help(
     let options: Vec<String> = fix_also.iter().map(|also| format!("--fix-also {also}")).collect();
     let named = plan(&KeyAddRequest { fix_also, ..fixing }).ok()?;
     named.refusal().is_none().then(|| options.join(" "))
+}
+
+/// An edit that sshd's rules refuse afterwards, although nothing stood against it before.
+fn unhelpful(mut failure: Box<Failure>) -> Box<Failure> {
+    if matches!(failure.error.kind(), ErrorKind::Refused(Refusal::WouldNotAccept { .. })) {
+        let hint = "`regain key check` shows every reason; --force makes the edit all the same";
+        failure.hint.get_or_insert_with(|| hint.to_owned());
+    }
+    failure
 }
 
 fn is_about_last_key(error: &Error) -> bool {

@@ -48,7 +48,7 @@ const KEY: [&str; 12] = [
     "reason",
 ];
 const FINDING: &str = "findings[].rule findings[].check findings[].severity findings[].subject \
-                       findings[].message findings[].fix";
+                       findings[].message findings[].fix findings[].undecided";
 
 fn keys(path: &str) -> String {
     KEY.map(|name| format!("{path}.{name}")).join(" ")
@@ -87,6 +87,21 @@ fn key_list() {
 }
 
 #[test]
+fn key_check() {
+    let place = Place::new();
+    let line = "key check root.img --user admin --key rescue_key.pub --json";
+    let run = place.regain.run(&crate::cli_commands::words(line));
+    check(
+        &run.json()["result"],
+        &format!(
+            "verdict user date findings {FINDING} keys keys[].verdict keys[].fingerprint keys[].type keys[].bits
+             keys[].comment keys[].path keys[].line keys[].findings not_seen io io.bytes_read
+             io.bytes_written"
+        ),
+    );
+}
+
+#[test]
 fn key_add_show_apply_and_undo() {
     let place = Place::new();
     let made = "patch patch.bytes_changed patch.runs patch.path undo_file undo_command io io.bytes_read \
@@ -99,7 +114,7 @@ fn key_add_show_apply_and_undo() {
         &done,
         &format!(
             "{made} {key} {finding} dry_run volume_id users users[].name users[].outcome users[].reason
-             users[].path changes changes[].path changes[].action changes[].detail findings verified_by"
+             users[].path users[].verdict changes changes[].path changes[].action changes[].detail findings verified_by"
         ),
     );
     check(

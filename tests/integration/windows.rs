@@ -226,9 +226,10 @@ fn the_documents_have_the_fields_of_the_contract() {
     let result = disk.run("password reset win.img --yes --json").success()["result"].clone();
     crate::cli_fields::check(
         &result,
-        "changed dry_run volume_id users users[].name users[].outcome users[].reason users[].path changes
+        "changed dry_run volume_id users users[].name users[].outcome users[].reason users[].path users[].verdict changes
          changes[].path changes[].action changes[].detail findings findings[].rule findings[].check
-         findings[].severity findings[].subject findings[].message findings[].fix verified_by patch
+         findings[].severity findings[].subject findings[].message findings[].fix findings[].undecided
+         verified_by patch
          patch.bytes_changed patch.runs patch.path undo_file undo_command io io.bytes_read io.bytes_written",
     );
     assert_eq!(
