@@ -409,7 +409,9 @@ fn new_nodes_are_labelled_on_a_labelled_volume_login_84() {
         .file("/etc/selinux/targeted/contexts/files/file_contexts", 0, 0o644, b"")
         .file("/etc/selinux/targeted/contexts/files/file_contexts.homedirs", 0, 0o644, rules)
         .label("/etc/passwd", "security.selinux", b"system_u:object_r:passwd_file_t:s0\0");
-    for path in ["/", "/etc/shadow", "/etc/ssh/sshd_config", "/home", "/home/admin"] {
+    let others =
+        ["/", "/etc/shadow", "/etc/ssh/sshd_config", "/etc/pam.d/sshd", "/home", "/home/admin"];
+    for path in others {
         tree.label(path, "security.selinux", b"system_u:object_r:etc_t:s0\0");
     }
     let plan_made = add(&mut tree, &request(&["admin"])).unwrap();
@@ -593,6 +595,8 @@ fn labels_above_the_key_are_looked_at_login_94() {
             ("/etc/passwd", "passwd_file_t"),
             ("/etc/shadow", "shadow_t"),
             ("/etc/ssh/sshd_config", "etc_t"),
+            ("/etc/pam.d", "etc_t"),
+            ("/etc/pam.d/sshd", "etc_t"),
             ("/home", "home_root_t"),
             ("/home/admin", "user_home_dir_t"),
             ("/home/admin/.ssh", "ssh_home_t"),
@@ -613,7 +617,7 @@ fn sshd_asks_shadow_and_pam_only_after_an_x_login_58_and_68() {
     for (config, shadow, expected) in [
         ("UsePAM no\n", "admin:!:::::::", [("user-locked", "LOGIN-58")].as_slice()),
         ("UsePAM yes\n", "admin:*::::::100:", &[]),
-        ("UsePAM no\n", "admin:*::::::100:", &[("acct-expired", "LOGIN-67")]),
+        ("UsePAM no\n", "admin:*::::::100:", &[("acct-expired", "LOGIN-58")]),
     ] {
         let mut tree = with_keys(b"");
         tree.file("/etc/passwd", 0, 0o644, passwd)

@@ -1,7 +1,7 @@
 //! Linux guests: is this a root file system, and what is on it (linux-volumes.md, sections 2 and
 //! 5)?
 //!
-//! Not handled: FreeBSD and its relatives, the userdb of systemd, NSS services.
+//! Not handled: FreeBSD and its relatives, the userdb of systemd, and what NSS services other than the files answer.
 
 pub mod accounts;
 pub mod agents;
