@@ -1,14 +1,18 @@
 //! Match blocks and the values that count for one user (LOGIN-17, LOGIN-18, LOGIN-22 to LOGIN-24).
 //!
-//! A condition on the client cannot be decided offline; it is evaluated both ways (LOGIN-3).
+//! What depends on the client cannot be decided offline: the values are found for every client that makes a
+//! difference (LOGIN-3; [`super::client`]).
 
-use super::pattern::matches_list;
+use super::address::Network;
+use super::client::{self, Client, Listening, Question};
+use super::daemon::Release;
+use super::finding::Finding;
+use super::keyword;
+use super::line::{self, Line};
+use super::pattern::{matches, matches_list};
 use super::sshd_config::{Block, Directive, SshdConfig};
-
-/// Bound on the nesting of blocks through includes; sshd's include depth.
-const NESTING_MAX: usize = 16;
-/// Client-dependent blocks that are tried one by one; more are tried only together.
-const CLIENT_BLOCKS_MAX: usize = 16;
+use super::value::{list_defect, split_host};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One condition of a Match line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,46 +21,99 @@ pub(super) enum Criterion {
     Never,
     User(Vec<u8>),
     Group(Vec<u8>),
-    /// Depends on the client or the connection.
-    Client(Vec<u8>),
+    /// Depends on the client or the connection: what is asked, and the list.
+    Client(Asked, Vec<u8>),
+}
+
+/// What a condition asks about the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Host,
+    Address,
+    LocalAddress,
+    LocalPort,
+    RoutingDomain,
+    Version,
 }
 
 impl Criterion {
-    /// Parses the arguments of `Match`.
-    pub(super) fn parse_all(arguments: &[Vec<u8>]) -> Result<Vec<Self>, String> {
+    /// Parses a Match line as `release` does.
+    pub(super) fn parse_all(line: &Line, release: Release) -> Result<Vec<Self>, String> {
+        let has_arguments = release.is_likely(9, 9);
+        let words = if has_arguments {
+            line.arguments.clone()
+        } else {
+            let rest = line.rest.as_deref().unwrap_or_default();
+            let words = line::all_delimited(rest);
+            // A comment ends the line where a condition would begin.
+            words.into_iter().take_while(|word| !word.starts_with(b"#")).collect()
+        };
+        if words.is_empty() {
+            return Err("Match has no condition".to_owned());
+        }
         let mut criteria = Vec::new();
-        let mut words = arguments.iter();
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
-            let equals = word.iter().position(|&byte| byte == b'=');
-            let (name, inline) = match equals {
-                Some(at) => (word.get(..at), word.get(at.saturating_add(1)..)),
-                None => (Some(word.as_slice()), None),
-            };
-            let name = name.unwrap_or_default().to_ascii_lowercase();
+            let (name, inline) = named_value(&word, release);
             if name == b"all" {
-                return match (arguments.len(), inline) {
-                    (1, None) => Ok(vec![Self::Always]),
-                    _ => Err("Match all stands with other conditions".to_owned()),
+                let is_alone = criteria.is_empty() && words.next().is_none();
+                return if is_alone {
+                    Ok(vec![Self::Always])
+                } else {
+                    Err("Match all stands with other conditions".to_owned())
                 };
             }
             // An existing user is what we ask about.
-            if name == b"invalid-user" {
+            if name == b"invalid-user" && has_arguments {
                 criteria.push(Self::Never);
                 continue;
             }
-            let value = inline.or_else(|| words.next().map(Vec::as_slice));
-            let missing = || "a condition of Match has no value".to_owned();
-            let value = value.filter(|value| !value.is_empty()).ok_or_else(missing)?.to_vec();
-            criteria.push(match name.as_slice() {
-                b"user" => Self::User(value),
-                b"group" => Self::Group(value),
-                b"host" | b"address" | b"localaddress" | b"localport" | b"rdomain" | b"version" => {
-                    Self::Client(value)
-                }
-                _ => return Err("Match has an unknown condition".to_owned()),
-            });
+            let value = inline.or_else(|| words.next());
+            let value = value.filter(|value| !value.is_empty() && !value.starts_with(b"#"));
+            let value = value.ok_or_else(|| "a condition of Match has no value".to_owned())?;
+            criteria.push(Self::parse(&name, value, release)?);
         }
         Ok(criteria)
+    }
+
+    fn parse(name: &[u8], value: Vec<u8>, release: Release) -> Result<Self, String> {
+        let asked = match name {
+            b"user" => return Ok(Self::User(value)),
+            b"group" => return Ok(Self::Group(value)),
+            b"host" => Asked::Host,
+            b"address" => Asked::Address,
+            b"localaddress" => Asked::LocalAddress,
+            b"localport" => Asked::LocalPort,
+            b"rdomain" if release.is_likely(7, 7) => Asked::RoutingDomain,
+            b"version" if release.is_likely(10, 0) => Asked::Version,
+            _ => return Err("Match has an unknown condition".to_owned()),
+        };
+        let is_list = matches!(asked, Asked::Address | Asked::LocalAddress);
+        if let Some(reason) = list_defect(&value).filter(|_| is_list) {
+            return Err(reason.to_owned());
+        }
+        let is_port = value.iter().all(u8::is_ascii_digit) && port(&value).is_none();
+        if asked == Asked::LocalPort && is_port {
+            return Err("LocalPort is no port".to_owned());
+        }
+        Ok(Self::Client(asked, value))
+    }
+}
+
+/// A condition and the value behind its `=`, which only 10.0 and later take apart here.
+fn named_value(word: &[u8], release: Release) -> (Vec<u8>, Option<Vec<u8>>) {
+    let equals = word.iter().position(|&byte| byte == b'=').filter(|_| release.is_likely(10, 0));
+    let (name, value) = match equals {
+        Some(at) => (word.get(..at), word.get(at.saturating_add(1)..).map(<[u8]>::to_vec)),
+        None => (Some(word), None),
+    };
+    (name.unwrap_or_default().to_ascii_lowercase(), value)
+}
+
+fn port(text: &[u8]) -> Option<u16> {
+    match text {
+        b"ssh" => Some(22),
+        digits => std::str::from_utf8(digits).ok()?.parse().ok(),
     }
 }
 
@@ -69,67 +126,176 @@ pub struct Subject {
     pub groups: Vec<Vec<u8>>,
 }
 
-/// The values that count for one user and one assumption about the client.
+/// The values that count for one user and one kind of client.
 #[derive(Debug, Clone)]
 pub struct Effective<'a> {
     config: &'a SshdConfig,
     is_active: Vec<bool>,
+    client: Client,
+}
+
+/// What a user's login can depend on: blocks that may be active, and questions about the client.
+struct Conditions<'a> {
+    config: &'a SshdConfig,
+    /// Blocks whose other conditions all hold, with what they ask about the client, outer blocks included.
+    blocks: Vec<(usize, Vec<Question>)>,
+    /// Hosts of `user@hosts` patterns that name the user.
+    hosts: Vec<Question>,
 }
 
 impl SshdConfig {
-    /// The settings for `subject`: once for every assumption about the client that may matter. The
-    /// first one
-    /// assumes that no client-dependent block matches.
+    /// The settings for `subject`: once for every kind of client that makes a difference. The first one is
+    /// that for which the fewest client-dependent blocks are active.
     pub fn effective(&self, subject: &Subject) -> Vec<Effective<'_>> {
-        let clients: Vec<usize> = self
-            .blocks
-            .iter()
-            .enumerate()
-            .filter(|(_, block)| block.criteria.iter().any(|c| matches!(c, Criterion::Client(_))))
-            .map(|(index, _)| index)
-            .collect();
-        let mut assumptions: Vec<Vec<usize>> = vec![Vec::new()];
-        if !clients.is_empty() {
-            assumptions.push(clients.clone());
+        let conditions = self.conditions(subject);
+        let clients = client::all(&conditions.questions(), &self.listening);
+        let clients = clients.unwrap_or_else(|| vec![client::stranger()]);
+        let mut seen = BTreeSet::new();
+        let mut kinds = Vec::new();
+        for client in clients {
+            let answers = conditions.answers(&client);
+            if seen.insert(answers.clone()) {
+                let count = conditions.active(&client).count();
+                kinds.push((count, conditions.effective(client)));
+            }
         }
-        if clients.len() > 1 {
-            assumptions.extend(clients.iter().take(CLIENT_BLOCKS_MAX).map(|&index| vec![index]));
+        kinds.sort_by_key(|(count, _)| *count);
+        kinds.into_iter().map(|(_, effective)| effective).collect()
+    }
+
+    /// What cannot be decided about the conditions that matter to `subject`.
+    pub fn client_findings(&self, subject: &Subject) -> Vec<Finding> {
+        let conditions = self.conditions(subject);
+        let mut findings = Vec::new();
+        let id = ("conf-match", "LOGIN-3");
+        if client::all(&conditions.questions(), &self.listening).is_none() {
+            let places = self.client_blocks().take(4).collect::<Vec<_>>().join(", ");
+            let message = "too many conditions on the client to look at every combination";
+            findings.push(Finding::undecided(id, places, message));
         }
-        let evaluate = |assumed: Vec<usize>| {
-            let is_active = (0..self.blocks.len())
-                .map(|index| is_active(&self.blocks, index, subject, &assumed))
-                .collect();
-            Effective { config: self, is_active }
+        let asks = |block: &&Block| {
+            let is_domain = |c: &Criterion| matches!(c, Criterion::Client(Asked::RoutingDomain, _));
+            block.criteria.iter().any(is_domain)
         };
-        assumptions.into_iter().map(evaluate).collect()
+        if let Some(block) = self.blocks.iter().find(asks) {
+            let message = "Match RDomain ends a connection that has no routing domain";
+            findings.push(Finding::undecided(id, &block.place, message));
+        }
+        findings
     }
 
     /// The lines of the client-dependent Match blocks, for people.
     pub fn client_blocks(&self) -> impl Iterator<Item = String> {
         let depends =
-            |block: &&Block| block.criteria.iter().any(|c| matches!(c, Criterion::Client(_)));
+            |block: &&Block| block.criteria.iter().any(|c| matches!(c, Criterion::Client(..)));
         self.blocks.iter().filter(depends).map(|block| block.place.to_string())
+    }
+
+    fn conditions(&self, subject: &Subject) -> Conditions<'_> {
+        let mut blocks: Vec<(usize, Vec<Question>)> = Vec::new();
+        let mut known: BTreeMap<usize, Option<Vec<Question>>> = BTreeMap::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            // A block stands behind the ones around it.
+            let outer = block
+                .parent
+                .map_or(Some(Vec::new()), |parent| known.get(&parent).cloned().flatten());
+            let asked = outer.and_then(|outer| self.asks(block, subject, outer));
+            if let Some(questions) = &asked {
+                blocks.push((index, questions.clone()));
+            }
+            known.insert(index, asked);
+        }
+        let words = ["allowusers", "denyusers"].into_iter().flat_map(|k| self.directives_of(k));
+        let words = words.flat_map(|directive| &directive.arguments);
+        let release = self.daemon.release;
+        let hosts = words.filter_map(|word| {
+            let (user, hosts) = split_host(word, release);
+            hosts.filter(|_| matches(user, &subject.name))
+        });
+        let hosts = hosts.map(|hosts| Question::user_hosts(hosts, &self.listening)).collect();
+        Conditions { config: self, blocks, hosts }
+    }
+
+    /// What a block asks about the client besides `outer`; `None` if it cannot be active for `subject`.
+    fn asks(
+        &self,
+        block: &Block,
+        subject: &Subject,
+        outer: Vec<Question>,
+    ) -> Option<Vec<Question>> {
+        let mut questions = outer;
+        for criterion in &block.criteria {
+            let holds = match criterion {
+                Criterion::Always => true,
+                Criterion::Never => false,
+                Criterion::User(list) => matches_list(list, &subject.name) == Some(true),
+                Criterion::Group(list) => group_matches(list, &subject.groups),
+                Criterion::Client(asked, list) => {
+                    questions.push(self.question(*asked, list));
+                    true
+                }
+            };
+            if !holds {
+                return None;
+            }
+        }
+        Some(questions)
+    }
+
+    fn question(&self, asked: Asked, list: &[u8]) -> Question {
+        match asked {
+            Asked::Host => Question::host(list, &self.listening),
+            Asked::Address => Question::address(list, false),
+            Asked::LocalAddress => Question::address(list, true),
+            Asked::LocalPort => match port(list) {
+                Some(port) => Question::port(port),
+                None => Question::unknown("port", list),
+            },
+            Asked::RoutingDomain => Question::unknown("routing domain", list),
+            Asked::Version => {
+                let text = match self.daemon.release {
+                    Release::Known(version) => Some(format!("OpenSSH_{version}p1")),
+                    _ => None,
+                };
+                match text.and_then(|text| client::version_answer(list, &text)) {
+                    Some(true) => Question::address(b"*", false),
+                    Some(false) => Question::address(b"!*", false),
+                    None => Question::unknown("version", list),
+                }
+            }
+        }
     }
 }
 
-fn is_active(blocks: &[Block], index: usize, subject: &Subject, assumed: &[usize]) -> bool {
-    let mut next = Some(index);
-    for _ in 0..=NESTING_MAX {
-        let Some(index) = next else { return true };
-        let Some(block) = blocks.get(index) else { return false };
-        let holds = |criterion: &Criterion| match criterion {
-            Criterion::Always => true,
-            Criterion::Never => false,
-            Criterion::User(list) => matches_list(list, &subject.name) == Some(true),
-            Criterion::Group(list) => group_matches(list, &subject.groups),
-            Criterion::Client(_) => assumed.contains(&index),
-        };
-        if !block.criteria.iter().all(holds) {
-            return false;
-        }
-        next = block.parent;
+impl<'a> Conditions<'a> {
+    fn questions(&self) -> Vec<&Question> {
+        let blocks = self.blocks.iter().flat_map(|(_, questions)| questions);
+        blocks.chain(&self.hosts).collect()
     }
-    false
+
+    /// The blocks that are active for a client.
+    fn active(&self, client: &Client) -> impl Iterator<Item = usize> {
+        let is_active = |(_, asked): &&(usize, Vec<Question>)| {
+            asked.iter().all(|question| client.answers(question))
+        };
+        self.blocks.iter().filter(is_active).map(|(index, _)| *index)
+    }
+
+    /// Everything that depends on the client.
+    fn answers(&self, client: &Client) -> (Vec<usize>, Vec<bool>) {
+        let hosts = self.hosts.iter().map(|question| client.answers(question));
+        (self.active(client).collect(), hosts.collect())
+    }
+
+    fn effective(&self, client: Client) -> Effective<'a> {
+        let mut is_active = vec![false; self.config.blocks.len()];
+        for index in self.active(&client) {
+            if let Some(flag) = is_active.get_mut(index) {
+                *flag = true;
+            }
+        }
+        Effective { config: self.config, is_active, client }
+    }
 }
 
 fn group_matches(list: &[u8], groups: &[Vec<u8>]) -> bool {
@@ -138,15 +304,13 @@ fn group_matches(list: &[u8], groups: &[Vec<u8>]) -> bool {
 }
 
 impl<'a> Effective<'a> {
-    /// The directive that sets `keyword` (in lower case): the first in a matching block, else the
-    /// first global
+    /// The directive that sets `keyword` (in lower case): the first in a matching block, else the first global
     /// one (LOGIN-17, LOGIN-22).
     pub fn first(&self, keyword: &str) -> Option<&'a Directive> {
         self.all(keyword).into_iter().next()
     }
 
-    /// All directives that count for a keyword whose lines add up (LOGIN-18); matching blocks
-    /// replace the
+    /// All directives that count for a keyword whose lines add up (LOGIN-18); matching blocks replace the
     /// global ones.
     pub fn all(&self, keyword: &str) -> Vec<&'a Directive> {
         let wanted = || self.config.directives_of(keyword);
@@ -159,12 +323,18 @@ impl<'a> Effective<'a> {
         }
     }
 
-    /// The first argument of the deciding directive in lower case.
+    /// The first argument of the deciding directive in lower case, else the default of this sshd where it is
+    /// known ([`super::daemon::Daemon::default_value`]).
     pub fn value(&self, keyword: &str) -> Option<Vec<u8>> {
-        Some(self.first(keyword)?.arguments.first()?.to_ascii_lowercase())
+        match self.first(keyword) {
+            Some(found) => Some(found.arguments.first()?.to_ascii_lowercase()),
+            None => {
+                self.config.daemon.default_value(keyword).map(|value| value.as_bytes().to_vec())
+            }
+        }
     }
 
-    /// A yes/no setting.
+    /// A yes/no setting; `default` is for keywords whose default depends neither on release nor on vendor.
     pub fn flag(&self, keyword: &str, default: bool) -> bool {
         match self.value(keyword).as_deref() {
             Some(b"yes") => true,
@@ -175,8 +345,84 @@ impl<'a> Effective<'a> {
 
     /// All arguments of all directives that count for a list.
     pub fn list(&self, keyword: &str) -> Vec<&'a [u8]> {
-        let directives = self.all(keyword).into_iter();
+        let all = self.all(keyword).into_iter();
+        let directives = all.take(if keyword::adds_up(keyword) { usize::MAX } else { 1 });
         directives.flat_map(|found| found.arguments.iter().map(Vec::as_slice)).collect()
+    }
+
+    /// True if AllowUsers or DenyUsers (`keyword`) names the user for this kind of client (LOGIN-60,
+    /// LOGIN-61).
+    pub fn names_user(&self, keyword: &str, name: &[u8]) -> bool {
+        let release = self.config.daemon.release;
+        self.list(keyword).into_iter().any(|word| {
+            let (user, hosts) = split_host(word, release);
+            let fits =
+                |hosts| self.client.answers(&Question::user_hosts(hosts, &self.config.listening));
+            matches(user, name) && hosts.is_none_or(fits)
+        })
+    }
+
+    /// The lines of the client-dependent Match blocks that are active, for people.
+    pub fn active_client_blocks(&self) -> Vec<String> {
+        let blocks = self.config.blocks.iter().zip(&self.is_active);
+        let depends =
+            |block: &Block| block.criteria.iter().any(|c| matches!(c, Criterion::Client(..)));
+        let active = blocks.filter(|(block, is_active)| **is_active && depends(block));
+        active.map(|(block, _)| block.place.to_string()).collect()
+    }
+}
+
+/// Where sshd listens and how it names clients, as far as the global part of a configuration says.
+pub(super) fn listening(config: &SshdConfig) -> Listening {
+    let global = Effective { config, is_active: Vec::new(), client: client::stranger() };
+    let uses_dns = global.flag("usedns", false);
+    let command_line = &config.daemon.command_line;
+    let mut ports = command_line.ports.clone();
+    if ports.is_empty() {
+        ports = global.list("port").into_iter().filter_map(port).collect();
+    }
+    if ports.is_empty() {
+        ports.push(22);
+    }
+    let given: Vec<_> = global.list("listenaddress").into_iter().map(listen_address).collect();
+    // A socket unit has ports and addresses of its own; a name is not resolved here.
+    if command_line.is_socket_activated || given.iter().any(Option::is_none) {
+        return Listening { uses_dns, ports: None, addresses: None };
+    }
+    let given: Vec<_> = given.into_iter().flatten().collect();
+    let is_one = |address: &Network| !address.is_unspecified();
+    let addresses: Vec<Network> = given.iter().map(|(address, _)| *address).collect();
+    let is_certain = !addresses.is_empty() && addresses.iter().all(is_one);
+    if !given.is_empty() {
+        let common = std::mem::take(&mut ports);
+        for (_, port) in &given {
+            match port {
+                Some(port) => ports.push(*port),
+                None => ports.extend(&common),
+            }
+        }
+    }
+    let addresses = is_certain.then_some(addresses);
+    Listening { uses_dns, ports: Some(ports), addresses }
+}
+
+/// `address`, `address:port`, `[address]:port`; `None` for names.
+fn listen_address(text: &[u8]) -> Option<(Network, Option<u16>)> {
+    let whole = |text: &[u8]| Network::parse(text).ok().flatten().filter(Network::is_host);
+    if let Some(address) = whole(text) {
+        return Some((address, None));
+    }
+    let colon = text.iter().rposition(|&byte| byte == b':');
+    let (address, rest) = text.split_at(colon.unwrap_or(text.len()));
+    let (address, port_text) = match text.ends_with(b"]") {
+        true => (text, None),
+        false => (address, rest.strip_prefix(b":")),
+    };
+    let inner = address.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]"));
+    let address = whole(inner.unwrap_or(address))?;
+    match port_text {
+        None => Some((address, None)),
+        Some(text) => Some((address, Some(port(text)?))),
     }
 }
 

@@ -10,8 +10,10 @@
 
 pub mod absent_user;
 pub mod account;
+mod address;
 mod agreement;
 pub mod authorized_keys;
+mod client;
 pub mod daemon;
 pub mod finding;
 pub mod fingerprint;
@@ -25,6 +27,7 @@ pub mod key_pair;
 pub mod key_removal;
 pub(crate) mod key_walk;
 mod keyword;
+mod line;
 pub mod match_block;
 pub mod pam;
 pub mod pattern;
@@ -34,6 +37,7 @@ pub mod service;
 pub mod sshd_config;
 pub mod strict_modes;
 mod user_login;
+mod value;
 pub mod verdict;
 pub mod way;
 pub mod writers;

@@ -263,6 +263,7 @@ fn sshd_knows_no_keyword_that_we_do_not() {
     std::fs::create_dir_all("/run/sshd").unwrap();
     let shown = stdout("/usr/sbin/sshd", &["-T", "-f", &empty, "-h", &path]);
     let mut tree = MemoryTree::new();
+    tree.file("/usr/sbin/sshd", 0, 0o755, &read("/usr/sbin/sshd"));
     tree.file("/etc/ssh/sshd_config", 0, 0o644, &shown);
     let findings = SshdConfig::read(&tree).unwrap().findings;
     assert_eq!(findings, []);

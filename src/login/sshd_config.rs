@@ -1,21 +1,22 @@
-//! `sshd_config` as sshd reads it: tokens, includes, Match blocks, and which value counts
-//! (sshd_config(5);
+//! `sshd_config` as sshd reads it: lines, includes, Match blocks, and which value counts (sshd_config(5);
 //! LOGIN-10 to LOGIN-25).
 //!
-//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`], [`BYTES_MAX`], [`INCLUDES_MAX`]. Not handled: options on the daemon's
-//! command line
-//! (LOGIN-11), values of keywords that do not decide a login with a key.
+//! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`], [`BYTES_MAX`], [`INCLUDES_MAX`]. Not handled: values
+//! of keywords that do not decide a login with a key, beyond what [`super::value`] knows.
 
+use super::client::Listening;
 use super::daemon::Daemon;
-use super::keyword::{self, Defect};
+use super::daemon::version::{Presence, words_in_program};
+use super::keyword;
+use super::line::{self, Line, Splitting};
 use super::pattern;
-use super::{Finding, match_block::Criterion};
+use super::value::{self, Defect};
+use super::{Finding, match_block, match_block::Criterion};
 use crate::bytes::arith::len_u64;
-use crate::bytes::text::escape_limited;
 use crate::error::{Error, Result};
 use crate::fs::FileSystem;
 use crate::fs::path::{GuestPath, find, read_file};
-use crate::guest::linux::text::{TEXT_BYTES_MAX, lines};
+use crate::guest::linux::text::TEXT_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -31,15 +32,18 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const INCLUDES_MAX: usize = 64;
 /// Bound on the findings of each severity.
 const FINDINGS_MAX: usize = 20;
+/// Bound on the words that are looked for in the program.
+const WORDS_MAX: usize = 256;
 
 const SYNTAX: (&str, &str) = ("conf-syntax", "LOGIN-15");
+const UNKNOWN: (&str, &str) = ("conf-unknown", "LOGIN-16");
 
 /// Where a directive stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: GuestPath,
-    /// Line number from 1.
+    /// Line number from 1; 0 if there is no file.
     pub line: u64,
 }
 
@@ -54,10 +58,12 @@ impl fmt::Display for Place {
 pub struct Directive {
     /// Keyword in lower case, aliases resolved (LOGIN-19).
     pub keyword: String,
-    /// Arguments without their quotes.
+    /// Arguments without their quotes; for ForceCommand the rest of the line as it stands.
     pub arguments: Vec<Vec<u8>>,
     /// Where it stands.
     pub place: Place,
+    /// True if it is an option of the command line, which no file can override (LOGIN-11).
+    pub is_command_line: bool,
     /// The Match block it belongs to.
     pub(super) block: Option<usize>,
 }
@@ -90,6 +96,8 @@ pub struct SshdConfig {
     by_keyword: BTreeMap<String, Vec<usize>>,
     /// Lines that stop the daemon, and files that could not be read.
     pub findings: Vec<Finding>,
+    /// Where sshd listens.
+    pub(super) listening: Listening,
 }
 
 impl SshdConfig {
@@ -98,19 +106,22 @@ impl SshdConfig {
     /// # Errors
     /// `Limit` if a bound is exceeded; otherwise as the file system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
-        let config = Self { daemon: Daemon::read(fs)?, ..Self::default() };
-        let mut reader = Reader { fs, config, files: 0, bytes: 0, includes: 0 };
-        for path in ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"] {
-            let path = GuestPath::new(path);
-            if find(fs, &path)?.is_some() {
-                reader.file(&path, 0, None)?;
-                return Ok(reader.config);
-            }
-        }
-        let message = "there is no sshd_config; sshd's own defaults are assumed";
-        let finding = Finding::warn(("conf-syntax", "LOGIN-10"), "/etc/ssh/sshd_config", message);
-        reader.config.findings.push(finding);
-        Ok(reader.config)
+        Self::read_as(fs, Daemon::read(fs)?)
+    }
+
+    /// Reads the configuration as `daemon` does.
+    ///
+    /// # Errors
+    /// As [`SshdConfig::read`].
+    pub fn read_as(fs: &dyn FileSystem, daemon: Daemon) -> Result<Self> {
+        let mut reader = Reader::new(fs, daemon);
+        reader.command_line()?;
+        reader.files()?;
+        reader.look_into_program()?;
+        reader.check_whole();
+        let mut config = reader.config;
+        config.listening = match_block::listening(&config);
+        Ok(config)
     }
 
     fn add(&mut self, directive: Directive) {
@@ -124,17 +135,69 @@ impl SshdConfig {
         let indexes = self.by_keyword.get(keyword).into_iter().flatten();
         indexes.filter_map(|&index| self.directives.get(index))
     }
+
+    /// The first directive of the global part.
+    fn global(&self, keyword: &str) -> Option<&Directive> {
+        self.directives_of(keyword).find(|directive| directive.block.is_none())
+    }
 }
 
 struct Reader<'a> {
     fs: &'a dyn FileSystem,
     config: SshdConfig,
+    splitting: Splitting,
     files: usize,
     bytes: usize,
     includes: usize,
+    /// Words that stop sshd unless its program knows them: the word, where, what it is, what if nothing is
+    /// known about the program.
+    words: Vec<(String, Place, &'static str, Option<Finding>)>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(fs: &'a dyn FileSystem, daemon: Daemon) -> Self {
+        let is_current = daemon.release.is_likely(8, 7);
+        let splitting = if is_current { Splitting::Arguments } else { Splitting::Delimiters };
+        let config = SshdConfig { daemon, ..SshdConfig::default() };
+        Self { fs, config, splitting, files: 0, bytes: 0, includes: 0, words: Vec::new() }
+    }
+
+    /// The options of the command line come first, so they win (LOGIN-11).
+    fn command_line(&mut self) -> Result<()> {
+        let line = self.config.daemon.command_line.clone();
+        self.config.findings.extend(line.findings);
+        for (text, place) in line.settings {
+            let keyword = self.line(&text, place.clone(), None, true)?;
+            if let Some(keyword @ ("include" | "match")) =
+                keyword.as_ref().map(|l| l.keyword.as_str())
+            {
+                self.fatal(&place, &format!("{keyword} is not allowed on the command line"));
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&mut self) -> Result<()> {
+        if let Some(named) = self.config.daemon.command_line.config_file.clone() {
+            let Some(path) = named else { return Ok(()) };
+            if !matches!(find(self.fs, &path), Ok(Some(_))) {
+                self.fatal(&path, "its configuration file is missing");
+                return Ok(());
+            }
+            return self.file(&path, 0, None);
+        }
+        for path in ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"] {
+            let path = GuestPath::new(path);
+            if find(self.fs, &path)?.is_some() {
+                return self.file(&path, 0, None);
+            }
+        }
+        let message = "there is no sshd_config; sshd's own defaults are assumed";
+        let id = ("conf-syntax", "LOGIN-10");
+        self.config.findings.push(Finding::warn(id, "/etc/ssh/sshd_config", message));
+        Ok(())
+    }
+
     fn file(&mut self, path: &GuestPath, depth: usize, outer: Option<usize>) -> Result<()> {
         self.files = self.files.saturating_add(1);
         if self.files > FILES_MAX {
@@ -153,55 +216,256 @@ impl Reader<'_> {
             let what = "size of the sshd configuration in bytes";
             return Err(Error::limit(what, len_u64(BYTES_MAX), len_u64(self.bytes)));
         }
+        self.check_splitting(path, &content);
         let mut block = outer;
-        for (line, number) in lines(&content).zip(1u64..) {
+        for (number, text) in line::of_file(&content, self.splitting) {
             let place = Place { path: path.clone(), line: number };
-            let (keyword, arguments) = match tokens(line) {
-                Ok(None) => continue,
-                Ok(Some(parts)) => parts,
-                Err(reason) => {
-                    self.fatal(&place, reason);
-                    continue;
-                }
-            };
-            match keyword.as_str() {
-                _ if arguments.is_empty() => {
-                    self.fatal(&place, &format!("{keyword} has no argument"));
-                }
-                "include" => self.include(&arguments, depth, block)?,
-                "match" => block = Some(self.begin_block(&arguments, place, outer)?),
-                _ => self.directive(Directive { keyword, arguments, place, block })?,
+            let Some(line) = self.line(&text, place.clone(), block, false)? else { continue };
+            match line.keyword.as_str() {
+                "include" => self.include(&line, &place, depth, block)?,
+                _ => block = Some(self.begin_block(&line, place, outer)?),
             }
         }
         Ok(())
     }
 
-    fn directive(&mut self, mut directive: Directive) -> Result<()> {
+    /// Takes a directive; gives back a line that begins something else: Include and Match.
+    fn line(
+        &mut self,
+        text: &[u8],
+        place: Place,
+        block: Option<usize>,
+        is_command_line: bool,
+    ) -> Result<Option<Line>> {
+        let line = match line::split(text, self.splitting) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(None),
+            Err(reason) => {
+                self.fatal(&place, reason);
+                return Ok(None);
+            }
+        };
+        if line.rest.is_none() && self.config.daemon.release.is_likely(8, 7) {
+            self.fatal(&place, &format!("{} has no argument", line.keyword));
+            return Ok(None);
+        }
+        if matches!(line.keyword.as_str(), "include" | "match") {
+            return Ok(Some(line));
+        }
+        self.directive(line, place, block, is_command_line)?;
+        Ok(None)
+    }
+
+    fn directive(
+        &mut self,
+        line: Line,
+        place: Place,
+        block: Option<usize>,
+        is_command_line: bool,
+    ) -> Result<()> {
         self.count_line()?;
-        let is_global_only = keyword::is_global_only(&directive.keyword);
-        if is_global_only && self.is_always_active(directive.block) {
-            // Measured: at start-up a `Match all` counts as active, so these keywords still work
-            // there.
-            directive.block = None;
-        }
-        if directive.block.is_some() && is_global_only {
-            let reason = format!("{} is not allowed in a Match block", directive.keyword);
-            self.stops(("conf-syntax", "LOGIN-25"), &directive.place, &reason);
-        }
-        match keyword::defect(&directive.keyword, &directive.arguments) {
-            Some(Defect::Fatal(reason)) => {
-                let reason = format!("{}: {reason}", directive.keyword);
-                self.stops(SYNTAX, &directive.place, &reason);
+        let release = self.config.daemon.release;
+        let Some(known) = keyword::find(&line.keyword) else {
+            let message = format!("if sshd does not know {}, it stops", line.keyword);
+            let unsure = Finding::undecided(UNKNOWN, &place, message);
+            self.needs_word(&line.keyword, &place, "keyword", Some(unsure));
+            return Ok(());
+        };
+        match known.since {
+            None => self.needs_word(known.name, &place, "keyword", None),
+            Some(since) if value::may_be_unknown(since, release) => {
+                let message = format!("sshd knows {} from {since}; this is {release}", known.name);
+                let unsure = Finding::undecided(UNKNOWN, &place, message);
+                self.needs_word(known.name, &place, "keyword", Some(unsure));
             }
-            Some(Defect::Unknown) => {
-                let message = format!("if sshd does not know {}, it stops", directive.keyword);
-                let id = ("conf-syntax", "LOGIN-16");
-                self.found(Finding::warn(id, &directive.place, message));
-            }
-            None => {}
+            Some(_) => {}
         }
-        self.config.add(directive);
+        // At start-up a `Match all` counts as active.
+        let is_always = self.is_always_active(block);
+        let is_allowed =
+            known.in_match.is_some_and(|since| release.is_likely(since.major, since.minor));
+        if !is_allowed && !is_always {
+            let reason = format!("{} is not allowed in a Match block", line.keyword);
+            self.stops(("conf-syntax", "LOGIN-25"), &place, &reason);
+        }
+        for defect in value::defects(&line, known, release) {
+            self.defect(&line.keyword, &place, defect);
+        }
+        if line.keyword == "subsystem" && is_always && !release.is_likely(9, 5) {
+            self.check_subsystem(&line, &place);
+        }
+        let keeps_global = !is_allowed || known.name == "pamservicename";
+        if known.name == "pamservicename" && !is_always {
+            // It is taken, and has no effect.
+            return Ok(());
+        }
+        let arguments = match known.value {
+            keyword::Value::Rest => {
+                let rest = line.rest.unwrap_or_default();
+                vec![line::trim_start(&rest, b" \t\r\n").to_vec()]
+            }
+            _ => line.arguments,
+        };
+        if arguments.is_empty() {
+            // Older releases set nothing then.
+            return Ok(());
+        }
+        self.config.add(Directive {
+            keyword: keyword::canonical(line.keyword),
+            arguments,
+            place,
+            is_command_line,
+            block: block.filter(|_| !keeps_global),
+        });
         Ok(())
+    }
+
+    fn defect(&mut self, keyword: &str, place: &Place, defect: Defect) {
+        match defect {
+            Defect::Fatal(reason) => self.fatal(place, &format!("{keyword}: {reason}")),
+            Defect::Undecided(reason) => {
+                let message = format!("sshd may not start: {keyword}: {reason}");
+                self.found(Finding::undecided(SYNTAX, place, message));
+            }
+            Defect::NeedsWord(word) => {
+                let message = format!("if sshd does not know {word}, it stops");
+                let unsure = Finding::undecided(SYNTAX, place, message);
+                self.needs_word(&word, place, "name", Some(unsure));
+            }
+        }
+    }
+
+    fn needs_word(
+        &mut self,
+        word: &str,
+        place: &Place,
+        what: &'static str,
+        unsure: Option<Finding>,
+    ) {
+        if self.words.len() < WORDS_MAX {
+            self.words.push((word.to_owned(), place.clone(), what, unsure));
+        } else {
+            self.found(Finding::undecided(UNKNOWN, place, "too many words that sshd may not know"));
+        }
+    }
+
+    /// Asks the program for the words that it must know (LOGIN-16).
+    fn look_into_program(&mut self) -> Result<()> {
+        let words = std::mem::take(&mut self.words);
+        if words.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<&str> = words.iter().map(|(word, ..)| word.as_str()).collect();
+        let known = words_in_program(self.fs, &self.config.daemon.program, &texts)?;
+        let has_program = matches!(self.config.daemon.release, super::daemon::Release::Known(_));
+        let known = known.filter(|_| has_program);
+        for (index, (word, place, what, unsure)) in words.iter().enumerate() {
+            let presence = known.as_ref().and_then(|known| known.get(index));
+            match (presence, unsure) {
+                (Some(Presence::Whole), _) => {}
+                (Some(Presence::Absent), _) => {
+                    self.stops(UNKNOWN, place, &format!("it does not know the {what} {word}"));
+                }
+                // A keyword of a vendor: likely that the program is that vendor's.
+                (Some(Presence::AsEnd) | None, None) => {
+                    let message = format!("if sshd does not know {word}, it stops");
+                    self.found(Finding::warn(UNKNOWN, place, message));
+                }
+                (Some(Presence::AsEnd) | None, Some(unsure)) => self.found(unsure.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Before 9.5 a subsystem that is there already stops sshd.
+    fn check_subsystem(&mut self, line: &Line, place: &Place) {
+        let name = line.arguments.first();
+        let is_twice = self.config.directives_of("subsystem").any(|d| d.arguments.first() == name);
+        if is_twice {
+            let release = self.config.daemon.release;
+            if release.at_least(9, 5) == Some(false) {
+                self.fatal(place, "the subsystem is defined twice");
+            } else {
+                let message = "sshd before 9.5 stops at a subsystem that is defined twice";
+                self.found(Finding::undecided(SYNTAX, place, message));
+            }
+        }
+    }
+
+    /// What sshd checks when it has read everything.
+    fn check_whole(&mut self) {
+        for kind in ["authorizedkeyscommand", "authorizedprincipalscommand"] {
+            let is_set = |directive: &&Directive| {
+                directive.arguments.iter().any(|value| !value.eq_ignore_ascii_case(b"none"))
+            };
+            let command = self.config.global(kind).filter(is_set).map(|d| d.place.clone());
+            if let Some(place) = command
+                && self.config.global(&format!("{kind}user")).is_none()
+            {
+                self.fatal(&place, &format!("{kind} is set without {kind}user"));
+            }
+        }
+        self.check_methods();
+    }
+
+    /// A list of methods must be possible at all; before 9.7 `any` must not come after other lists either.
+    fn check_methods(&mut self) {
+        let global = |d: &&Directive| d.block.is_none();
+        let lines = self.config.directives_of("authenticationmethods").filter(global);
+        let lines: Vec<(Place, Vec<Vec<u8>>)> =
+            lines.map(|d| (d.place.clone(), d.arguments.clone())).collect();
+        let Some(((place, lists), later)) = lines.split_first() else { return };
+        let can_be = |list: &Vec<u8>| {
+            !list.split(|&byte| byte == b',').any(|method| self.is_method_off(method))
+        };
+        if !lists.iter().any(can_be) {
+            self.fatal(place, "AuthenticationMethods names only methods that are switched off");
+        }
+        let release = self.config.daemon.release;
+        if release.is_likely(8, 7) && !release.is_likely(9, 7) {
+            let is_any = |(_, lists): &&(Place, Vec<Vec<u8>>)| lists.iter().any(|l| l == b"any");
+            if let Some((place, _)) = later.iter().find(is_any) {
+                self.fatal(place, "authenticationmethods: any does not stand alone");
+            }
+        }
+    }
+
+    /// True if the global part switches a method off.
+    fn is_method_off(&self, method: &[u8]) -> bool {
+        let name = method.split(|&byte| byte == b':').next().unwrap_or_default();
+        let (keyword, is_on) = match name {
+            b"publickey" => ("pubkeyauthentication", true),
+            b"password" => ("passwordauthentication", true),
+            b"keyboard-interactive" => ("kbdinteractiveauthentication", true),
+            b"hostbased" => ("hostbasedauthentication", false),
+            b"gssapi-with-mic" => ("gssapiauthentication", false),
+            _ => return false,
+        };
+        match self.config.global(keyword).and_then(|directive| directive.arguments.first()) {
+            Some(value) => value.eq_ignore_ascii_case(b"no"),
+            None => !is_on,
+        }
+    }
+
+    /// Where the release is not known, a line that releases split differently decides nothing (LOGIN-14).
+    fn check_splitting(&mut self, path: &GuestPath, content: &[u8]) {
+        if self.config.daemon.release.at_least(8, 7).is_some() {
+            return;
+        }
+        let old = line::of_file(content, Splitting::Delimiters);
+        let current = line::of_file(content, Splitting::Arguments);
+        for ((number, old), (_, current)) in old.into_iter().zip(current) {
+            let arguments = |text: &[u8], splitting| match line::split(text, splitting) {
+                Ok(Some(line)) => Some(line.arguments),
+                _ => None,
+            };
+            let old = arguments(&old, Splitting::Delimiters);
+            if old != arguments(&current, Splitting::Arguments) {
+                let place = Place { path: path.clone(), line: number };
+                let message = "releases of sshd before and after 8.7 read this line differently";
+                self.found(Finding::undecided(("conf-syntax", "LOGIN-14"), place, message));
+            }
+        }
     }
 
     /// Counts a directive or a Match line against [`LINES_MAX`].
@@ -231,8 +495,33 @@ impl Reader<'_> {
         true
     }
 
-    fn include(&mut self, patterns: &[Vec<u8>], depth: usize, block: Option<usize>) -> Result<()> {
-        for given in patterns {
+    fn include(
+        &mut self,
+        line: &Line,
+        place: &Place,
+        depth: usize,
+        block: Option<usize>,
+    ) -> Result<()> {
+        match self.config.daemon.release.at_least(8, 2) {
+            Some(true) => {}
+            Some(false) => {
+                let message = "it does not know the keyword include, which came with 8.2";
+                self.stops(("conf-syntax", "LOGIN-20"), place, message);
+                return Ok(());
+            }
+            None => {
+                let release = self.config.daemon.release;
+                let message = format!("sshd knows Include from 8.2; this is {release}");
+                self.found(Finding::undecided(("conf-syntax", "LOGIN-20"), place, message));
+                if !release.is_likely(8, 2) {
+                    return Ok(());
+                }
+            }
+        }
+        if line.arguments.is_empty() || line.arguments.iter().any(Vec::is_empty) {
+            self.fatal(place, "Include names no file");
+        }
+        for given in &line.arguments {
             self.includes = self.includes.saturating_add(1);
             if self.includes > INCLUDES_MAX {
                 let what = "number of includes in the sshd configuration";
@@ -240,6 +529,9 @@ impl Reader<'_> {
             }
             let path = if given.starts_with(b"/") {
                 GuestPath::new(given)
+            } else if given.starts_with(b"~") {
+                // Taken as it stands, below the directory that sshd was started in.
+                GuestPath::root().join(given)
             } else {
                 GuestPath::new("/etc/ssh").join(given)
             };
@@ -255,14 +547,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn begin_block(
-        &mut self,
-        arguments: &[Vec<u8>],
-        place: Place,
-        parent: Option<usize>,
-    ) -> Result<usize> {
+    fn begin_block(&mut self, line: &Line, place: Place, parent: Option<usize>) -> Result<usize> {
         self.count_line()?;
-        let criteria = Criterion::parse_all(arguments).unwrap_or_else(|reason| {
+        let release = self.config.daemon.release;
+        let criteria = Criterion::parse_all(line, release).unwrap_or_else(|reason| {
             self.fatal(&place, &reason);
             vec![Criterion::Never]
         });
@@ -286,69 +574,25 @@ impl Reader<'_> {
 
     /// Keeps a finding; a damaged file would fill the report, so warnings give way to what blocks.
     fn found(&mut self, finding: Finding) {
-        let alike = |known: &&Finding| known.severity == finding.severity;
+        let alike = |known: &&Finding| {
+            (known.severity, known.is_undecided) == (finding.severity, finding.is_undecided)
+        };
         if self.config.findings.iter().filter(alike).count() < FINDINGS_MAX {
             self.config.findings.push(finding);
         }
     }
 }
 
-/// Splits one line into keyword and arguments; `None` for an empty line or a comment (LOGIN-12 to
-/// LOGIN-14).
+/// Splits one line of a file into its keyword, aliases resolved, and its arguments, as current releases do;
+/// `None` for an empty line or a comment.
+///
+/// # Errors
+/// A quote that is not closed.
 #[expect(clippy::type_complexity, reason = "keyword and arguments, used in one place")]
-fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
-    // The text ends at a NUL, as in every C string.
+pub(crate) fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
     let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | 0x0c);
-    let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
-    let end =
-        line.iter().rposition(|byte| !is_blank(byte)).map_or(start, |at| at.saturating_add(1));
-    let text = line.get(start..end).unwrap_or_default();
-    if text.is_empty() || text.starts_with(b"#") {
-        return Ok(None);
-    }
-    let is_separator = |byte: &u8| matches!(byte, b' ' | b'\t' | b'=');
-    let end = text.iter().position(is_separator).unwrap_or(text.len());
-    let (keyword, rest) = text.split_at(end);
-    let rest = rest.trim_ascii_start();
-    let rest = rest.strip_prefix(b"=").unwrap_or(rest);
-    let keyword = keyword.strip_prefix(b"\"").unwrap_or(keyword);
-    let keyword = keyword.strip_suffix(b"\"").unwrap_or(keyword);
-    let keyword = escape_limited(&keyword.to_ascii_lowercase(), 64);
-    Ok(Some((keyword::canonical(keyword), split_arguments(rest)?)))
-}
-
-/// Splits arguments with sshd's quotes and escapes; an unquoted `#` at the start of one ends the
-/// line.
-fn split_arguments(text: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
-    let mut arguments = Vec::new();
-    let mut current: Option<Vec<u8>> = None;
-    let mut quote = None;
-    let mut bytes = text.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        match (quote, byte) {
-            (None, b' ' | b'\t') => arguments.extend(current.take()),
-            (None, b'#') if current.is_none() => break,
-            (None, b'"' | b'\'') => {
-                quote = Some(byte);
-                current.get_or_insert_default();
-            }
-            (Some(open), _) if open == byte => quote = None,
-            (_, b'\\') if escapes(bytes.peek(), quote.is_none()) => {
-                current.get_or_insert_default().extend(bytes.next());
-            }
-            _ => current.get_or_insert_default().push(byte),
-        }
-    }
-    if quote.is_some() {
-        return Err("a quote is not closed");
-    }
-    arguments.extend(current);
-    Ok(arguments)
-}
-
-fn escapes(next: Option<&u8>, is_unquoted: bool) -> bool {
-    matches!(next, Some(b'"' | b'\'' | b'\\')) || (is_unquoted && next == Some(&b' '))
+    let line = line::split(line::trim_start(line, b" \t\r"), Splitting::Arguments)?;
+    Ok(line.map(|line| (keyword::canonical(line.keyword), line.arguments)))
 }
 
 #[cfg(test)]
@@ -356,38 +600,10 @@ mod tests {
     use super::*;
     use crate::fs::memory::MemoryTree;
 
-    fn words(line: &str) -> Result<Option<(String, Vec<String>)>, &'static str> {
-        let parts = tokens(line.as_bytes())?;
-        Ok(parts.map(|(keyword, arguments)| {
-            let text = |word: Vec<u8>| String::from_utf8(word).unwrap();
-            (keyword, arguments.into_iter().map(text).collect())
-        }))
-    }
-
-    #[test]
-    fn lines_are_split_as_sshd_does_login_12_to_14() {
-        for (line, keyword, arguments) in [
-            ("UsePAM yes\r", "usepam", vec!["yes"]),
-            (" \tusepam = yes", "usepam", vec!["yes"]),
-            ("UsePAM=yes", "usepam", vec!["yes"]),
-            ("AllowUsers a b\tc # d e", "allowusers", vec!["a", "b", "c"]),
-            ("AllowUsers a#b", "allowusers", vec!["a#b"]),
-            ("X \"a b\" 'c d' e\\ f \"g\\\"h\"", "x", vec!["a b", "c d", "e f", "g\"h"]),
-            ("X \"\"", "x", vec![""]),
-            ("PubkeyAcceptedKeyTypes x", "pubkeyacceptedalgorithms", vec!["x"]),
-        ] {
-            let arguments = arguments.into_iter().map(str::to_owned).collect();
-            assert_eq!(words(line), Ok(Some((keyword.to_owned(), arguments))), "{line}");
-        }
-        for line in ["", "  \t\r", "# x", "\t#x"] {
-            assert_eq!(words(line), Ok(None));
-        }
-        assert!(words("X \"a").is_err());
-    }
-
     #[test]
     fn includes_come_in_order_and_loops_end_login_20() {
         let mut tree = MemoryTree::new();
+        tree.file("/usr/sbin/sshd", 0, 0o755, b"OpenSSH_9.2p1");
         tree.file("/etc/ssh/sshd_config", 0, 0o644, b"Include sshd_config.d/*.conf\nPort 1\n")
             .file("/etc/ssh/sshd_config.d/2.conf", 0, 0o644, b"Port 3\n")
             .file("/etc/ssh/sshd_config.d/1.conf", 0, 0o644, b"Port 2\nMatch all\nPermitTTY no\n");
@@ -432,6 +648,7 @@ mod tests {
             ("AllowUsers \"a\n", "LOGIN-15"),
         ] {
             let mut tree = MemoryTree::new();
+            tree.file("/usr/sbin/sshd", 0, 0o755, b"OpenSSH_9.2p1");
             tree.file("/etc/ssh/sshd_config", 0, 0o644, text.as_bytes());
             let findings = SshdConfig::read(&tree).unwrap().findings;
             assert_eq!(findings.len(), 1, "{text}");

@@ -3,15 +3,21 @@
 //! Nothing is executed: the release is a string in the program, and the options are read from the unit
 //! that starts it.
 
+pub mod command_line;
+mod unit;
 pub mod vendor;
 pub mod version;
+mod words;
 
+pub use command_line::CommandLine;
 pub use vendor::Vendor;
 pub use version::{Release, Version};
 
 use crate::error::Result;
 use crate::fs::FileSystem;
 use crate::fs::path::GuestPath;
+use crate::login::Finding;
+use unit::Start;
 
 /// Where the program is, unless its unit says otherwise.
 const PROGRAM: &str = "/usr/sbin/sshd";
@@ -33,13 +39,16 @@ pub struct Daemon {
     pub vendor: Vendor,
     /// Where its program is.
     pub program: GuestPath,
+    /// The options that it is started with.
+    pub command_line: CommandLine,
 }
 
 impl Default for Daemon {
     /// An sshd that nothing is known of.
     fn default() -> Self {
         let program = GuestPath::new(PROGRAM);
-        Self { release: Release::Unknown, vendor: Vendor::Other, program }
+        let command_line = CommandLine::default();
+        Self { release: Release::Unknown, vendor: Vendor::Other, program, command_line }
     }
 }
 
@@ -50,9 +59,25 @@ impl Daemon {
     /// As the file system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
         let os = vendor::read_os(fs);
-        let program = GuestPath::new(PROGRAM);
+        let vendor = Vendor::of(&os);
+        let starts = unit::starts(fs, vendor)?;
+        let mut lines = starts.iter().map(|start| (start, options(start)));
+        let (start, mut command_line) = lines.next().unzip();
+        for (other, line) in lines {
+            if let Some(known) = &mut command_line
+                && !known.says_the_same(&line)
+            {
+                let message = "a socket and a service start sshd with different options";
+                let id = ("conf-syntax", "LOGIN-108");
+                let place = other.words.first().map(|word| word.place.to_string());
+                known.findings.push(Finding::undecided(id, place.unwrap_or_default(), message));
+            }
+        }
+        let named = start.and_then(|start| start.words.first()).map(|word| word.text.as_slice());
+        let named = named.filter(|path| is_sshd(path) && path.starts_with(b"/"));
+        let program = GuestPath::new(named.unwrap_or(PROGRAM.as_bytes()));
         let release = release(fs, &program, vendor::shipped(&os))?;
-        Ok(Self { release, vendor: Vendor::of(&os), program })
+        Ok(Self { release, vendor, program, command_line: command_line.unwrap_or_default() })
     }
 
     /// The value of a switch that the configuration does not set (table LOGIN-T2, LOGIN-116), in lower case.
@@ -75,6 +100,27 @@ impl Daemon {
             _ => return None,
         })
     }
+}
+
+fn is_sshd(path: &[u8]) -> bool {
+    path.rsplit(|&byte| byte == b'/').next() == Some(b"sshd")
+}
+
+/// The options of one way to start sshd.
+fn options(start: &Start) -> CommandLine {
+    let mut line = CommandLine::default();
+    if let Some((program, words)) = start.words.split_first() {
+        if is_sshd(&program.text) {
+            line = CommandLine::parse(words);
+        } else {
+            let message = "sshd is started through another program: its options are not known";
+            let id = ("conf-syntax", "LOGIN-11");
+            line.findings.push(Finding::undecided(id, &program.place, message));
+        }
+    }
+    line.is_socket_activated = start.is_socket_activated;
+    line.findings.extend(start.findings.iter().cloned());
+    line
 }
 
 fn release(fs: &dyn FileSystem, program: &GuestPath, shipped: Option<Version>) -> Result<Release> {

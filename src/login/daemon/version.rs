@@ -5,6 +5,7 @@ use crate::bytes::arith::len_u64;
 use crate::error::Result;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 /// Bound on the bytes of one program that are looked through.
@@ -96,8 +97,19 @@ pub fn of_program(fs: &dyn FileSystem, path: &GuestPath) -> Result<Option<Versio
     Ok(found)
 }
 
-/// Which of `words` stand in the program at `path` as C strings or as ends of such; `None` if it cannot be
-/// told, since there is no program or it is larger than the bound.
+/// How a word stands in a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// It does not, so the program cannot know it.
+    Absent,
+    /// Only as the end of a longer string, which may be chance or thrift of the linker.
+    AsEnd,
+    /// As a string of its own.
+    Whole,
+}
+
+/// How each of `words` stands in the program at `path`; `None` if it cannot be told, since there is no program
+/// or it is larger than the bound.
 ///
 /// # Errors
 /// As [`of_program`].
@@ -105,17 +117,31 @@ pub fn words_in_program(
     fs: &dyn FileSystem,
     path: &GuestPath,
     words: &[&str],
-) -> Result<Option<Vec<bool>>> {
-    let mut found = vec![false; words.len()];
-    let wanted: Vec<Vec<u8>> = words.iter().map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+) -> Result<Option<Vec<Presence>>> {
+    let mut found: HashMap<&[u8], Presence> =
+        words.iter().map(|word| (word.as_bytes(), Presence::Absent)).collect();
+    let lens: BTreeSet<usize> = words.iter().map(|word| word.len()).collect();
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
     let is_whole = scan(fs, path, &mut |chunk| {
-        for (word, found) in wanted.iter().zip(found.iter_mut()) {
-            let fits = word.len() <= OVERLAP_BYTES;
-            *found |= fits && chunk.windows(word.len()).any(|window| window == word.as_slice());
+        for (end, _) in chunk.iter().enumerate().filter(|(_, byte)| **byte == 0) {
+            if !end.checked_sub(1).and_then(|last| chunk.get(last)).is_some_and(is_text) {
+                continue;
+            }
+            for len in &lens {
+                let Some(start) = end.checked_sub(*len) else { continue };
+                let Some(known) = chunk.get(start..end).and_then(|text| found.get_mut(text)) else {
+                    continue;
+                };
+                let before = start.checked_sub(1).and_then(|before| chunk.get(before));
+                let is_end = before.is_some_and(is_text);
+                let here = if is_end { Presence::AsEnd } else { Presence::Whole };
+                *known = here.max(*known);
+            }
         }
         false
     })?;
-    Ok(is_whole.then_some(found))
+    let in_order = words.iter().map(|word| found.get(word.as_bytes()).copied());
+    Ok(is_whole.then(|| in_order.map(|presence| presence.unwrap_or(Presence::Absent)).collect()))
 }
 
 /// Gives a program to `look` piece by piece until that says true; true if nothing was left out.
@@ -210,7 +236,8 @@ mod tests {
             tree.file("/usr/sbin/sshd", 0, 0o755, &content);
             assert_eq!(of_program(&tree, &path).unwrap(), Some(Version::new(9, 2)), "{before}");
             let words = words_in_program(&tree, &path, &["usepam", "pam", "use", "port"]).unwrap();
-            assert_eq!(words, Some(vec![true, true, false, false]), "{before}");
+            let expected = [Presence::Whole, Presence::AsEnd, Presence::Absent, Presence::Absent];
+            assert_eq!(words.as_deref(), Some(expected.as_slice()), "{before}");
         }
         let mut tree = MemoryTree::new();
         assert_eq!(of_program(&tree, &path).unwrap(), None);
