@@ -6,7 +6,7 @@ mod gates;
 
 use super::finding::Finding;
 use super::match_block::Effective;
-use super::{Guest, PublicKey, Severity, pam};
+use super::{Guest, Severity, pam};
 use crate::bytes::text::escape_limited;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeKind};
@@ -61,47 +61,10 @@ pub(super) fn setting_findings(
         let message = "AuthorizedKeysCommand is set: it may add keys, which are not seen here";
         add("authorizedkeyscommand", ("writers", "LOGIN-35"), Severity::Info, message, None);
     }
-    if effective.value("pubkeyacceptedalgorithms").is_some() {
-        let message =
-            "PubkeyAcceptedAlgorithms is set; whether it allows the key is not decided here";
-        add("pubkeyacceptedalgorithms", ("key-type", "LOGIN-78"), Severity::Warn, message, None);
-    }
-    findings.extend(revoked(guest.fs, effective));
     findings.extend(shell(guest.fs, user, effective));
     findings.extend(gates::findings(guest, user, effective));
     findings.extend(root(user, effective));
     findings
-}
-
-/// Findings about one key under the settings that count: RequiredRSASize (LOGIN-76).
-pub(super) fn key_findings(effective: &Effective<'_>, key: &PublicKey) -> Option<Finding> {
-    let directive = effective.first("requiredrsasize")?;
-    let value = directive.arguments.first()?;
-    let required: u32 = std::str::from_utf8(value).ok()?.parse().ok()?;
-    let bits = key.bits().filter(|&bits| key.key_type() == "ssh-rsa" && bits < required)?;
-    let message = format!("RequiredRSASize {required} refuses this key with {bits} bits");
-    Some(Finding::block(("key-type", "LOGIN-76"), &directive.place, message))
-}
-
-/// A RevokedKeys file that cannot be read refuses every key (LOGIN-28).
-fn revoked(fs: &dyn FileSystem, effective: &Effective<'_>) -> Option<Finding> {
-    let directive = effective.first("revokedkeys")?;
-    let path = directive.arguments.first().filter(|path| !path.eq_ignore_ascii_case(b"none"))?;
-    let path = GuestPath::new(path);
-    let id = ("revoked", "LOGIN-28");
-    let metadata = find(fs, &path).ok().flatten().and_then(|found| fs.metadata(found.node).ok());
-    Some(match metadata {
-        Some(metadata) if metadata.kind == NodeKind::File => {
-            let message =
-                format!("RevokedKeys {path}: whether it lists the key is not decided here");
-            Finding::warn(id, &directive.place, message)
-        }
-        _ => Finding::block(
-            id,
-            &directive.place,
-            format!("RevokedKeys {path} cannot be read: sshd refuses every key"),
-        ),
-    })
 }
 
 /// `PermitRootLogin no` (LOGIN-63).
@@ -109,11 +72,12 @@ fn root(user: &User, effective: &Effective<'_>) -> Option<Finding> {
     if user.uid != 0 {
         return None;
     }
-    let directive = effective.first("permitrootlogin")?;
     // What `forced-commands-only` means depends on the line with the key.
     let is_no = effective.value("permitrootlogin")? == b"no";
     let message = is_no.then_some("PermitRootLogin no: sshd refuses root")?;
-    let finding = Finding::block(("conf-root", "LOGIN-63"), &directive.place, message);
+    let place = effective.first("permitrootlogin").map(|directive| directive.place.to_string());
+    let subject = place.unwrap_or_else(|| "sshd's default".to_owned());
+    let finding = Finding::block(("conf-root", "LOGIN-63"), subject, message);
     Some(finding.fixed_by("set it to prohibit-password"))
 }
 

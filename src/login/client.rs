@@ -265,6 +265,33 @@ pub(super) fn all(questions: &[&Question], listening: &Listening) -> Option<Vec<
     Some(clients)
 }
 
+#[cfg(test)]
+impl Client {
+    /// A client as sshd sees it: every fact has its answer.
+    pub(super) fn of(
+        (host, remote, local, port): (&str, &str, &str, u16),
+        questions: &[&Question],
+    ) -> Self {
+        let at = |text: &str| Network::parse(text.as_bytes()).unwrap().unwrap().start();
+        let fact = |fact: &Fact| {
+            let text = match fact.0 {
+                "host" => host,
+                "address" => remote,
+                "local address" => local,
+                "port" => &port.to_string(),
+                other => panic!("{other}"),
+            };
+            (fact.clone(), matches(&fact.1, text.as_bytes()))
+        };
+        let terms = questions.iter().flat_map(|question| question.lists());
+        let facts = terms.flat_map(|list| &list.0).filter_map(|(_, term)| match term {
+            Term::Fact(known) => Some(fact(known)),
+            _ => None,
+        });
+        Self { remote: at(remote), local: at(local), port: Some(port), facts: facts.collect() }
+    }
+}
+
 /// A client that no list names, for when there are too many to tell apart.
 pub(super) fn stranger() -> Client {
     let [origin, _] = Point::ORIGINS;

@@ -5,7 +5,7 @@ use super::finding::Finding;
 use super::key_files::KeyFile;
 use super::key_walk::{Hit, Question, Walk, walk};
 use super::match_block::Effective;
-use super::{Guest, PublicKey, Verdict, account, dedup};
+use super::{Guest, PublicKey, Verdict, algorithms, dedup};
 use crate::error::Result;
 use crate::fs::path::GuestPath;
 use crate::guest::linux::User;
@@ -61,7 +61,7 @@ impl Guest<'_> {
         let mut deciding_line = None;
         for (index, effective) in self.settings(user).iter().enumerate() {
             let (files, mut found) = self.client_findings(user, effective)?;
-            found.extend(account::key_findings(effective, key));
+            found.extend(algorithms::key_findings(self, effective, key));
             let walk = asked.walk(self, &files, effective.flag("strictmodes", true))?;
             if index == 0 {
                 deciding_line = walk.deciding().map(|hit| (hit.path.clone(), hit.line));

@@ -129,7 +129,9 @@ fn a_command_may_know_the_key_login_26_and_35() {
     let (verdict, _) = reasons(&tree, "admin");
     assert_eq!(verdict, Unknown);
     // Instance Connect knows only what was sent a minute ago.
-    configure(&mut tree, "AuthorizedKeysCommand /opt/aws/bin/eic_run_authorized_keys %u %f");
+    let command = "AuthorizedKeysCommand /opt/aws/bin/eic_run_authorized_keys %u %f\n\
+        AuthorizedKeysCommandUser ec2-instance-connect";
+    configure(&mut tree, command);
     assert_eq!(reasons(&tree, "admin"), (Refused, vec!["strict-mode"]));
 }
 

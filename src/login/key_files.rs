@@ -1,8 +1,4 @@
 //! Where sshd looks for the keys of a user: AuthorizedKeysFile (LOGIN-29 to LOGIN-36).
-//!
-//! Not handled: the version of sshd that decides whether a pattern is expanded by glob(3)
-//! (LOGIN-31); a
-//! pattern with wildcards is expanded, and a warning says so.
 
 use super::finding::Finding;
 use super::match_block::Effective;
@@ -64,10 +60,22 @@ pub fn of_user(
     for pattern in patterns.into_iter().filter(|pattern| !is_none(pattern)) {
         match expand_tokens(pattern, user) {
             Ok(file) if is_glob(file.path.as_bytes()) => {
-                let message = format!("{} is a pattern, which sshd knows from 10.0", file.path);
-                findings.push(Finding::warn(("conf-keyfile", "LOGIN-31"), &subject, message));
-                let matches = expand(fs, &file.path)?.into_iter();
-                files.extend(matches.map(|path| KeyFile { path, is_shared: file.is_shared }));
+                let knows = effective.release().at_least(10, 0);
+                if knows.is_none() {
+                    let message = format!(
+                        "{} is a pattern, which sshd knows from 10.0; this is {}",
+                        file.path,
+                        effective.release()
+                    );
+                    let id = ("conf-keyfile", "LOGIN-31");
+                    findings.push(Finding::undecided(id, &subject, message));
+                }
+                if knows == Some(false) {
+                    files.push(file);
+                } else {
+                    let matches = expand(fs, &file.path)?.into_iter();
+                    files.extend(matches.map(|path| KeyFile { path, is_shared: file.is_shared }));
+                }
             }
             Ok(file) => files.push(file),
             Err(reason) => {
@@ -79,6 +87,9 @@ pub fn of_user(
         if pattern.starts_with(b"~/") {
             let message = "a leading ~/ means root's home for every user";
             findings.push(Finding::warn(("conf-keyfile", "LOGIN-30"), &subject, message));
+        } else if pattern.starts_with(b"~") {
+            let message = "the home of another user is not looked up here";
+            findings.push(Finding::undecided(("conf-keyfile", "LOGIN-30"), &subject, message));
         }
     }
     let mut seen = BTreeSet::new();

@@ -135,6 +135,11 @@ const fn vendor(name: &'static str) -> Keyword {
     Keyword { name, since: None, in_match: Some(OLD), value: Value::Other }
 }
 
+/// A keyword of vendors that may not stand in a Match block.
+const fn vendor_global(name: &'static str) -> Keyword {
+    Keyword { in_match: None, ..vendor(name) }
+}
+
 const FORWARDING: Value = Value::Choice(&["yes", "all", "no", "remote", "local"]);
 
 /// Every keyword, sorted.
@@ -166,7 +171,7 @@ const KEYWORDS: [Keyword; 145] = [
     moved("clientalivecountmax", 7, 4, Value::Number),
     moved("clientaliveinterval", 7, 4, Value::Time),
     global("compression", Value::Choice(&["yes", "delayed", "no"])),
-    vendor("debianbanner"),
+    vendor_global("debianbanner"),
     moved("denygroups", 6, 1, Value::Words),
     moved("denyusers", 6, 1, Value::Users),
     later("disableforwarding", 7, 4, Value::Flag),
@@ -182,15 +187,15 @@ const KEYWORDS: [Keyword; 145] = [
     any("gatewayports", Value::Choice(&["clientspecified", "yes", "no"])),
     any("gssapiauthentication", Value::Other),
     global("gssapicleanupcredentials", Value::Other),
-    vendor("gssapicleanupcreds"),
-    vendor("gssapidelegatecredentials"),
+    vendor_global("gssapicleanupcreds"),
+    vendor_global("gssapidelegatecredentials"),
     vendor("gssapienablek5users"),
     vendor("gssapiindicators"),
-    vendor("gssapikexalgorithms"),
-    vendor("gssapikeyexchange"),
-    vendor("gssapistorecredentialsonrekey"),
+    vendor_global("gssapikexalgorithms"),
+    vendor_global("gssapikeyexchange"),
+    vendor_global("gssapistorecredentialsonrekey"),
     later_global("gssapistrictacceptorcheck", 6, 9, Value::Other),
-    vendor("gssusesessionccache"),
+    vendor_global("gssusesessionccache"),
     later("hostbasedacceptedalgorithms", 8, 5, Value::Algorithms),
     later("hostbasedacceptedkeytypes", 6, 8, Value::Algorithms),
     any("hostbasedauthentication", Value::Flag),
@@ -200,8 +205,8 @@ const KEYWORDS: [Keyword; 145] = [
     global("hostkey", Value::Word),
     later_global("hostkeyagent", 6, 3, Value::Word),
     later_global("hostkeyalgorithms", 7, 0, Value::Algorithms),
-    vendor("hpnbuffersize"),
-    vendor("hpndisabled"),
+    vendor_global("hpnbuffersize"),
+    vendor_global("hpndisabled"),
     moved("ignorerhosts", 8, 3, Value::Choice(&["yes", "no", "shosts-only"])),
     global("ignoreuserknownhosts", Value::Flag),
     later("ipqos", 5, 7, Value::ServiceClasses),
@@ -212,7 +217,7 @@ const KEYWORDS: [Keyword; 145] = [
     global("kerberosorlocalpasswd", Value::Other),
     global("kerberostgtpassing", Value::Ignored),
     global("kerberosticketcleanup", Value::Other),
-    vendor("kerberosuniqueccache"),
+    vendor_global("kerberosuniqueccache"),
     vendor("kerberosusekuserok"),
     later_global("kexalgorithms", 5, 7, Value::Names),
     global("keyregenerationinterval", Value::Ignored),
@@ -225,7 +230,7 @@ const KEYWORDS: [Keyword; 145] = [
     any("maxsessions", Value::Number),
     global("maxstartups", Value::Startups),
     later_global("modulifile", 8, 6, Value::Word),
-    vendor("noneenabled"),
+    vendor_global("noneenabled"),
     global("pamauthenticationviakbdint", Value::Ignored),
     later("pamservicename", 9, 8, Value::Word),
     any("passwordauthentication", Value::Flag),
@@ -264,7 +269,7 @@ const KEYWORDS: [Keyword; 145] = [
     later_global("securitykeyprovider", 8, 2, Value::Word),
     global("serverkeybits", Value::Ignored),
     later("setenv", 7, 8, Value::Other),
-    vendor("showpatchlevel"),
+    vendor_global("showpatchlevel"),
     moved("skeyauthentication", 8, 7, Value::Flag),
     later_global("sshdauthpath", 10, 0, Value::Word),
     later_global("sshdsessionpath", 9, 8, Value::Word),
@@ -274,11 +279,11 @@ const KEYWORDS: [Keyword; 145] = [
     moved("subsystem", 9, 5, Value::Subsystem),
     global("syslogfacility", FACILITIES),
     global("tcpkeepalive", Value::Flag),
-    vendor("tcprcvbufpoll"),
+    vendor_global("tcprcvbufpoll"),
     later("trustedusercakeys", 5, 4, Value::Word),
     later("unusedconnectiontimeout", 9, 2, Value::Other),
-    vendor("useblacklist"),
-    vendor("useblocklist"),
+    vendor_global("useblacklist"),
+    vendor_global("useblocklist"),
     global("usedns", Value::Flag),
     global("uselogin", Value::Ignored),
     global("usepam", Value::Flag),

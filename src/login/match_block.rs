@@ -163,6 +163,26 @@ impl SshdConfig {
         kinds.into_iter().map(|(_, effective)| effective).collect()
     }
 
+    /// The settings for `subject` and one client, and whether [`SshdConfig::effective`] has them.
+    #[cfg(test)]
+    pub(super) fn effective_for(
+        &self,
+        subject: &Subject,
+        client: (&str, &str, &str, u16),
+    ) -> (Effective<'_>, bool) {
+        let conditions = self.conditions(subject);
+        let client = Client::of(client, &conditions.questions());
+        let found = conditions.effective(client);
+        let is_foreseen = self.effective(subject).iter().any(|e| e.is_active == found.is_active);
+        (found, is_foreseen)
+    }
+
+    /// How names of clients are found.
+    #[cfg(test)]
+    pub(super) fn uses_dns(&self) -> bool {
+        self.listening.uses_dns
+    }
+
     /// What cannot be decided about the conditions that matter to `subject`.
     pub fn client_findings(&self, subject: &Subject) -> Vec<Finding> {
         let conditions = self.conditions(subject);
@@ -341,6 +361,11 @@ impl<'a> Effective<'a> {
             Some(b"no") => false,
             _ => default,
         }
+    }
+
+    /// The release of the sshd that reads these values.
+    pub fn release(&self) -> Release {
+        self.config.daemon.release
     }
 
     /// All arguments of all directives that count for a list.

@@ -12,6 +12,7 @@ pub mod absent_user;
 pub mod account;
 mod address;
 mod agreement;
+mod algorithms;
 pub mod authorized_keys;
 mod client;
 pub mod daemon;
@@ -32,6 +33,7 @@ pub mod match_block;
 pub mod pam;
 pub mod pattern;
 pub mod public_key;
+mod revoked;
 pub mod selinux;
 pub mod service;
 pub mod sshd_config;
@@ -96,9 +98,12 @@ impl<'a> Guest<'a> {
 
     /// The settings that count for `user`, once for each assumption about the client.
     pub(crate) fn settings(&self, user: &User) -> Vec<Effective<'_>> {
+        self.config.effective(&self.subject(user))
+    }
+
+    fn subject(&self, user: &User) -> Subject {
         let groups = self.system.accounts.groups_of(user).map(|group| group.name.clone());
-        let subject = Subject { name: user.name.clone(), groups: groups.collect() };
-        self.config.effective(&subject)
+        Subject { name: user.name.clone(), groups: groups.collect() }
     }
 
     /// Refuses to look into the settings of every user where that would take too long.
@@ -165,6 +170,10 @@ pub fn dedup(findings: &mut Vec<Finding>) {
     findings.retain(|finding| seen.insert(finding.clone()));
 }
 
+#[cfg(test)]
+mod config_oracle_tests;
+#[cfg(test)]
+mod distribution_tests;
 #[cfg(test)]
 mod key_check_tests;
 #[cfg(test)]

@@ -3,12 +3,10 @@
 //! Needs openssh-client, openssh-server and openssl; a missing one fails the tests.
 
 use super::key_input::{KeyInput, parse};
-use super::match_block::Subject;
 use super::public_key::{decode_base64, fingerprint};
 use super::sshd_config::SshdConfig;
 use crate::error::Result;
 use crate::fs::memory::MemoryTree;
-use proptest::prelude::*;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -138,120 +136,6 @@ fn certificates_and_dsa_are_refused_with_their_reason() {
     assert!(parse("k", dsa).unwrap_err().to_string().contains("DSA"));
 }
 
-#[test]
-fn sshd_agrees_about_the_values_that_count() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = text(&directory, "key");
-    stdout("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path]);
-    // sshd insists on the directory that its service makes at boot.
-    std::fs::create_dir_all("/run/sshd").unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 60,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
-    let lines = || proptest::collection::vec(proptest::sample::select(LINES.to_vec()), 0..9);
-    runner
-        .run(&(lines(), lines(), lines()), |(main, one, two)| {
-            compare(directory.path(), &path, [&main, &one, &two]);
-            Ok(())
-        })
-        .unwrap();
-}
-
-/// Lines that sshd takes; `DIR` is the directory of the test.
-const LINES: [&str; 34] = [
-    "PubkeyAuthentication no",
-    "pubkeyauthentication=yes # comment",
-    "StrictModes no",
-    "UsePAM yes",
-    "PermitTTY no",
-    "AllowUsers a b",
-    "AllowUsers \"c\" d@10.0.0.0/8",
-    "DenyUsers x",
-    "AllowGroups g",
-    "AuthorizedKeysFile .ssh/authorized_keys /k/%u",
-    "AuthorizedKeysFile none",
-    "PermitRootLogin no",
-    "PermitRootLogin without-password",
-    "Match User root",
-    "Match User !root,*",
-    "Match User daemon,bin",
-    "Match Group root",
-    "Match Group daemon User daemon",
-    "Match Address 192.0.2.0/24",
-    "Match all",
-    "Include DIR/one",
-    "Include DIR/t*o DIR/none",
-    "# comment",
-    "AllowUsers",
-    "PermitTTY maybe",
-    "StrictModes true",
-    "UsePAM yes no",
-    "PermitRootLogin maybe",
-    "MaxAuthTries six",
-    "MaxAuthTries 7",
-    "AuthenticationMethods any publickey",
-    "X11Forwarding maybe",
-    "ChallengeResponseAuthentication no",
-    "\tPermitTTY\tyes\t\r",
-];
-
-fn compare(directory: &Path, key: &str, files: [&Vec<&str>; 3]) {
-    let base = directory.to_str().unwrap();
-    let mut tree = MemoryTree::new();
-    for (name, lines) in ["main", "one", "two"].into_iter().zip(files) {
-        let mut content = lines.join("\n").replace("DIR", base);
-        if name != "main" {
-            // Loops are tested elsewhere.
-            let kept = content.lines().filter(|line| !line.starts_with("Include"));
-            content = kept.collect::<Vec<_>>().join("\n");
-        }
-        let path = if name == "main" { "/etc/ssh/sshd_config" } else { &format!("{base}/{name}") };
-        tree.file(path, 0, 0o644, content.as_bytes());
-        write(&directory.join(name), content.as_bytes());
-    }
-    let config = SshdConfig::read(&tree).unwrap();
-    let main = format!("{base}/main");
-    for (user, groups) in [("root", ["root"]), ("daemon", ["daemon"])] {
-        let who = format!("user={user},host=h,addr=198.51.100.1,laddr=198.51.100.2,lport=22");
-        let output = command("/usr/sbin/sshd", &["-T", "-f", &main, "-h", key, "-C", &who]);
-        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-        let is_fatal = config.findings.iter().any(super::Finding::is_blocking);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(is_fatal, !output.status.success(), "{errors} {:?} {files:?}", config.findings);
-        if is_fatal {
-            return;
-        }
-        let groups = groups.iter().map(|group| group.as_bytes().to_vec()).collect();
-        let subject = Subject { name: user.into(), groups };
-        let settings = config.effective(&subject);
-        let effective = &settings[0];
-        for (keyword, default) in [
-            ("pubkeyauthentication", true),
-            ("strictmodes", true),
-            ("usepam", false),
-            ("permittty", true),
-        ] {
-            let ours = if effective.flag(keyword, default) { "yes" } else { "no" };
-            assert_eq!(values(&shown, keyword), [ours], "{keyword} for {user}: {files:?}");
-        }
-        for keyword in ["allowusers", "denyusers", "allowgroups"] {
-            let ours = effective.list(keyword);
-            let ours: Vec<_> = ours.iter().map(|word| String::from_utf8_lossy(word)).collect();
-            assert_eq!(values(&shown, keyword), ours, "{keyword} for {user}: {files:?}");
-        }
-        let ours = effective.first("authorizedkeysfile").map_or_else(
-            || vec![".ssh/authorized_keys".to_owned(), ".ssh/authorized_keys2".to_owned()],
-            |found| {
-                let words = found.arguments.iter();
-                words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
-            },
-        );
-        assert_eq!(values(&shown, "authorizedkeysfile"), ours, "for {user}: {files:?}");
-    }
-}
-
 /// What our list of keywords leaves out, this sshd does not know either.
 #[test]
 fn sshd_knows_no_keyword_that_we_do_not() {
@@ -267,11 +151,6 @@ fn sshd_knows_no_keyword_that_we_do_not() {
     tree.file("/etc/ssh/sshd_config", 0, 0o644, &shown);
     let findings = SshdConfig::read(&tree).unwrap().findings;
     assert_eq!(findings, []);
-}
-
-fn values(shown: &str, keyword: &str) -> Vec<String> {
-    let lines = shown.lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '));
-    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
 /// A scratch file of the test.

@@ -4,7 +4,9 @@ use super::agreement::agree;
 use super::finding::Finding;
 use super::key_files::{self, KeyFile};
 use super::match_block::Effective;
-use super::{Guest, PublicKey, account, dedup, home, key_check, pam, writers};
+use super::{
+    Guest, PublicKey, account, algorithms, dedup, home, key_check, pam, service, writers,
+};
 use crate::error::Result;
 use crate::guest::linux::User;
 
@@ -62,6 +64,7 @@ impl Guest<'_> {
     /// What does not depend on the client, or on the key.
     pub(super) fn user_findings(&self, user: &User) -> Result<Vec<Finding>> {
         let mut findings = self.config.findings.clone();
+        findings.extend(self.config.client_findings(&self.subject(user)));
         findings.extend(account::account_findings(self, user, self.pam_service(user).as_deref()));
         findings.extend(home::findings(self.fs, user));
         findings.extend(self.labels.findings(self.fs));
@@ -111,9 +114,8 @@ impl Guest<'_> {
     /// What speaks against one key, whatever the files say.
     pub fn key_findings(&self, user: &User, key: &PublicKey) -> Vec<Finding> {
         let settings = self.settings(user);
-        let found = settings.iter().map(|effective| account::key_findings(effective, key));
-        let found: Vec<Vec<Finding>> = found.map(|found| found.into_iter().collect()).collect();
-        agree(&found)
+        let found = settings.iter().map(|effective| algorithms::key_findings(self, effective, key));
+        agree(&found.collect::<Vec<_>>())
     }
 
     /// What is not looked at (LOGIN-148): never silently taken as good.

@@ -38,9 +38,13 @@ pub(super) fn defects(line: &Line, keyword: &Keyword, release: Release) -> Vec<D
         Value::Startups => one(&startups),
         Value::Words | Value::Files => words(arguments, keyword, release),
         Value::Users => users(arguments, release).or_else(|| words(arguments, keyword, release)),
-        Value::Names => return one(&|_| None).into_iter().chain(names(arguments)).collect(),
+        Value::Names => {
+            let list = one(&|list| prefix(list, release));
+            return list.into_iter().chain(names(arguments)).collect();
+        }
         Value::Algorithms => {
-            return one(&|_| None).into_iter().chain(algorithms(arguments)).collect();
+            let list = one(&|list| prefix(list, release));
+            return list.into_iter().chain(algorithms(arguments, release)).collect();
         }
         Value::Methods => methods(arguments),
         Value::KeyOptions => key_options(arguments),
@@ -185,6 +189,16 @@ pub(super) fn list_defect(list: &[u8]) -> Option<&'static str> {
     None
 }
 
+/// `+` adds to the built-in list, `-` takes away, `^` puts first; older releases know fewer.
+fn prefix(list: &[u8], release: Release) -> Option<Defect> {
+    let is_known = match list.first() {
+        Some(b'-') => release.is_likely(7, 5),
+        Some(b'^') => release.is_likely(8, 1),
+        _ => true,
+    };
+    fatal_unless(is_known, "sshd does not know how to change a list that way")
+}
+
 /// Ciphers, MACs and key exchanges: the ones that every release knows, or what the program knows.
 fn names(arguments: &[Vec<u8>]) -> Vec<Defect> {
     let Some(list) = arguments.first().filter(|list| !list.starts_with(b"-")) else {
@@ -205,7 +219,7 @@ fn needs_word(name: &[u8]) -> Defect {
     }
 }
 
-fn algorithms(arguments: &[Vec<u8>]) -> Vec<Defect> {
+fn algorithms(arguments: &[Vec<u8>], release: Release) -> Vec<Defect> {
     let Some(list) = arguments.first().filter(|list| !list.starts_with(b"-")) else {
         return Vec::new();
     };
@@ -217,6 +231,9 @@ fn algorithms(arguments: &[Vec<u8>]) -> Vec<Defect> {
     let mut defects: Vec<Defect> = names.filter(|name| !is_sure(name)).map(needs_word).collect();
     if list.is_empty() || list.starts_with(b",") {
         defects.push(Defect::Fatal("it names nothing"));
+    }
+    if release.is_likely(7, 9) && list.split(|&byte| byte == b',').any(|n| n.starts_with(b"!")) {
+        defects.push(Defect::Fatal("it has a name with !"));
     }
     defects
 }

@@ -8,14 +8,6 @@ use crate::login::pattern::matches;
 
 const ID: (&str, &str) = ("conf-users", "LOGIN-60");
 
-/// How a list of user patterns takes a user.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Listed {
-    Yes,
-    DependsOnClient,
-    No,
-}
-
 /// What the four lists say: the first refusal that is certain, else everything that leaves the answer open.
 pub(super) fn findings(guest: &Guest<'_>, user: &User, effective: &Effective<'_>) -> Vec<Finding> {
     let found = [users(user, effective), groups(guest, user, effective)].concat();
@@ -32,29 +24,15 @@ fn place(effective: &Effective<'_>, keyword: &str) -> String {
 fn users(user: &User, effective: &Effective<'_>) -> Vec<Finding> {
     let name = user.display_name();
     let mut found = Vec::new();
-    match user_listed(&effective.list("denyusers"), &user.name) {
-        Listed::Yes => {
-            let message = format!("DenyUsers names {name}");
-            found.push(Finding::block(ID, place(effective, "denyusers"), message));
-        }
-        Listed::DependsOnClient => {
-            let message = format!("DenyUsers names {name} from some hosts");
-            found.push(Finding::undecided(ID, place(effective, "denyusers"), message));
-        }
-        Listed::No => {}
+    if effective.names_user("denyusers", &user.name) {
+        let message = format!("DenyUsers names {name}");
+        found.push(Finding::block(ID, place(effective, "denyusers"), message));
     }
     let allowed = effective.list("allowusers");
-    match user_listed(&allowed, &user.name) {
-        Listed::No if !allowed.is_empty() => {
-            let message =
-                format!("AllowUsers does not name {name}{}", comma_hint(&allowed, &user.name));
-            found.push(Finding::block(ID, place(effective, "allowusers"), message));
-        }
-        Listed::DependsOnClient => {
-            let message = format!("AllowUsers names {name} only from some hosts");
-            found.push(Finding::undecided(ID, place(effective, "allowusers"), message));
-        }
-        _ => {}
+    if !allowed.is_empty() && !effective.names_user("allowusers", &user.name) {
+        let message =
+            format!("AllowUsers does not name {name}{}", comma_hint(&allowed, &user.name));
+        found.push(Finding::block(ID, place(effective, "allowusers"), message));
     }
     found
 }
@@ -109,23 +87,4 @@ fn refusal(place: String, message: String, others: &str) -> Finding {
         return Finding::block(ID, place, message);
     }
     Finding::undecided(ID, place, format!("{message} in /etc/group; {others} may know more"))
-}
-
-fn user_listed(patterns: &[&[u8]], name: &[u8]) -> Listed {
-    let mut result = Listed::No;
-    for pattern in patterns {
-        let at = pattern.iter().rposition(|&byte| byte == b'@');
-        let (user, host) = match at {
-            Some(at) => (pattern.get(..at), pattern.get(at.saturating_add(1)..)),
-            None => (Some(*pattern), None),
-        };
-        if !matches(user.unwrap_or_default(), name) {
-            continue;
-        }
-        match host {
-            None | Some(b"*") => return Listed::Yes,
-            Some(_) => result = Listed::DependsOnClient,
-        }
-    }
-    result
 }

@@ -15,7 +15,9 @@ pub use version::{Release, Version};
 
 use crate::error::Result;
 use crate::fs::FileSystem;
-use crate::fs::path::GuestPath;
+use crate::fs::path::{GuestPath, read_file};
+use crate::guest::linux::kernel_command_line::KernelCommandLine;
+use crate::guest::linux::text::{TEXT_BYTES_MAX, exists, lines};
 use crate::login::Finding;
 use unit::Start;
 
@@ -41,6 +43,19 @@ pub struct Daemon {
     pub program: GuestPath,
     /// The options that it is started with.
     pub command_line: CommandLine,
+    /// Whether the machine keeps to FIPS 140.
+    pub fips: Fips,
+}
+
+/// Whether a machine keeps to FIPS 140, and what says so (LOGIN-80).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fips {
+    /// It does not.
+    Off,
+    /// It does.
+    On(&'static str),
+    /// It is prepared to; what it is booted with is not known.
+    Perhaps(&'static str),
 }
 
 impl Default for Daemon {
@@ -48,7 +63,8 @@ impl Default for Daemon {
     fn default() -> Self {
         let program = GuestPath::new(PROGRAM);
         let command_line = CommandLine::default();
-        Self { release: Release::Unknown, vendor: Vendor::Other, program, command_line }
+        let (release, vendor) = (Release::Unknown, Vendor::Other);
+        Self { release, vendor, program, command_line, fips: Fips::Off }
     }
 }
 
@@ -77,7 +93,8 @@ impl Daemon {
         let named = named.filter(|path| is_sshd(path) && path.starts_with(b"/"));
         let program = GuestPath::new(named.unwrap_or(PROGRAM.as_bytes()));
         let release = release(fs, &program, vendor::shipped(&os))?;
-        Ok(Self { release, vendor, program, command_line: command_line.unwrap_or_default() })
+        let command_line = command_line.unwrap_or_default();
+        Ok(Self { release, vendor, program, command_line, fips: fips(fs) })
     }
 
     /// The value of a switch that the configuration does not set (table LOGIN-T2, LOGIN-116), in lower case.
@@ -99,6 +116,31 @@ impl Daemon {
             | "usedns" => "yes",
             _ => return None,
         })
+    }
+}
+
+/// FIPS by the crypto policy, by the kernel's command line, or by the mark of older systems.
+fn fips(fs: &dyn FileSystem) -> Fips {
+    let policies = ["/etc/crypto-policies/state/current", "/etc/crypto-policies/config"];
+    for path in policies {
+        let content = read_file(fs, &GuestPath::new(path), TEXT_BYTES_MAX).ok().flatten();
+        let lines = content.iter().flat_map(|content| lines(content));
+        let mut policy = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        if let Some(name) = policy.find(|line| !line.starts_with(b"#")) {
+            if name == b"FIPS" || name.starts_with(b"FIPS:") {
+                return Fips::On(path);
+            }
+            break;
+        }
+    }
+    let kernel = KernelCommandLine::read(fs);
+    let source = "fips= of the kernel's command line";
+    let is_on = kernel.value("fips").is_some_and(|value| value != b"0");
+    match (is_on, kernel.is_certain_of("fips")) {
+        (true, true) => Fips::On(source),
+        (true, false) => Fips::Perhaps(source),
+        (false, false) if exists(fs, "/etc/system-fips") => Fips::Perhaps("/etc/system-fips"),
+        (false, _) => Fips::Off,
     }
 }
 
