@@ -47,6 +47,10 @@ pub(super) fn setting_findings(
         let message = "RefuseConnection yes: sshd drops the connection";
         add("refuseconnection", ("conf-users", "LOGIN-22"), Severity::Block, message, None);
     }
+    if effective.value("maxauthtries").is_some_and(|value| value == b"0") {
+        let message = "MaxAuthTries 0: sshd ends the connection before any key is tried";
+        add("maxauthtries", ("conf-methods", "LOGIN-T2"), Severity::Block, message, None);
+    }
     for keyword in ["forcecommand", "chrootdirectory"] {
         if effective.value(keyword).is_some_and(|value| value != b"none") {
             let message = format!("{keyword} is set: the key opens no normal shell");

@@ -171,10 +171,10 @@ impl Client {
     pub(super) fn answers(&self, question: &Question) -> bool {
         match &question.0 {
             Kind::One(list) => self.walk(list) == Some(true),
-            Kind::AddressOrName(address, name) => match (self.walk(address), self.walk(name)) {
-                (Some(false), _) | (_, Some(false)) | (None, None) => false,
-                _ => true,
-            },
+            Kind::AddressOrName(address, name) => {
+                let answers = [self.walk(address), self.walk(name)];
+                !answers.contains(&Some(false)) && answers.contains(&Some(true))
+            }
             Kind::Port(port) => match self.port {
                 Some(known) => known == *port,
                 None => self.holds(&port_fact(*port)),

@@ -191,7 +191,7 @@ const RELEASES: &[Case] = &[
     (NO_PROGRAM, &[(MAIN, "AllowUsers 'admin'\n")], "admin", ED, Unknown, "LOGIN-14"),
     // Keywords and names come and go.
     (DEBIAN_11, &[(DROP_IN, "RequiredRSASize 2048\n")], "admin", ED, Refused, "LOGIN-16"),
-    (EL7, &[(MAIN, "+PubkeyAcceptedAlgorithms +ssh-dss\n")], "admin", ED, Refused, "LOGIN-16"),
+    (EL7, &[(MAIN, "+PubkeyAcceptedAlgorithms +ssh-rsa\n")], "admin", ED, Refused, "LOGIN-16"),
     (DEBIAN_12, &[(DROP_IN, "Ciphers aes256-ctr,arcfour\n")], "admin", ED, Refused, "LOGIN-15"),
     (DEBIAN_12, &[(DROP_IN, "DebianBanner no\n")], "admin", ED, Accepted, ""),
     (EL9, &[(DROP_IN, "DebianBanner no\n")], "admin", ED, Refused, "LOGIN-16"),

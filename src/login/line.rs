@@ -41,12 +41,11 @@ pub(super) fn of_file(content: &[u8], splitting: Splitting) -> Vec<(u64, Vec<u8>
         let comment = comment.filter(|_| splitting == Splitting::Delimiters);
         let kept = comment.and_then(|at| text.get(..at)).unwrap_or(text);
         let kept = trim_start(kept, b" \t\r");
-        match lines.last_mut().filter(|_| is_open) {
-            Some((_, open)) => open.extend_from_slice(kept),
-            None => {
-                number = number.saturating_add(1);
-                lines.push((number, kept.to_vec()));
-            }
+        if let Some((_, open)) = lines.last_mut().filter(|_| is_open) {
+            open.extend_from_slice(kept);
+        } else {
+            number = number.saturating_add(1);
+            lines.push((number, kept.to_vec()));
         }
         is_open = text.len() < line.len() && comment.is_none();
     }

@@ -439,10 +439,8 @@ fn listen_address(text: &[u8]) -> Option<(Network, Option<u16>)> {
     }
     let colon = text.iter().rposition(|&byte| byte == b':');
     let (address, rest) = text.split_at(colon.unwrap_or(text.len()));
-    let (address, port_text) = match text.ends_with(b"]") {
-        true => (text, None),
-        false => (address, rest.strip_prefix(b":")),
-    };
+    let (address, port_text) =
+        if text.ends_with(b"]") { (text, None) } else { (address, rest.strip_prefix(b":")) };
     let inner = address.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]"));
     let address = whole(inner.unwrap_or(address))?;
     match port_text {

@@ -82,6 +82,9 @@ pub(super) struct Block {
     pub(super) parent: Option<usize>,
     /// The conditions, all of which must hold.
     pub(super) criteria: Vec<Criterion>,
+    /// True if it and every block around it is `Match all`. Such a block counts as active at start-up too, so
+    /// that its lines are both global ones and those of a block.
+    is_always: bool,
     pub(super) place: Place,
 }
 
@@ -136,9 +139,18 @@ impl SshdConfig {
         indexes.filter_map(|&index| self.directives.get(index))
     }
 
-    /// The first directive of the global part.
+    /// The directives of `keyword` that count at start-up.
+    fn at_start(&self, keyword: &str) -> impl Iterator<Item = &Directive> {
+        self.directives_of(keyword).filter(|directive| self.is_always_active(directive.block))
+    }
+
+    /// The directive that decides `keyword` at start-up.
     fn global(&self, keyword: &str) -> Option<&Directive> {
-        self.directives_of(keyword).find(|directive| directive.block.is_none())
+        self.at_start(keyword).next()
+    }
+
+    fn is_always_active(&self, block: Option<usize>) -> bool {
+        block.is_none_or(|index| self.blocks.get(index).is_some_and(|block| block.is_always))
     }
 }
 
@@ -280,8 +292,7 @@ impl<'a> Reader<'a> {
             }
             Some(_) => {}
         }
-        // At start-up a `Match all` counts as active.
-        let is_always = self.is_always_active(block);
+        let is_always = self.config.is_always_active(block);
         let is_allowed =
             known.in_match.is_some_and(|since| release.is_likely(since.major, since.minor));
         if !is_allowed && !is_always {
@@ -364,7 +375,8 @@ impl<'a> Reader<'a> {
             match (presence, unsure) {
                 (Some(Presence::Whole), _) => {}
                 (Some(Presence::Absent), _) => {
-                    self.stops(UNKNOWN, place, &format!("it does not know the {what} {word}"));
+                    let id = if *what == "keyword" { UNKNOWN } else { SYNTAX };
+                    self.stops(id, place, &format!("it does not know the {what} {word}"));
                 }
                 // A keyword of a vendor: likely that the program is that vendor's.
                 (Some(Presence::AsEnd) | None, None) => {
@@ -410,8 +422,7 @@ impl<'a> Reader<'a> {
 
     /// A list of methods must be possible at all; before 9.7 `any` must not come after other lists either.
     fn check_methods(&mut self) {
-        let global = |d: &&Directive| d.block.is_none();
-        let lines = self.config.directives_of("authenticationmethods").filter(global);
+        let lines = self.config.at_start("authenticationmethods");
         let lines: Vec<(Place, Vec<Vec<u8>>)> =
             lines.map(|d| (d.place.clone(), d.arguments.clone())).collect();
         let Some(((place, lists), later)) = lines.split_first() else { return };
@@ -482,19 +493,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// True if `block` and every block around it is `Match all`.
-    fn is_always_active(&self, block: Option<usize>) -> bool {
-        let mut next = block;
-        for _ in 0..=DEPTH_MAX {
-            let Some(block) = next.and_then(|index| self.config.blocks.get(index)) else { break };
-            if block.criteria != [Criterion::Always] {
-                return false;
-            }
-            next = block.parent;
-        }
-        true
-    }
-
     fn include(
         &mut self,
         line: &Line,
@@ -554,7 +552,8 @@ impl<'a> Reader<'a> {
             self.fatal(&place, &reason);
             vec![Criterion::Never]
         });
-        self.config.blocks.push(Block { parent, criteria, place });
+        let is_always = criteria == [Criterion::Always] && self.config.is_always_active(parent);
+        self.config.blocks.push(Block { parent, criteria, is_always, place });
         Ok(self.config.blocks.len().saturating_sub(1))
     }
 

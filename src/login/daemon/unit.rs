@@ -212,7 +212,7 @@ impl Unit {
             (b"[Service]", b"ExecStart") if value.is_empty() => self.commands.clear(),
             (b"[Service]", b"ExecStart") => self.commands.push((value, place)),
             (b"[Service]", b"EnvironmentFile") if value.is_empty() => {
-                self.environment_files.clear()
+                self.environment_files.clear();
             }
             (b"[Service]", b"EnvironmentFile") => self.environment_files.push((value, place)),
             (b"[Service]", b"Environment") if value.is_empty() => self.environment.clear(),

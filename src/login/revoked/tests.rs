@@ -34,7 +34,7 @@ fn write(path: &str, content: &[u8]) {
 fn lists_of_ssh_keygen_are_read_login_28() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let names = ["ed", "rsa", "ec", "other", "ca"].map(|name| at(name));
+    let names = ["ed", "rsa", "ec", "other", "ca"].map(at);
     for (path, kind) in names.iter().zip(["ed25519", "rsa", "ecdsa", "ed25519", "ed25519"]) {
         keygen(&["-q", "-t", kind, "-N", "", "-f", path]);
     }
