@@ -3,7 +3,7 @@
 //! Crypto policies come in as ordinary settings: by an Include or as options of the command line (LOGIN-79).
 //! Not handled: limits of the cryptographic library below sshd.
 
-use super::daemon::version::{Presence, words_in_program};
+use super::daemon::version::{Presence, presence_in_program};
 use super::daemon::{Fips, Release};
 use super::finding::Finding;
 use super::match_block::Effective;
@@ -54,7 +54,7 @@ fn type_findings(guest: &Guest<'_>, key: &PublicKey) -> Vec<Finding> {
     if (major, minor) <= (7, 4) {
         return Vec::new();
     }
-    let words = words_in_program(guest.fs, subject, &[name]).ok().flatten();
+    let words = presence_in_program(guest.fs, subject, &[name]).ok().flatten();
     match words.as_deref() {
         Some([Presence::Absent]) => {
             vec![Finding::block(id, subject, format!("sshd does not know keys of type {name}"))]

@@ -6,7 +6,7 @@
 
 use super::client::Listening;
 use super::daemon::Daemon;
-use super::daemon::version::{Presence, words_in_program};
+use super::daemon::version::{Presence, presence_in_program};
 use super::keyword;
 use super::line::{self, Line, Splitting};
 use super::pattern;
@@ -14,8 +14,8 @@ use super::value::{self, Defect};
 use super::{Finding, match_block, match_block::Criterion};
 use crate::bytes::arith::len_u64;
 use crate::error::{Error, Result};
-use crate::fs::FileSystem;
 use crate::fs::path::{GuestPath, find, read_file};
+use crate::fs::{FileSystem, NodeKind};
 use crate::guest::linux::text::TEXT_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -218,6 +218,8 @@ impl<'a> Reader<'a> {
         }
         let content = match read_file(self.fs, path, TEXT_BYTES_MAX) {
             Ok(content) => content.unwrap_or_default(),
+            // sshd opens a directory and finds no line in it.
+            Err(_) if self.is_directory(path) => return Ok(()),
             Err(error) => {
                 self.fatal(path, &format!("sshd cannot read it: {}", error.kind()));
                 return Ok(());
@@ -239,6 +241,12 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    fn is_directory(&self, path: &GuestPath) -> bool {
+        let found = find(self.fs, path).ok().flatten();
+        let metadata = found.and_then(|found| self.fs.metadata(found.node).ok());
+        metadata.is_some_and(|metadata| metadata.kind == NodeKind::Directory)
     }
 
     /// Takes a directive; gives back a line that begins something else: Include and Match.
@@ -367,7 +375,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let texts: Vec<&str> = words.iter().map(|(word, ..)| word.as_str()).collect();
-        let known = words_in_program(self.fs, &self.config.daemon.program, &texts)?;
+        let known = presence_in_program(self.fs, &self.config.daemon.program, &texts)?;
         let has_program = matches!(self.config.daemon.release, super::daemon::Release::Known(_));
         let known = known.filter(|_| has_program);
         for (index, (word, place, what, unsure)) in words.iter().enumerate() {
@@ -423,20 +431,33 @@ impl<'a> Reader<'a> {
     /// A list of methods must be possible at all; before 9.7 `any` must not come after other lists either.
     fn check_methods(&mut self) {
         let lines = self.config.at_start("authenticationmethods");
-        let lines: Vec<(Place, Vec<Vec<u8>>)> =
-            lines.map(|d| (d.place.clone(), d.arguments.clone())).collect();
-        let Some(((place, lists), later)) = lines.split_first() else { return };
-        let can_be = |list: &Vec<u8>| {
-            !list.split(|&byte| byte == b',').any(|method| self.is_method_off(method))
-        };
-        if !lists.iter().any(can_be) {
-            self.fatal(place, "AuthenticationMethods names only methods that are switched off");
+        let first = lines.take(1).map(|d| (d.place.clone(), d.arguments.clone())).next();
+        if let Some((place, lists)) = &first {
+            let can_be = |list: &Vec<u8>| {
+                !list.split(|&byte| byte == b',').any(|method| self.is_method_off(method))
+            };
+            if !lists.iter().any(can_be) {
+                self.fatal(place, "AuthenticationMethods names only methods that are switched off");
+            }
         }
         let release = self.config.daemon.release;
-        if release.is_likely(8, 7) && !release.is_likely(9, 7) {
-            let is_any = |(_, lists): &&(Place, Vec<Vec<u8>>)| lists.iter().any(|l| l == b"any");
-            if let Some((place, _)) = later.iter().find(is_any) {
+        if !release.is_likely(8, 7) || release.is_likely(9, 7) {
+            return;
+        }
+        let lines = self.config.directives_of("authenticationmethods");
+        let lines: Vec<(Place, bool, bool)> = lines
+            .map(|d| {
+                let is_any = d.arguments.iter().any(|list| list == b"any");
+                (d.place.clone(), self.config.is_always_active(d.block), is_any)
+            })
+            .collect();
+        for (index, (place, ..)) in lines.iter().enumerate().filter(|(_, (.., is_any))| *is_any) {
+            let before = lines.get(..index).unwrap_or_default();
+            if before.iter().any(|(_, is_at_start, _)| *is_at_start) {
                 self.fatal(place, "authenticationmethods: any does not stand alone");
+            } else if !before.is_empty() {
+                let message = "this any ends a connection if a block before it sets other methods";
+                self.found(Finding::undecided(("conf-methods", "LOGIN-15"), place, message));
             }
         }
     }
@@ -580,18 +601,6 @@ impl<'a> Reader<'a> {
             self.config.findings.push(finding);
         }
     }
-}
-
-/// Splits one line of a file into its keyword, aliases resolved, and its arguments, as current releases do;
-/// `None` for an empty line or a comment.
-///
-/// # Errors
-/// A quote that is not closed.
-#[expect(clippy::type_complexity, reason = "keyword and arguments, used in one place")]
-pub(crate) fn tokens(line: &[u8]) -> Result<Option<(String, Vec<Vec<u8>>)>, &'static str> {
-    let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
-    let line = line::split(line::trim_start(line, b" \t\r"), Splitting::Arguments)?;
-    Ok(line.map(|line| (keyword::canonical(line.keyword), line.arguments)))
 }
 
 #[cfg(test)]

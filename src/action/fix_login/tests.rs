@@ -203,6 +203,7 @@ fn a_drop_in_that_is_read_first_takes_the_line_login_144() {
         ("other pattern", "Include /etc/ssh/sshd_config.d/*\nUsePAM yes\n", vec![], CONFIG),
     ] {
         let mut tree = debian("");
+        tree.file("/usr/lib/openssh/sshd-session", 0, 0o755, b"OpenSSH_9.9p1");
         tree.file(CONFIG, 0, 0o644, main.as_bytes()).directory("/etc/ssh/sshd_config.d", 0, 0o755);
         for other in others {
             let path = format!("/etc/ssh/sshd_config.d/{other}");

@@ -212,6 +212,8 @@ fn another_service_of_pam_is_asked_where_it_is_named_login_66() {
     {
         let change = |tree: &mut MemoryTree| {
             configure(tree, lines);
+            // The keyword is known from 9.8.
+            tree.file("/usr/lib/openssh/sshd-session", 0, 0o755, b"OpenSSH_9.8p1");
             tree.file("/etc/pam.d/other-ssh", 0, 0o644, b"account required pam_deny.so\n");
         };
         assert_eq!(verdict(change, "admin").0, expected, "{lines}");

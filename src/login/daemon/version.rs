@@ -108,12 +108,26 @@ pub enum Presence {
     Whole,
 }
 
+/// Which of `words` stand in the program at `path` as C strings or as ends of such; `None` as in
+/// [`presence_in_program`].
+///
+/// # Errors
+/// As [`of_program`].
+pub fn words_in_program(
+    fs: &dyn FileSystem,
+    path: &GuestPath,
+    words: &[&str],
+) -> Result<Option<Vec<bool>>> {
+    let found = presence_in_program(fs, path, words)?;
+    Ok(found.map(|found| found.into_iter().map(|word| word != Presence::Absent).collect()))
+}
+
 /// How each of `words` stands in the program at `path`; `None` if it cannot be told, since there is no program
 /// or it is larger than the bound.
 ///
 /// # Errors
 /// As [`of_program`].
-pub fn words_in_program(
+pub fn presence_in_program(
     fs: &dyn FileSystem,
     path: &GuestPath,
     words: &[&str],
@@ -235,7 +249,8 @@ mod tests {
             let mut tree = MemoryTree::new();
             tree.file("/usr/sbin/sshd", 0, 0o755, &content);
             assert_eq!(of_program(&tree, &path).unwrap(), Some(Version::new(9, 2)), "{before}");
-            let words = words_in_program(&tree, &path, &["usepam", "pam", "use", "port"]).unwrap();
+            let wanted = ["usepam", "pam", "use", "port"];
+            let words = presence_in_program(&tree, &path, &wanted).unwrap();
             let expected = [Presence::Whole, Presence::AsEnd, Presence::Absent, Presence::Absent];
             assert_eq!(words.as_deref(), Some(expected.as_slice()), "{before}");
         }
