@@ -4,14 +4,15 @@
 //! Bounds: [`DEPTH_MAX`], [`LINES_MAX`], [`FILES_MAX`], [`BYTES_MAX`], [`INCLUDES_MAX`]. Not handled: values
 //! of keywords that do not decide a login with a key, beyond what [`super::value`] knows.
 
+use super::Finding;
 use super::client::Listening;
 use super::daemon::Daemon;
 use super::daemon::version::{Presence, presence_in_program};
 use super::keyword;
 use super::line::{self, Line, Splitting};
+use super::match_block::{self, Asked, Criterion};
 use super::pattern;
 use super::value::{self, Defect};
-use super::{Finding, match_block, match_block::Criterion};
 use crate::bytes::arith::len_u64;
 use crate::error::{Error, Result};
 use crate::fs::path::{GuestPath, find, read_file};
@@ -569,10 +570,12 @@ impl<'a> Reader<'a> {
     fn begin_block(&mut self, line: &Line, place: Place, parent: Option<usize>) -> Result<usize> {
         self.count_line()?;
         let release = self.config.daemon.release;
-        let criteria = Criterion::parse_all(line, release).unwrap_or_else(|reason| {
-            self.fatal(&place, &reason);
-            vec![Criterion::Never]
-        });
+        let named = |criteria| named_ports(self.fs, criteria);
+        let criteria =
+            Criterion::parse_all(line, release).and_then(named).unwrap_or_else(|reason| {
+                self.fatal(&place, &reason);
+                vec![Criterion::Never]
+            });
         let is_always = criteria == [Criterion::Always] && self.config.is_always_active(parent);
         self.config.blocks.push(Block { parent, criteria, is_always, place });
         Ok(self.config.blocks.len().saturating_sub(1))
@@ -601,6 +604,36 @@ impl<'a> Reader<'a> {
             self.config.findings.push(finding);
         }
     }
+}
+
+/// Replaces names of ports by their numbers, as getservbyname(3) finds them in /etc/services.
+fn named_ports(fs: &dyn FileSystem, criteria: Vec<Criterion>) -> Result<Vec<Criterion>, String> {
+    let mut result = Vec::new();
+    for criterion in criteria {
+        result.push(match criterion {
+            Criterion::Client(Asked::LocalPort, name) if !name.iter().all(u8::is_ascii_digit) => {
+                let port = port_of_service(fs, &name).ok_or("LocalPort is no port")?;
+                Criterion::Client(Asked::LocalPort, port)
+            }
+            other => other,
+        });
+    }
+    Ok(result)
+}
+
+fn port_of_service(fs: &dyn FileSystem, name: &[u8]) -> Option<Vec<u8>> {
+    if name == b"ssh" {
+        return Some(b"22".to_vec());
+    }
+    let path = GuestPath::new("/etc/services");
+    let content = read_file(fs, &path, TEXT_BYTES_MAX).ok().flatten()?;
+    content.split(|&byte| byte == b'\n').find_map(|line| {
+        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let (first, port) = (words.next()?, words.next()?);
+        let port = port.strip_suffix(b"/tcp")?;
+        (first == name || words.any(|alias| alias == name)).then(|| port.to_vec())
+    })
 }
 
 #[cfg(test)]

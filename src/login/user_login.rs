@@ -4,9 +4,7 @@ use super::agreement::agree;
 use super::finding::Finding;
 use super::key_files::{self, KeyFile};
 use super::match_block::Effective;
-use super::{
-    Guest, PublicKey, account, algorithms, dedup, home, key_check, pam, service, writers,
-};
+use super::{Guest, PublicKey, account, algorithms, dedup, home, key_check, pam, writers};
 use crate::error::Result;
 use crate::guest::linux::User;
 
