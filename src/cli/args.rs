@@ -319,8 +319,9 @@ pub(crate) struct RevokeUsers {
 /// Puts new keys in the place of all others of a user.
 ///
 /// Adds the keys as `regain key add` does, makes sure that the SSH server will accept them, and takes every
-/// other key of the user out, in one change. If a new key would not be accepted, nothing changes.
-/// Certificate authorities stay, and are told. Running it a second time changes nothing.
+/// other key of the user out, in one change. If a new key would not be accepted, or somebody else would
+/// lose the last key that works, nothing changes, unless --force is given. Certificate authorities stay,
+/// and are told. Running it a second time changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain key rotate disk.img --key new.pub
