@@ -76,10 +76,10 @@ pub fn list(fs: &dyn FileSystem, names: Option<&[Vec<u8>]>, now: Timestamp) -> R
     let sources = KeySources::read(&guest)?;
     let is_wanted = |user: &User| names.is_none_or(|names| names.contains(&user.name));
     let mut list = KeyList::default();
-    for (path, user, error) in &sources.failures {
-        let user = sources.readers.get(*user).map(|reader| reader.user);
-        if user.is_none_or(is_wanted) {
-            list.warn(path, &format!("not read: {error}"));
+    for failure in &sources.failures {
+        let users = failure.users.iter().filter_map(|user| sources.readers.get(*user));
+        if users.map(|reader| reader.user).any(is_wanted) {
+            list.warn(&failure.path, &format!("not read: {}", failure.error));
         }
     }
     let for_all = authorities_of_all(&sources);

@@ -323,6 +323,9 @@ fn a_file_that_cannot_be_read_stops_its_own_user_only() {
     let request = KeyRevokeRequest { users: Some(vec![b"admin".to_vec()]), ..named(&[OLD]) };
     assert!(key_revoke::plan(&tree, &request).unwrap().changes_something());
     assert_eq!(listed(&tree).keys.len(), 2);
+    // A file of all users is also that of the one who is named.
+    configure(&mut tree, "AuthorizedKeysFile /root/.ssh/authorized_keys .ssh/authorized_keys");
+    assert_eq!(key_revoke::plan(&tree, &request).unwrap_err().exit_status(), 5);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 mod tell;
 
-use super::key_source::{KeySources, Reader, Role, SourceFile};
+use super::key_source::{Failure, KeySources, Reader, Role, SourceFile};
 use super::key_works::WorkingKeys;
 use super::plan::{FileChange, Plan};
 use crate::error::{Context as _, Error, Result};
@@ -124,9 +124,12 @@ pub(super) fn remove(
         request.users.as_ref().is_none_or(|names| names.contains(&reader.user.name))
     };
     // A key in a file that cannot be read would stay without anybody knowing.
-    let is_needed = |user: usize| sources.readers.get(user).is_some_and(is_chosen);
-    if let Some(at) = sources.failures.iter().position(|(_, user, _)| is_needed(*user)) {
-        let (path, _, error) = sources.failures.swap_remove(at);
+    let is_needed = |failure: &Failure| {
+        let mut users = failure.users.iter().filter_map(|user| sources.readers.get(*user));
+        users.any(is_chosen)
+    };
+    if let Some(at) = sources.failures.iter().position(is_needed) {
+        let Failure { path, error, .. } = sources.failures.swap_remove(at);
         return Err(error).context(|| path.to_string());
     }
     let mut work = Removals { request, sources: &sources, files: BTreeMap::new() };

@@ -67,6 +67,15 @@ pub(super) struct Reader<'a> {
     pub(super) readings: Vec<Reading>,
 }
 
+/// A file that cannot be read although it is there.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) path: GuestPath,
+    /// Indexes of the users whose file it is.
+    pub(super) users: Vec<usize>,
+    pub(super) error: Error,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct KeySources<'a> {
@@ -75,13 +84,13 @@ pub(super) struct KeySources<'a> {
     pub(super) files: Vec<SourceFile>,
     /// What could not be read, and what lets keys in besides these files.
     pub(super) findings: Vec<Finding>,
-    /// Files that are damaged or too large, each with the first user of it.
-    pub(super) failures: Vec<(GuestPath, usize, Error)>,
+    /// Files that are damaged or too large.
+    pub(super) failures: Vec<Failure>,
     /// Indexes of the users of each file.
     readers_by_file: Vec<Vec<usize>>,
     by_path: BTreeMap<GuestPath, usize>,
-    /// The paths in `failures`.
-    failed: BTreeSet<GuestPath>,
+    /// Indexes in `failures`, by path.
+    failed: BTreeMap<GuestPath, usize>,
     /// Mounts and settings that were told of.
     told: BTreeSet<String>,
     content_bytes: u64,
@@ -172,8 +181,12 @@ impl<'a> KeySources<'a> {
         let user = self.readers.len();
         match self.read_file(guest, path) {
             Err(error) if !matches!(error.kind(), ErrorKind::Io(_)) => {
-                if self.failed.insert(path.clone()) {
-                    self.failures.push((path.clone(), user, error));
+                let count = self.failures.len();
+                let index = *self.failed.entry(path.clone()).or_insert(count);
+                if let Some(known) = self.failures.get_mut(index) {
+                    known.users.push(user);
+                } else {
+                    self.failures.push(Failure { path: path.clone(), users: vec![user], error });
                 }
                 Ok(None)
             }
