@@ -9,6 +9,9 @@ use super::public_key::{Shape, decode_base64, known_type};
 use crate::fs::Timestamp;
 use std::ops::Range;
 
+/// Names of signature algorithms of RSA, which sshd takes for the type of the key as well.
+const SIGNATURES_OF_RSA: [&[u8]; 2] = [b"rsa-sha2-256", b"rsa-sha2-512"];
+
 /// A line that holds a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyLine<'a> {
@@ -75,7 +78,7 @@ fn parse_line(line: &[u8], number: u64, range: Range<usize>) -> Option<KeyLine<'
 /// `type base64 [comment]`; the type word must equal the type inside (LOGIN-38).
 fn parse_key(text: &[u8]) -> Option<(Shape, Vec<u8>, &[u8])> {
     let (word, rest) = split_word(text);
-    let key_type = known_type(word)?;
+    let key_type = if SIGNATURES_OF_RSA.contains(&word) { "ssh-rsa" } else { known_type(word)? };
     let (base64, rest) = split_word(skip_blanks(rest));
     let blob = decode_base64(base64)?;
     let shape = Shape::of(&blob)?;

@@ -60,7 +60,7 @@ fn the_first_line_that_passes_decides_login_39_to_44() {
 
 #[test]
 fn lines_that_do_not_count_are_passed_over_login_40() {
-    for options in ["cert-authority", "principals=\"a\"", "nonsense", "pty,", "expiry-time=\"1\""] {
+    for options in ["cert-authority", "principals=\"a\"", "nonsense", "pty;", "expiry-time=\"1\""] {
         let tree = debian(&format!("{options} {KEY}\n"));
         assert_eq!(reasons(&tree, "admin"), (Refused, vec!["key-line"]), "{options}");
         let tree = debian(&format!("{options} {KEY}\n{KEY}"));

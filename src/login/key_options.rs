@@ -36,6 +36,8 @@ pub struct KeyOptions {
     pub has_principals: bool,
     /// `expiry-time=`: seconds since 1970 if it is UTC, else as if it were.
     pub expires_seconds: Option<i64>,
+    /// A port is given by a name, which sshd looks up in /etc/services.
+    pub names_service: bool,
     /// Everything else, in order, lower case, without values.
     pub others: Vec<String>,
 }
@@ -71,15 +73,20 @@ impl KeyOptions {
     /// # Errors
     /// Why sshd ignores a line with it, as a phrase.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("there is no option".to_owned());
+        }
         let mut options = Self::default();
         let mut seen: Vec<&str> = Vec::new();
         let mut rest = text;
         for _ in 0..OPTIONS_MAX {
-            rest = options.take_one(rest, &mut seen)?;
+            // Commas without an option between them do no harm, nor does one at the end.
+            if !matches!(rest.first(), None | Some(b',')) {
+                rest = options.take_one(rest, &mut seen)?;
+            }
             match rest.split_first() {
                 None => return Ok(options),
-                Some((b',', after)) if !after.is_empty() => rest = after,
-                Some((b',', _)) => return Err("the option list ends with a comma".to_owned()),
+                Some((b',', after)) => rest = after,
                 Some(_) => return Err("an option is unknown or not followed by a comma".to_owned()),
             }
         }
@@ -136,12 +143,19 @@ impl KeyOptions {
                 let seconds = expiry_seconds(value).ok_or("expiry-time is no time")?;
                 self.expires_seconds = Some(seconds);
             }
-            "environment" if !value.contains(&b'=') => {
-                return Err("environment has no equals sign".to_owned());
+            "environment" if !is_assignment(value) => {
+                return Err("environment is no NAME=value".to_owned());
             }
-            "permitopen" if !value.contains(&b':') => {
-                return Err("permitopen has no port".to_owned());
+            "permitopen" | "permitlisten" => {
+                let port = port_of(value, name == "permitlisten");
+                let port = port.ok_or_else(|| format!("{name} has no port"))?;
+                match PortText::of(port) {
+                    PortText::Number => self.others.push(name.to_owned()),
+                    PortText::Service => self.names_service = true,
+                    PortText::Bad => return Err(format!("{name} has no valid port")),
+                }
             }
+            "tunnel" if !is_tunnel(value) => return Err("tunnel is no number".to_owned()),
             _ => self.others.push(name.to_owned()),
         }
         Ok(())
@@ -163,7 +177,11 @@ impl KeyOptions {
                 return Authority::Depends("the time zone of its expiry-time");
             }
         }
-        if self.has_from { Authority::Depends("its from= option") } else { Authority::Yes }
+        match (self.has_from, self.names_service) {
+            (true, _) => Authority::Depends("its from= option"),
+            (false, true) => Authority::Depends("a port that is given by name"),
+            (false, false) => Authority::Yes,
+        }
     }
 
     /// The options that keep a person from a normal shell (LOGIN-42, LOGIN-121).
@@ -175,6 +193,57 @@ impl KeyOptions {
         ];
         all.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
     }
+}
+
+/// `NAME=value`, the name of letters, digits and underscores.
+fn is_assignment(value: &[u8]) -> bool {
+    let mut parts = value.splitn(2, |&byte| byte == b'=');
+    let name = parts.next().unwrap_or_default();
+    parts.next().is_some() && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What follows the host of `host:port`; the host may stand in square brackets, and where `may_be_bare` the port
+/// alone.
+fn port_of(value: &[u8], may_be_bare: bool) -> Option<&[u8]> {
+    if may_be_bare && !value.contains(&b':') {
+        return Some(value);
+    }
+    let rest = match value.strip_prefix(b"[") {
+        Some(inside) => inside.get(inside.iter().position(|&byte| byte == b']')?..)?.get(1..)?,
+        None => value.get(value.iter().position(|&byte| matches!(byte, b':' | b'/'))?..)?,
+    };
+    rest.strip_prefix(b":").or_else(|| rest.strip_prefix(b"/"))
+}
+
+/// How a port is written.
+enum PortText {
+    /// A number from 1 to 65535, or `*`.
+    Number,
+    /// Letters, digits and dashes that may be the name of a service.
+    Service,
+    /// Nothing that can be a port.
+    Bad,
+}
+
+impl PortText {
+    fn of(text: &[u8]) -> Self {
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u16>().ok());
+        let is_word = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        match number {
+            _ if text == b"*" => Self::Number,
+            Some(1..) => Self::Number,
+            None if text.iter().any(u8::is_ascii_alphabetic) && text.iter().all(is_word) => {
+                Self::Service
+            }
+            _ => Self::Bad,
+        }
+    }
+}
+
+/// `any` or a number.
+fn is_tunnel(value: &[u8]) -> bool {
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i32>().ok());
+    value.eq_ignore_ascii_case(b"any") || number.is_some_and(|number| number >= 0)
 }
 
 fn strip_name<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
@@ -236,6 +305,11 @@ mod tests {
             ("no-pty,pty", vec![]),
             ("environment=\"A=b\",permitopen=\"h:1\",permitopen=\"h:2\",tunnel=\"0\"", vec![]),
             ("NO-PTY,Command=\"x\"", vec!["command=", "no-pty"]),
+            (",,no-pty,", vec!["no-pty"]),
+            (
+                "permitopen=\"*:*\",permitopen=\"[::1]:22\",permitlisten=\"8080\",tunnel=\"any\"",
+                vec![],
+            ),
         ] {
             assert_eq!(
                 KeyOptions::parse(text.as_bytes()).unwrap().shadowing(),
@@ -251,8 +325,6 @@ mod tests {
             "",
             "x",
             "ptyx",
-            "pty,",
-            ",pty",
             "pty pty",
             "command",
             "command=x",
@@ -263,7 +335,15 @@ mod tests {
             "expiry-time=\"2020\"",
             "expiry-time=\"20201301\"",
             "environment=\"A\"",
+            "environment=\"A-B=c\"",
             "permitopen=\"x\"",
+            "permitopen=\"h:0\"",
+            "permitopen=\"h:65536\"",
+            "permitopen=\"::1:22\"",
+            "permitopen=\"[::1]22\"",
+            "permitlisten=\"a:1:2\"",
+            "tunnel=\"x\"",
+            "tunnel=\"-1\"",
             "\u{feff}pty",
         ] {
             assert!(KeyOptions::parse(text.as_bytes()).is_err(), "{text}");
@@ -276,6 +356,7 @@ mod tests {
         let now = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
         let authority = |text: &str| KeyOptions::parse(text.as_bytes()).unwrap().authority(now);
         assert_eq!(authority("pty"), Authority::Yes);
+        assert!(matches!(authority("permitopen=\"h:http\""), Authority::Depends(_)));
         assert!(matches!(authority("expiry-time=\"20231112\""), Authority::No(_)));
         assert!(matches!(authority("expiry-time=\"20231115Z\""), Authority::Depends(_)));
         assert_eq!(authority("expiry-time=\"20240101120000Z\""), Authority::Yes);
