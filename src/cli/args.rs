@@ -531,22 +531,30 @@ pub(crate) struct ResetArgs {
     /// Make a strong password, and show it once at the end; experimental with --method agent
     #[arg(long, conflicts_with = "password_file")]
     pub(crate) generate: bool,
-    /// Linux: also empty the day of expiry of an account that has expired
+    /// Linux only: also empty the day of expiry of an account that has expired
     #[arg(long)]
     pub(crate) fix: bool,
-    /// Linux: set the password although it would not let the user in
+    /// Linux only: set the password although it would not let the user in
     #[arg(long)]
     pub(crate) force: bool,
-    /// Windows: the agent whose state is changed; default: auto; ec2launch-v1 is experimental
+    #[command(flatten)]
+    pub(crate) windows: WindowsResetArgs,
+}
+
+/// What has a meaning on Windows only.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Password, Windows only")]
+pub(crate) struct WindowsResetArgs {
+    /// The agent whose state is changed; default: auto; ec2launch-v1 is experimental
     #[arg(long, value_enum, value_name = "AGENT")]
     pub(crate) agent: Option<AgentArg>,
-    /// Windows: who sets the password; default: agent
+    /// Who sets the password; default: agent
     #[arg(long, value_enum, value_name = "METHOD")]
     pub(crate) method: Option<MethodArg>,
-    /// Windows: also have the service of the agent start at boot again, if it is disabled
+    /// Also have the service of the agent start at boot again, if it is disabled
     #[arg(long)]
     pub(crate) enable_service: bool,
-    /// Windows: go on although the log of the NTFS volume is not clean; what only the log knows is lost
+    /// Go on although the log of the NTFS volume is not clean; what only the log knows is lost
     ///
     /// The log is emptied, and the volume marked so that Windows checks it at the next boot. Better: start
     /// the machine, stop it normally, and try again. Hibernated volumes stay refused.

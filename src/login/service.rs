@@ -57,13 +57,16 @@ pub fn findings(guest: &Guest<'_>) -> Result<Vec<Finding>> {
 }
 
 impl Guest<'_> {
-    /// As [`findings`], looked at once; what cannot be read leaves the answer open.
-    pub fn service_findings(&self) -> &[Finding] {
-        self.service.get_or_init(|| {
-            findings(self).unwrap_or_else(|error| {
-                vec![Finding::undecided(RUNS, "sshd", format!("not read: {error}"))]
-            })
-        })
+    /// As [`findings`], looked at once.
+    ///
+    /// # Errors
+    /// As [`findings`].
+    pub fn service_findings(&self) -> Result<&[Finding]> {
+        if let Some(known) = self.service.get() {
+            return Ok(known);
+        }
+        let found = findings(self)?;
+        Ok(self.service.get_or_init(|| found))
     }
 }
 

@@ -66,7 +66,7 @@ impl Guest<'_> {
         findings.extend(account::account_findings(self, user, self.pam_service(user).as_deref()));
         findings.extend(home::findings(self.fs, user));
         findings.extend(self.labels.findings(self.fs));
-        findings.extend(self.service_findings().iter().cloned());
+        findings.extend(self.service_findings()?.iter().cloned());
         findings.extend(writers::findings(self, user));
         Ok(findings)
     }

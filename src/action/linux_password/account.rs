@@ -119,7 +119,7 @@ fn takes_passwords(effective: &Effective<'_>, user: &User) -> bool {
     };
     let methods = effective.list("authenticationmethods");
     let is_alone = |list: &&[u8]| list.split(|&byte| byte == b',').all(is_password);
-    let may_be_alone = methods.is_empty() || methods.iter().any(|list| is_alone(list));
+    let may_be_alone = methods.is_empty() || methods.iter().any(is_alone);
     let is_interactive =
         effective.flag("kbdinteractiveauthentication", true) && effective.flag("usepam", false);
     let root = effective.value("permitrootlogin");

@@ -42,8 +42,10 @@ pub struct PasswordRequest {
     pub fix: bool,
     /// Set the password although it would not let the user in.
     pub force: bool,
-    /// The date that decides expiry, and becomes the day of the last change.
+    /// The date that decides expiry (LOGIN-4).
     pub now: Timestamp,
+    /// The clock of the edit, whose day becomes that of the last change.
+    pub edited: Timestamp,
 }
 
 /// Plans the edit.
@@ -89,18 +91,14 @@ struct Reset<'a> {
 impl Reset<'_> {
     /// The file that holds the hash, and how it changes.
     fn plan_file(&mut self) -> Result<(GuestPath, Option<FileChange>)> {
-        match self.user.password {
-            PasswordField::InShadow => {
-                let file = self.account_file(SHADOW)?;
-                let content = self.in_shadow(&file)?;
-                self.change(file, content)
-            }
-            _ => {
-                let file = self.account_file(PASSWD)?;
-                let content = self.in_passwd(&file)?;
-                self.change(file, content)
-            }
+        if self.user.password == PasswordField::InShadow {
+            let file = self.account_file(SHADOW)?;
+            let content = self.in_shadow(&file)?;
+            return self.change(file, content);
         }
+        let file = self.account_file(PASSWD)?;
+        let content = self.in_passwd(&file)?;
+        self.change(file, content)
     }
 
     fn change(
@@ -143,8 +141,8 @@ impl Reset<'_> {
         let id = ("shadow-missing", "LOGIN-68");
         self.findings.push(Finding::info(id, format!("{}: {name}", file.path), message));
         let mut line = self.user.name.clone();
-        let today = self.today();
-        line.extend(format!(":{hash}:{today}:0:99999:7:::").as_bytes());
+        let day = self.edit_day();
+        line.extend(format!(":{hash}:{day}:0:99999:7:::").as_bytes());
         entry::with_line(&file.content, &line)
     }
 
@@ -203,6 +201,11 @@ impl Reset<'_> {
         self.request.now.seconds.div_euclid(DAY_SECONDS)
     }
 
+    /// The day of the edit.
+    fn edit_day(&self) -> i64 {
+        self.request.edited.seconds.div_euclid(DAY_SECONDS)
+    }
+
     /// Ageing and expiry: the new password must not be too old at once (LOGIN-67, LOGIN-142).
     fn dates(&mut self, entry: &mut Entry, is_new: bool, subject: &str) {
         let today = self.today();
@@ -213,10 +216,15 @@ impl Reset<'_> {
         };
         let max = entry.day(field::MAX_AGE);
         if is_new || changed == Some(0) || is_due(max) {
-            if changed != Some(today) {
-                self.done.push(format!("field 3 (day of the last change) becomes {today}"));
+            let day = self.edit_day();
+            if changed != Some(day) {
+                self.done.push(format!("field 3 (day of the last change) becomes {day}"));
             }
-            entry.set(field::LAST_CHANGE, today.to_string().as_bytes());
+            entry.set(field::LAST_CHANGE, day.to_string().as_bytes());
+            if max.is_some_and(|max| max > 0 && today.saturating_sub(day) >= max) {
+                let message = "the clock of this edit is so old that the password is due at once";
+                self.findings.push(Finding::warn(("passwd-age", "LOGIN-4"), subject, message));
+            }
         }
         if max == Some(0) {
             self.done.push("field 5 (days until a change is due) was 0 and becomes empty".into());

@@ -27,6 +27,7 @@ fn request(password: &str) -> PasswordRequest {
         fix: false,
         force: false,
         now: Timestamp { seconds: TODAY * DAY_SECONDS + 5, nanoseconds: 0 },
+        edited: Timestamp { seconds: TODAY * DAY_SECONDS + 9, nanoseconds: 0 },
     }
 }
 
@@ -109,6 +110,15 @@ fn an_expired_account_is_refused_repaired_or_forced_login_142() {
         assert_eq!(change(&plan).unwrap().1, expected);
         assert_eq!(plan.users[0].outcome, Outcome::Changes);
     }
+}
+
+#[test]
+fn the_clock_of_the_edit_is_written_and_the_real_one_decides_login_4() {
+    let edited = Timestamp { seconds: 19_000 * DAY_SECONDS, nanoseconds: 0 };
+    let tree = tree("x", "a:!:18000:0:90:7::19500:\n");
+    let made = plan(&tree, &PasswordRequest { edited, fix: true, ..request("secret") }).unwrap();
+    assert!(change(&made).unwrap().1.ends_with(":19000:0:90:7:::\n"));
+    assert!(made.findings.iter().any(|finding| finding.rule == "LOGIN-4"));
 }
 
 #[test]

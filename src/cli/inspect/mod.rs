@@ -18,7 +18,6 @@ use crate::report::change::Io;
 use crate::report::inspect::{CloudInit, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
 use crate::session::{Session, SessionVolume, clock};
-use std::collections::BTreeSet;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {

@@ -2,7 +2,7 @@
 
 use crate::action::key_add::{self, KeyAddRequest};
 use crate::cli::hints::shell_word;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::guest::linux;
 use crate::guest::linux::routes::{Route, RouteKind, RouteState, find_routes};
 use crate::guest::select::UserChoice;

@@ -1,6 +1,6 @@
 //! `password reset` on Linux: a password for the serial console, set at once.
 
-use super::Run;
+use super::{Run, check_options};
 use crate::action::Plan;
 use crate::action::linux_password::{self, PasswordRequest};
 use crate::cli::edit::Job;
@@ -11,7 +11,7 @@ use crate::error::{Context as _, Error, Refusal, Result};
 use crate::guest::linux::crypt::SALT_BYTES;
 use crate::report::Target;
 use crate::report::change::Change;
-use crate::session::{Session, SessionVolume};
+use crate::session::{Session, SessionVolume, clock};
 use sha2::{Digest as _, Sha256};
 use ssh_key::rand_core::{OsRng, RngCore as _};
 
@@ -24,18 +24,18 @@ impl Run<'_> {
     ) -> Outcome {
         let how = &self.args.how;
         let windows_only = [
-            (how.agent.is_some(), "--agent"),
-            (how.method.is_some(), "--method"),
-            (how.enable_service, "--enable-service"),
-            (how.clear_ntfs_log, "--clear-ntfs-log"),
+            (how.windows.agent.is_some(), "--agent"),
+            (how.windows.method.is_some(), "--method"),
+            (how.windows.enable_service, "--enable-service"),
+            (how.windows.clear_ntfs_log, "--clear-ntfs-log"),
         ];
-        self.check_options("Linux", &windows_only)?;
+        check_options("Linux", &windows_only)?;
         let volume = session.volume_at(index)?;
         let request = self.request(volume)?;
         let planned = volume.read(|open| linux_password::plan(open.file_system(), &request));
         let plan = planned.context(|| session.target_name())?;
         if let Some(error) = refusal(&plan) {
-            return Err(Box::new(self.refused(error, &plan, volume, &request)));
+            return Err(Box::new(refused(error, &plan, volume, &request)));
         }
         let mut result = self.job.run(session, index, &plan)?;
         self.show_password(&mut result);
@@ -55,7 +55,8 @@ impl Run<'_> {
             salt: self.salt(volume)?,
             fix: how.fix,
             force: how.force,
-            now: self.job.time,
+            now: clock::now(),
+            edited: self.job.time,
         })
     }
 
@@ -80,33 +81,32 @@ impl Run<'_> {
         }
         Ok(salt)
     }
+}
 
-    /// Every reason against the login, and whether `--fix` takes all of them away.
-    fn refused(
-        &self,
-        error: Error,
-        plan: &Plan,
-        volume: &SessionVolume,
-        request: &PasswordRequest,
-    ) -> Failure {
-        let mut failure = Failure::from(error);
-        let blocking = plan.findings.iter().filter(|finding| finding.is_blocking());
-        failure.further = blocking
-            .map(|finding| match &finding.fix {
-                Some(fix) => format!("{finding}; fix: {fix}"),
-                None => finding.to_string(),
-            })
-            .collect();
-        let fixed = PasswordRequest { fix: true, ..request.clone() };
-        let fixed = volume.read(|open| linux_password::plan(open.file_system(), &fixed));
-        let is_repaired = fixed.is_ok_and(|plan| refusal(&plan).is_none());
-        failure.hint(if is_repaired {
-            "add --fix: it repairs what is in the way, and says what it changes"
-        } else {
-            "name another user with --user; --fix cannot repair this, and --force sets the password \
-             although it would not let the user in"
+/// Every reason against the login, and whether `--fix` takes all of them away.
+fn refused(
+    error: Error,
+    plan: &Plan,
+    volume: &SessionVolume,
+    request: &PasswordRequest,
+) -> Failure {
+    let mut failure = Failure::from(error);
+    let blocking = plan.findings.iter().filter(|finding| finding.is_blocking());
+    failure.further = blocking
+        .map(|finding| match &finding.fix {
+            Some(fix) => format!("{finding}; fix: {fix}"),
+            None => finding.to_string(),
         })
-    }
+        .collect();
+    let fixed = PasswordRequest { fix: true, ..request.clone() };
+    let fixed = volume.read(|open| linux_password::plan(open.file_system(), &fixed));
+    let is_repaired = fixed.is_ok_and(|plan| refusal(&plan).is_none());
+    failure.hint(if is_repaired {
+        "add --fix: it repairs what is in the way, and says what it changes"
+    } else {
+        "name another user with --user; --fix cannot repair this, and --force sets the password \
+         although it would not let the user in"
+    })
 }
 
 fn refusal(plan: &Plan) -> Option<Error> {

@@ -31,7 +31,7 @@ pub(crate) fn run(ui: &Ui, args: &PasswordReset) -> Outcome {
         host_file::check_absent(path)?;
     }
     let password = password(&args.how)?;
-    let clears_log = args.how.clear_ntfs_log;
+    let clears_log = args.how.windows.clear_ntfs_log;
     let mut session = target::open_with(ui, &args.target, &args.devices, time, clears_log)?;
     let mut report_target = target::report(&session);
     let write = &args.write;
@@ -80,14 +80,14 @@ impl Run<'_> {
             result.generated_password = password.map(|password| password.expose().to_owned());
         }
     }
+}
 
-    /// Refuses options that mean nothing on this system: to ignore one would be a lie.
-    fn check_options(&self, system: &str, given: &[(bool, &str)]) -> Result<()> {
-        match given.iter().find(|(is_given, _)| *is_given) {
-            Some((_, option)) => {
-                Err(Error::usage(format!("{option} has no meaning on a {system} system")))
-            }
-            None => Ok(()),
+/// Refuses options that mean nothing on this system: to ignore one would be a lie.
+fn check_options(system: &str, given: &[(bool, &str)]) -> Result<()> {
+    match given.iter().find(|(is_given, _)| *is_given) {
+        Some((_, option)) => {
+            Err(Error::usage(format!("{option} has no meaning on a {system} system")))
         }
+        None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! `password reset` on Windows: the system sets a new password at its next boot.
 
-use super::Run;
+use super::{Run, check_options};
 use crate::action::password_reset::{self, Method, ResetRequest};
 use crate::cli::args::{AgentArg, MethodArg, ResetArgs};
 use crate::cli::edit::Job;
@@ -16,18 +16,18 @@ use crate::report::change::Change;
 use crate::session::Session;
 
 fn request(args: &ResetArgs, password: Option<&Password>) -> ResetRequest {
-    let method = match args.method {
+    let method = match args.windows.method {
         None | Some(MethodArg::Agent) => Method::Agent,
         Some(MethodArg::StartupScript) => Method::StartupScript,
         Some(MethodArg::Setup) => Method::Setup,
     };
-    let agent = match args.agent {
+    let agent = match args.windows.agent {
         None | Some(AgentArg::Auto) => None,
         Some(AgentArg::Ec2launchV2) => Some(AgentKind::LaunchV2),
         Some(AgentArg::Ec2launchV1) => Some(AgentKind::LaunchV1),
         Some(AgentArg::Ec2config) => Some(AgentKind::Config),
     };
-    let (user, enable_service) = (args.user.clone(), args.enable_service);
+    let (user, enable_service) = (args.user.clone(), args.windows.enable_service);
     ResetRequest { agent, method, user, password: password.cloned(), enable_service }
 }
 
@@ -39,7 +39,7 @@ impl Run<'_> {
         report_target: &Target,
     ) -> Outcome {
         let how = &self.args.how;
-        self.check_options("Windows", &[(how.fix, "--fix"), (how.force, "--force")])?;
+        check_options("Windows", &[(how.fix, "--fix"), (how.force, "--force")])?;
         let request = request(how, self.password.as_ref());
         let volume = session.volume_at(index)?;
         let planned = volume
@@ -47,7 +47,7 @@ impl Run<'_> {
         let mut plan = planned
             .context(|| session.target_name())
             .map_err(|error| with_fallback(error, &request, &session.target_name()))?;
-        if how.clear_ntfs_log && volume.health() != Some("clean") {
+        if how.windows.clear_ntfs_log && volume.health() != Some("clean") {
             let message = "the log of the volume is not clean and will be emptied: changes that are \
                            only in it are lost, and Windows checks the volume at the next boot";
             let id = ("ntfs-log", "WIN-34");

@@ -146,9 +146,8 @@ pub fn is_hash(field: &[u8]) -> bool {
 /// # Errors
 /// As the file system.
 pub fn scheme_of(fs: &dyn FileSystem, shadow: &[u8]) -> Result<(Scheme, String)> {
-    let (wanted, evidence) = match wanted(fs, shadow)? {
-        Some(found) => found,
-        None => return Ok((Scheme::Sha512, "nothing says which, and all systems know it".into())),
+    let Some((wanted, evidence)) = wanted(fs, shadow)? else {
+        return Ok((Scheme::Sha512, "nothing says which, and all systems know it".into()));
     };
     if wanted == Scheme::Sha512 {
         return Ok((wanted, evidence));

@@ -43,16 +43,11 @@ fn no_user(guest: &Guest<'_>) -> Finding {
         "/usr/lib/sysusers.d/sshd.conf",
         "/usr/lib/sysusers.d/openssh-server.conf",
     ];
-    match elsewhere.iter().find(|path| exists(fs, path)) {
-        Some(path) => {
-            let message = format!("there is no user sshd; it may come from {path}");
-            Finding::undecided(ID, subject, message)
-        }
-        None => {
-            let message = "there is no user sshd, without which sshd does not start";
-            Finding::block(ID, subject, message)
-        }
+    if let Some(path) = elsewhere.iter().find(|path| exists(fs, path)) {
+        let message = format!("there is no user sshd; it may come from {path}");
+        return Finding::undecided(ID, subject, message);
     }
+    Finding::block(ID, subject, "there is no user sshd, without which sshd does not start")
 }
 
 fn directory(guest: &Guest<'_>, path: &str) -> Result<Option<Finding>> {
