@@ -274,7 +274,7 @@ mod tests {
     fn without_direct_reads_the_cache_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk.img");
-        std::fs::write(&path, vec![1; 8192]).unwrap();
+        File::create_new(&path).unwrap().write_all_at(&[1; 8192], 0).unwrap();
         let image = crate::image::open(&path, None).unwrap();
         let mut target = open(&image).unwrap();
         target.write_at(512, &[7; 512]).unwrap();
