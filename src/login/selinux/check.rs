@@ -76,8 +76,10 @@ impl Labels {
             return Ok(None);
         }
         let wanted = self.look_up(fs, &node.path, node.metadata.kind)?;
-        if self.will_relabel {
-            return Ok(self.after_relabel(node, place, uid, &wanted));
+        // Types that an administrator may choose stay through a relabelling, and these may be such.
+        let may_stay = access == Access::Open && found.is_some();
+        if self.will_relabel && !may_stay {
+            return Ok(self.after_relabel(node, (place, uid), access, &wanted));
         }
         let repair = self.repair(fs, node, (place, uid), found.as_deref(), &wanted)?;
         let finding = self.judge(node, access, found.as_deref());
@@ -98,8 +100,9 @@ impl Labels {
         if let Some(doubt) = &self.doubt {
             findings.push(Finding::info(("selinux-file", "LOGIN-82"), subject, doubt.clone()));
         }
-        if self.mode == Mode::Enforcing && !self.is_labelled && !self.will_relabel {
-            let message = "SELinux is enforcing, and the volume carries no labels; what sshd may \
+        let may_enforce = self.mode == Mode::Enforcing || self.doubt.is_some();
+        if may_enforce && !self.is_labelled && !self.will_relabel {
+            let message = "SELinux may be enforcing, and the volume carries no labels; what sshd may \
                            read then is not known";
             let id = ("selinux-file", "LOGIN-84");
             let finding = Finding::undecided(id, subject, message);
@@ -161,18 +164,20 @@ impl Labels {
     fn after_relabel(
         &self,
         node: &ChainNode,
-        place: Place,
-        uid: u32,
+        (place, uid): (Place, u32),
+        present: Access,
         wanted: &Lookup,
     ) -> Option<LabelProblem> {
         let access = match wanted {
             Lookup::Label(context) => access(type_of(context), node.metadata.kind, place, uid),
-            Lookup::LeaveAlone | Lookup::NoRule | Lookup::Unknown(_) => Access::Open,
+            Lookup::LeaveAlone | Lookup::NoRule => present,
+            Lookup::Unknown(_) => Access::Open,
         };
         let context = match wanted {
             _ if access == Access::Allowed => return None,
             Lookup::Label(context) => Some(context.as_slice()),
-            _ => Some(b"(not known)".as_slice()),
+            Lookup::LeaveAlone | Lookup::NoRule => Some(b"that it has now".as_slice()),
+            Lookup::Unknown(_) => Some(b"that it then gets".as_slice()),
         };
         let mut finding = self.judge(node, access, context);
         finding.message = format!("after the relabelling at the next boot: {}", finding.message);

@@ -235,23 +235,36 @@ fn the_fix_names_the_label_of_the_rules_login_92() {
 
 #[test]
 fn a_relabelling_at_the_next_boot_decides_by_the_rules_login_92() {
+    let service = "/usr/lib/systemd/system/selinux-autorelabel.service";
     let mut tree = guest_of("enforcing");
     unlabel(&mut tree, "/home/admin");
     tree.file("/.autorelabel", 0, 0o644, b"");
+    assert_eq!(asked(&tree, "admin").0, Verdict::Refused, "nothing heeds it");
+    tree.file(service, 0, 0o644, b"");
     assert_eq!(asked(&tree, "admin").0, Verdict::Accepted);
+    // It may be one that an administrator chose.
+    label(&mut tree, FILE, "httpd_sys_content_t");
+    assert_eq!(asked(&tree, "admin").0, Verdict::Unknown);
+    label(&mut tree, FILE, "default_t");
     let notes = check(&tree, "admin").findings;
     assert!(
         notes.iter().any(|note| note.subject == "/.autorelabel" && note.severity == Severity::Info)
     );
     // And against what is right now.
     let mut tree = guest("enforcing");
-    tree.file("/.autorelabel", 0, 0o644, b"").file(
+    tree.file(service, 0, 0o644, b"").file("/.autorelabel", 0, 0o644, b"").file(
         &format!("{FILES}.local"),
         0,
         0o644,
         b"/home/admin/.* u:o:default_t:s0\n",
     );
     assert_eq!(asked(&tree, "admin").0, Verdict::Refused);
+    // A node that the rules leave alone keeps its label.
+    tree.file(&format!("{FILES}.local"), 0, 0o644, b"/home/admin/.* <<none>>\n");
+    assert_eq!(asked(&tree, "admin").0, Verdict::Accepted);
+    unlabel(&mut tree, FILE);
+    assert_eq!(asked(&tree, "admin").0, Verdict::Refused);
+    label(&mut tree, FILE, "ssh_home_t");
     // Rules that cannot be read leave it open.
     tree.file(FILES, 0, 0o644, b"/broken\n");
     assert_eq!(asked(&tree, "admin").0, Verdict::Unknown);

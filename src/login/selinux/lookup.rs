@@ -1,9 +1,10 @@
 //! Which rule counts for a path (LOGIN-89).
 //!
-//! libselinux does it in two ways that differ for unusual rules: up to 3.7 with one array, since 3.8 with a
-//! tree of directories. Which one the guest has is not asked: both are followed, and if they differ the label
-//! is not known. Only rules whose fixed directories are those of the path are looked at, and of these only
-//! the ones are compiled whose fixed start is that of the path, from the last rule on.
+//! libselinux does it in ways that differ for unusual rules: up to 3.7 with one array, since 3.8 with a tree of
+//! directories, and in 3.8 with another order of substitutions. Which one the guest has is not asked: all are
+//! followed, and if they differ the label is not known. Only rules whose fixed directories are those of the
+//! path are looked at, and of these only the ones are compiled whose fixed start is that of the path, from the
+//! last rule on.
 
 use super::pattern::{compile, translate};
 use super::rules::{Rules, Spec};
@@ -37,16 +38,20 @@ pub(super) fn look_up(rules: &Rules, path: &[u8], kind: NodeKind) -> Lookup {
     if path.iter().any(|&byte| byte < b' ') {
         return Lookup::Unknown("a path with control characters has no sure rule".to_owned());
     }
-    let path = rules.substituted(path);
-    let search = Search::new(rules, &path, kind);
-    let by_array = search.in_array();
-    let by_tree = search.in_tree();
-    if by_array == by_tree || matches!(by_array, Lookup::Unknown(_)) {
-        by_array
-    } else if matches!(by_tree, Lookup::Unknown(_)) {
-        by_tree
+    let by_last = rules.substituted(path, false);
+    let search = Search::new(rules, &by_last, kind);
+    let mut answers = vec![search.in_array(), search.in_tree()];
+    let by_first = rules.substituted(path, true);
+    if by_first != by_last {
+        answers.push(Search::new(rules, &by_first, kind).in_tree());
+    }
+    let first = answers.first().cloned().unwrap_or(Lookup::NoRule);
+    if let Some(unknown) = answers.iter().find(|it| matches!(it, Lookup::Unknown(_))) {
+        unknown.clone()
+    } else if answers.iter().all(|answer| *answer == first) {
+        first
     } else {
-        Lookup::Unknown("old and new versions of libselinux choose different rules".to_owned())
+        Lookup::Unknown("versions of libselinux choose different rules".to_owned())
     }
 }
 

@@ -27,6 +27,14 @@ pub const LABEL_NAME: &[u8] = b"security.selinux";
 /// Types that sshd may not read (LOGIN-83).
 const UNREADABLE: [&[u8]; 3] = [b"unlabeled_t", b"home_root_t", b"default_t"];
 
+/// What relabels at boot: systemd's unit, its program, and the script of EL6.
+const RELABELLERS: [&str; 4] = [
+    "/usr/lib/systemd/system/selinux-autorelabel.service",
+    "/lib/systemd/system/selinux-autorelabel.service",
+    "/usr/libexec/selinux/selinux-autorelabel",
+    "/etc/rc.d/rc.sysinit",
+];
+
 /// The labelling rules of a guest.
 #[derive(Debug, Clone)]
 pub struct Labels {
@@ -36,7 +44,7 @@ pub struct Labels {
     pub doubt: Option<String>,
     /// True if the files of the volume carry labels (LOGIN-84).
     pub is_labelled: bool,
-    /// True if all labels are made anew at the next boot, by `/.autorelabel`.
+    /// True if all labels are made anew at the next boot: `/.autorelabel` is there, and a service that heeds it.
     pub will_relabel: bool,
     /// Directory of the rules.
     directory: String,
@@ -65,7 +73,8 @@ impl Labels {
             mode: decided.mode,
             doubt: decided.doubt,
             is_labelled,
-            will_relabel: exists(fs, "/.autorelabel"),
+            will_relabel: exists(fs, "/.autorelabel")
+                && RELABELLERS.iter().any(|path| exists(fs, path)),
             directory: format!("/etc/selinux/{policy}/contexts/files"),
             rules: Arc::default(),
         })

@@ -96,17 +96,22 @@ impl Rules {
         })
     }
 
-    /// `path` after both files of substitutions: in each the last line that fits, once (LOGIN-88). As in
-    /// libselinux the result is not cleaned again, so that it may have `//` in it.
-    pub(super) fn substituted(&self, path: &[u8]) -> Vec<u8> {
+    /// `path` after both files of substitutions: in each the last line that fits, once (LOGIN-88); in version
+    /// 3.8 the first one. As in libselinux the result is not cleaned again, so that it may have `//` in it.
+    pub(super) fn substituted(&self, path: &[u8], takes_first: bool) -> Vec<u8> {
         let mut path = path.to_vec();
         for subs in &self.subs {
-            let replaced = subs.iter().rev().find_map(|(from, to)| {
+            let replacement = |(from, to): &(Vec<u8>, Vec<u8>)| {
                 let rest = path.strip_prefix(from.as_slice())?;
                 let is_component = rest.is_empty() || rest.starts_with(b"/");
                 let rest = rest.strip_prefix(b"/").filter(|_| to == b"/").unwrap_or(rest);
                 is_component.then(|| [to.as_slice(), rest].concat())
-            });
+            };
+            let replaced = if takes_first {
+                subs.iter().find_map(replacement)
+            } else {
+                subs.iter().rev().find_map(replacement)
+            };
             path = replaced.unwrap_or(path);
         }
         path
