@@ -43,6 +43,12 @@ impl Root {
         let tester = PathBuf::from(tester.trim());
         assert!(tester.is_absolute(), "pamtester is missing (package pamtester)");
         root.copy(&tester, Path::new("/bin/pamtester"));
+        // Releases from 1.6 on ask this helper for everything in shadow.
+        for helper in ["/sbin/unix_chkpwd", "/usr/sbin/unix_chkpwd"].map(Path::new) {
+            if helper.exists() {
+                root.copy(helper, helper);
+            }
+        }
         for module in Root::module_names() {
             let path = root.modules.join(&module);
             root.copy(&path, &path);

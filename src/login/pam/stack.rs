@@ -8,7 +8,7 @@ use super::config::{Call, Entry};
 use crate::login::Finding;
 
 /// Bound on the lines that are passed, over all ways through a stack.
-const STEPS_MAX: usize = 100_000;
+const STEPS_MAX: usize = 10_000;
 
 /// One possible answer of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
