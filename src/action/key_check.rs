@@ -277,8 +277,14 @@ mod tests {
             let finding = found.findings.iter().find(|finding| finding.check == check);
             finding.and_then(|finding| finding.fix.clone()).unwrap_or_default()
         };
-        assert!(fix("conf-users").starts_with("`--fix-also conf-users`: AllowUsers admin in "));
-        assert!(fix("conf-pubkey").starts_with("`--fix`: PubkeyAuthentication yes in "));
+        assert!(
+            fix("conf-users").starts_with("`--fix-also conf-users`: AllowUsers admin is added in ")
+        );
+        assert!(
+            fix("conf-pubkey").starts_with(
+                "`--fix`: PubkeyAuthentication no becomes PubkeyAuthentication yes in "
+            )
+        );
         assert!(tree.content_at(FILE).is_some_and(|content| content == KEY.as_bytes()));
     }
 

@@ -172,6 +172,15 @@ impl KeyJob<'_> {
         let keys = count(len_u64(self.key_count), "key");
         let mut text = format!("{}: {verb} {keys} for {}\n", self.job.head(), names.join(", "));
         text.push_str(&Job::body(result));
+        for user in &result.users {
+            if let Some(verdict) = user.verdict {
+                let name = user.name.escaped();
+                add(
+                    &mut text,
+                    format_args!("  verdict of the sshd of this disk: {verdict} ({name})\n"),
+                );
+            }
+        }
         if let Some(key) = &result.generated_key {
             add(&mut text, format_args!("new key: {} ({})\n", key.path, key.fingerprint));
         }

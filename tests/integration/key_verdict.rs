@@ -54,7 +54,8 @@ fn debian(config: &str) -> Nodes {
     for path in ["/etc/pam.d", "/etc/ssh/sshd_config.d"] {
         nodes.directory(path, 0o755, 0);
     }
-    let stack = "account required pam_nologin.so\naccount required pam_unix.so\n";
+    let stack = "auth required pam_unix.so\naccount required pam_nologin.so\n\
+                 account required pam_unix.so\nsession required pam_unix.so\n";
     nodes.file("/etc/pam.d/sshd", stack, 0o644, 0);
     let config = format!("Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n{config}");
     nodes.file("/etc/ssh/sshd_config", config, 0o644, 0);

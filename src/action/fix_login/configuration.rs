@@ -46,7 +46,11 @@ impl Repairs<'_> {
                 format!("{keyword} {}", escape_limited(&words, 128))
             },
         );
-        self.add_line(&before, &format!("{keyword} {value}"), draft)
+        let line = format!("{keyword} {value}");
+        let place = self.add_line(&line, draft)?;
+        Ok(place.map_or(Answer::No(None), |place| {
+            Answer::becomes(&before, &format!("{line} in {place}"))
+        }))
     }
 
     /// Extends AllowUsers, if that is what keeps the user out.
@@ -65,8 +69,10 @@ impl Repairs<'_> {
         if name.is_empty() || !name.iter().all(|byte| PLAIN.contains(byte)) {
             return Ok(Answer::No(Some("the name of the user cannot stand in such a list")));
         }
-        let name = self.user.display_name();
-        self.add_line("no entry", &format!("AllowUsers {name}"), draft)
+        let line = format!("AllowUsers {}", self.user.display_name());
+        let place = self.add_line(&line, draft)?;
+        let added = |place| Answer::Done(format!("{line} is added in {place}"));
+        Ok(place.map_or(Answer::No(None), added))
     }
 
     /// Lifts what takes the place of a shell: the keyword whose line the finding is about.
@@ -84,9 +90,9 @@ impl Repairs<'_> {
         Ok(Answer::No(None))
     }
 
-    /// Puts `line` where it is read first.
-    fn add_line(&self, before: &str, line: &str, draft: &mut Trial<'_>) -> Result<Answer> {
-        let Some((path, new)) = self.place(draft)? else { return Ok(Answer::No(None)) };
+    /// Puts `line` where it is read first, and says where that is; `None` if there is no such place.
+    fn add_line(&self, line: &str, draft: &mut Trial<'_>) -> Result<Option<GuestPath>> {
+        let Some((path, new)) = self.place(draft)? else { return Ok(None) };
         let stored = read_file(self.guest.fs, &path, TEXT_BYTES_MAX)?;
         let planned = draft.content(&path).map(<[u8]>::to_vec);
         let mut content = planned.or_else(|| stored.clone()).unwrap_or_default();
@@ -96,7 +102,7 @@ impl Repairs<'_> {
             insert_line(&mut content, 0, text.as_bytes())?;
             draft.own.file(path.clone(), stored, new, content, vec![format!("adds {line}")]);
         }
-        Ok(Answer::done(before, format!("{line} in {path}")))
+        Ok(Some(path))
     }
 
     /// The file whose first line wins: a drop-in, new or our own, or else the main file. Real path, and how it is

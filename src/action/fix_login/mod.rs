@@ -38,15 +38,15 @@ pub(super) struct Repairs<'a> {
 /// What comes of one finding.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    /// It is repaired in the draft: what was there, and what is there then.
-    Done { before: String, after: String },
+    /// It is repaired in the draft: what changes.
+    Done(String),
     /// It cannot be repaired here, for this reason if there is more to say than the finding does.
     No(Option<&'static str>),
 }
 
 impl Answer {
-    fn done(before: impl Into<String>, after: impl Into<String>) -> Self {
-        Self::Done { before: before.into(), after: after.into() }
+    fn becomes(before: &str, after: &str) -> Self {
+        Self::Done(format!("{before} becomes {after}"))
     }
 }
 
@@ -70,10 +70,8 @@ impl Repairs<'_> {
                 draft.own = before_repair;
             }
             match answer {
-                Answer::Done { before, after } if is_allowed => {
-                    repaired(finding, &format!("{before} becomes {after}"));
-                }
-                Answer::Done { after, .. } => offer(finding, &after),
+                Answer::Done(what) if is_allowed => repaired(finding, &what),
+                Answer::Done(what) => offer(finding, &what),
                 Answer::No(Some(reason)) => finding.fix = Some(reason.to_owned()),
                 Answer::No(None) => {}
             }
@@ -116,7 +114,7 @@ impl Repairs<'_> {
             return Ok(Answer::No(None));
         }
         draft.own.remove(directory.real_path.join("nologin"), "lets users other than root in");
-        Ok(Answer::done("the file", "no file"))
+        Ok(Answer::Done("the file is removed".to_owned()))
     }
 }
 
@@ -129,9 +127,9 @@ pub(super) fn repaired(finding: &mut Finding, what: &str) {
 }
 
 /// Says which option would repair a finding.
-pub(super) fn offer(finding: &mut Finding, after: &str) {
+pub(super) fn offer(finding: &mut Finding, what: &str) {
     finding.fix = Some(match Also::of_check(finding.check) {
-        Some(also) => format!("`--fix-also {also}`: {after}"),
-        None => format!("`--fix`: {after}"),
+        Some(also) => format!("`--fix-also {also}`: {what}"),
+        None => format!("`--fix`: {what}"),
     });
 }

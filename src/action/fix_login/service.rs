@@ -27,9 +27,9 @@ impl Repairs<'_> {
             return Ok(Answer::No(None));
         };
         let mark = own.real_path.join(unit);
-        let mut before = "not wanted by any target";
+        let mut what = String::new();
         if is_null(self.guest.fs, &mark) {
-            before = "masked";
+            what.push_str("the mask is removed, and ");
             draft.own.remove(mark, "the unit of sshd is no longer masked");
         }
         let wanted = own.real_path.join("multi-user.target.wants").join(unit);
@@ -37,7 +37,7 @@ impl Repairs<'_> {
         if !is_wanted {
             self.want(&own.real_path, unit, draft)?;
         }
-        Ok(Answer::done(before, format!("{unit} starts at boot")))
+        Ok(Answer::Done(format!("{what}{unit} starts at boot")))
     }
 
     /// The unit that the distribution brings.

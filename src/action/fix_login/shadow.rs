@@ -49,7 +49,7 @@ impl Repairs<'_> {
         let detail = format!("password of {name}: * in place of the ! that locks it");
         let is_done = self.edit_field(PASSWORD, &mut change, detail, draft)?;
         Ok(if is_done {
-            Answer::done("!", "* (the password stays unusable)")
+            Answer::becomes("!", "* (the password stays unusable)")
         } else {
             Answer::No(None)
         })
@@ -75,7 +75,7 @@ impl Repairs<'_> {
         let name = self.user.display_name();
         let detail = format!("{what} of {name}: {after}");
         let is_done = self.edit_field(index, &mut change, detail, draft)?;
-        Ok(if is_done { Answer::done(before, after) } else { Answer::No(None) })
+        Ok(if is_done { Answer::becomes(&before, &after) } else { Answer::No(None) })
     }
 
     /// Changes one field of the user's line; false if there is no such line, or it stays as it is.
