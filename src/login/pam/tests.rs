@@ -539,6 +539,13 @@ fn files() -> Vec<Case> {
         ("a hard maxlogins 0\na hard maxlogins 3\n", "a", YES),
         ("a hard maxlogins 3\n* hard maxsyslogins 0\n", "a", NO),
         ("500: hard maxlogins 0\n", "a", OPEN),
+        ("root hard maxlogins 0\n", "root", YES),
+        ("* hard nofile 1048576\n", "a", YES),
+        ("* hard nofile 2000000\n", "a", OPEN),
+        ("* - nofile 2000000\n", "root", YES),
+        ("root - nofile 2000000\n", "root", OPEN),
+        ("* soft nofile 2000000\n", "a", YES),
+        ("a - nofile 4096\n* - nofile 2000000\n", "a", YES),
         ("@0:99 hard maxlogins 0\n", "a", OPEN),
     ] {
         let sshd = format!("{permit}session required pam_limits.so\n");

@@ -1,7 +1,8 @@
 //! pam_limits: a session ends if nobody may log in (limits.conf(5)).
 //!
 //! Only `maxlogins` and `maxsyslogins` of 0 do that whatever else happens; a limit above that depends on who is
-//! logged in. Not handled: limits that cannot be set, which fail only without privileges.
+//! logged in. A `nofile` above the kernel's `fs.nr_open` cannot be set, and ends the session as well; what that is
+//! depends on what starts the guest. Not handled: other limits that cannot be set.
 
 use super::{Answer, Arguments, Asked, Missing, plain};
 use crate::fs::path::GuestPath;
@@ -20,18 +21,33 @@ enum Rank {
     User,
 }
 
-/// What is limited: the logins of the user, or all of the system.
+/// The largest number of open files that a kernel allows unless it is told otherwise (`fs.nr_open`).
+const OPEN_FILES_MAX: u64 = 1_048_576;
+
+/// What is limited: the logins of the user, or all of the system; the open files of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
     Own,
     System,
+    Files,
+}
+
+impl Item {
+    /// True if `value` ends every session, or may do so.
+    fn is_fatal(self, value: &[u8]) -> bool {
+        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+        match self {
+            Self::Own | Self::System => number == Some(0),
+            Self::Files => number.is_some_and(|number| number > OPEN_FILES_MAX),
+        }
+    }
 }
 
 /// A limit that may count.
 struct Limit {
     item: Item,
     rank: Rank,
-    is_zero: bool,
+    is_fatal: bool,
     holds: Tri,
     place: String,
 }
@@ -61,7 +77,7 @@ impl Asked<'_> {
                     Line::Limit(limit) => limits.push(limit),
                     // A line that frees the user from limits ends the reading.
                     Line::Free(Tri::Yes) => return plain(&[Code::Success]),
-                    Line::Free(_) if limits.iter().any(|limit| limit.is_zero) => {
+                    Line::Free(_) if limits.iter().any(|limit| limit.is_fatal) => {
                         return plain(&[Code::Success, Code::PermDenied]);
                     }
                     Line::Free(_) | Line::Nothing => {}
@@ -87,13 +103,19 @@ impl Asked<'_> {
         let item = match item.to_ascii_lowercase().as_slice() {
             b"maxlogins" => Item::Own,
             b"maxsyslogins" => Item::System,
+            // A soft limit is cut to the hard one.
+            b"nofile" if !kind.eq_ignore_ascii_case(b"soft") => Item::Files,
             _ => return Line::Nothing,
         };
+        // Nobody counts the logins of root.
+        if self.user.uid == 0 && item != Item::Files {
+            return Line::Nothing;
+        }
         if !holds.may_be() {
             return Line::Nothing;
         }
-        let is_zero = value.iter().all(|&byte| byte == b'0');
-        Line::Limit(Limit { item, rank, is_zero, holds, place: place() })
+        let is_fatal = item.is_fatal(value);
+        Line::Limit(Limit { item, rank, is_fatal, holds, place: place() })
     }
 
     /// For whom a line is, if it can be for the user at all. A range of ids is not told apart: it may hold.
@@ -124,7 +146,7 @@ enum Line {
 /// The answer to the limits that may count. One of a higher rank beats the others, and of equal ones the last.
 fn decide(limits: &[Limit]) -> Vec<Answer> {
     let mut answers = plain(&[Code::Success]);
-    for item in [Item::Own, Item::System] {
+    for item in [Item::Own, Item::System, Item::Files] {
         let about = || limits.iter().filter(move |limit| limit.item == item);
         let certain =
             about().filter(|limit| limit.holds == Tri::Yes).max_by_key(|limit| limit.rank);
@@ -132,11 +154,17 @@ fn decide(limits: &[Limit]) -> Vec<Answer> {
             limit.holds == Tri::Maybe && certain.is_none_or(|certain| limit.rank >= certain.rank)
         };
         let possible: Vec<&Limit> = certain.into_iter().chain(about().filter(is_open)).collect();
-        let Some(zero) = possible.iter().find(|limit| limit.is_zero) else { continue };
-        let message = "maxlogins 0: pam_limits lets nobody log in";
-        let reason = Finding::block(("pam-account", "LOGIN-66"), &zero.place, message);
+        let Some(fatal) = possible.iter().find(|limit| limit.is_fatal) else { continue };
+        let message = match item {
+            Item::Files => {
+                "pam_limits cannot set a nofile above fs.nr_open, and then ends every session"
+            }
+            Item::Own | Item::System => "maxlogins 0: pam_limits lets nobody log in",
+        };
+        let reason = Finding::block(("pam-account", "LOGIN-66"), &fatal.place, message);
         let against = Answer::because(Code::PermDenied, reason);
-        if certain.is_some() && possible.iter().all(|limit| limit.is_zero) {
+        let is_certain = item != Item::Files && certain.is_some();
+        if is_certain && possible.iter().all(|limit| limit.is_fatal) {
             return vec![against];
         }
         answers.push(against);
