@@ -113,20 +113,33 @@ fn sockets(guest: &Guest<'_>) -> Vec<Finding> {
 fn wrappers(guest: &Guest<'_>, daemon: &Daemon) -> Result<Option<Finding>> {
     let path = "/etc/hosts.deny";
     let content = optional(guest.fs, path, &mut Vec::new()).unwrap_or_default();
-    let is_rule = |line: &&[u8]| {
-        let line = line.trim_ascii();
-        let services = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        let mut names = services.split(|byte| byte.is_ascii_whitespace() || *byte == b',');
-        !line.starts_with(b"#") && names.any(|name| matches!(name, b"ALL" | b"sshd" | b"ssh"))
-    };
     let found = lines(&content).take(LINES_MAX).zip(1u64..).find(|(line, _)| is_rule(line));
     let Some((_, number)) = found else { return Ok(None) };
+    let allowed = optional(guest.fs, "/etc/hosts.allow", &mut Vec::new()).unwrap_or_default();
+    let lets_all_in = |line: &[u8]| is_rule(line) && is_all(line);
+    if lines(&allowed).take(LINES_MAX).any(lets_all_in) {
+        return Ok(None);
+    }
     let words = version::words_in_program(guest.fs, &daemon.program, &["libwrap.so.0"])?;
     if words.is_some_and(|words| !words.contains(&true)) {
         return Ok(None);
     }
     let message = "tcp_wrappers turns clients away from sshd, unless /etc/hosts.allow lets them in";
-    Ok(Some(Finding::warn(ID, format!("{path}:{number}"), message)))
+    Ok(Some(Finding::undecided(ID, format!("{path}:{number}"), message)))
+}
+
+/// True for a rule of tcp_wrappers that is about sshd.
+fn is_rule(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    let services = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    let mut names = services.split(|byte| byte.is_ascii_whitespace() || *byte == b',');
+    !line.starts_with(b"#") && names.any(|name| matches!(name, b"ALL" | b"sshd" | b"ssh"))
+}
+
+/// True for a rule `services: ALL` and nothing more.
+fn is_all(line: &[u8]) -> bool {
+    let mut parts = line.split(|&byte| byte == b':').skip(1);
+    parts.next().is_some_and(|clients| clients.trim_ascii() == b"ALL") && parts.next().is_none()
 }
 
 fn firewalls(guest: &Guest<'_>) -> Vec<Finding> {

@@ -259,7 +259,11 @@ fn what_stands_between_is_told_and_does_not_decide_login_112() {
     .link("/etc/systemd/system/sysinit.target.wants/nftables.service", "/x")
     .file("/etc/nftables.conf", 0, 0o755, b"flush ruleset\n");
     let findings = found(&tree);
-    assert_eq!(Verdict::of(&findings), Verdict::Accepted);
+    // Debian's sshd asks tcp_wrappers, and who the client is is not known.
+    let is_wrappers = |finding: &Finding| finding.subject.starts_with("/etc/hosts.deny");
+    assert_eq!(Verdict::of(&findings), Verdict::Unknown);
+    let others: Vec<Finding> = findings.iter().filter(|f| !is_wrappers(f)).cloned().collect();
+    assert_eq!(Verdict::of(&others), Verdict::Accepted);
     let reach: Vec<String> = findings
         .iter()
         .filter(|finding| finding.check == "sshd-reach")

@@ -539,6 +539,7 @@ fn includes() -> Vec<Scenario> {
             "",
             [Remove(CONFIG), Step::Field(SHADOW, ADMIN, 2, "*")],
         )
+        .wrong_so_far("without its file sshd does not start")
         .unknown("without its file"),
         accepted(
             "main-file-a-link",
@@ -546,8 +547,14 @@ fn includes() -> Vec<Scenario> {
             [Move(CONFIG, "/srv/sshd_config"), Link(CONFIG, "/srv/sshd_config")],
         ),
         accepted("main-file-empty", &["LOGIN-10"], [File(CONFIG, "UsePAM yes\n")]),
-        refused("drop-in-a-pipe", &["LOGIN-20", "LOGIN-15"], "", [Link(DROP_IN, "/srv/gone/x")])
-            .unknown("a dangling link"),
+        refused(
+            "drop-in-a-dangling-link",
+            &["LOGIN-20", "LOGIN-15"],
+            "",
+            [Link(DROP_IN, "/srv/gone/x")],
+        )
+        .wrong_so_far("Include of a dangling link stops sshd")
+        .unknown("a dangling link"),
     ]
 }
 

@@ -73,7 +73,8 @@ fn users() -> Vec<Scenario> {
             &["LOGIN-15", "LOGIN-61"],
             "",
             set("AllowUsers admin@127.0.0.1/99\n"),
-        ),
+        )
+        .unknown("hosts are not looked at"),
         accepted("user-list-of-root", RULES, set("AllowUsers root\n")).user("root"),
     ]
 }

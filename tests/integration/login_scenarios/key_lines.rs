@@ -110,6 +110,7 @@ fn harmless_options() -> Vec<Scenario> {
         line("option-permitopen", RULES, Accepted, "permitopen=\"localhost:80\" {key}\n"),
         line("option-permitopen-star", RULES, Accepted, "permitopen=\"*:*\" {key}\n"),
         line("option-permitopen-bad-port", BAD, Refused, "permitopen=\"localhost:x\" {key}\n")
+            .unknown("the name of a port is looked up in /etc/services")
             .fixed(),
         line("option-permitopen-without-port", BAD, Refused, "permitopen=\"localhost\" {key}\n")
             .fixed(),

@@ -448,6 +448,7 @@ fn homes() -> Vec<Scenario> {
             [Field(PASSWD, "admin", 6, "/"), Move(SSH, "/.ssh")],
         ),
         accepted("home-relative", &["LOGIN-29"], [Field(PASSWD, "admin", 6, "home/admin")])
+            .stricter("a home that is not absolute is not followed")
             .unknown("where sshd runs is not on the volume"),
         accepted("home-with-slashes", &["LOGIN-51"], [Field(PASSWD, "admin", 6, "//home//admin/")]),
         accepted(
