@@ -12,6 +12,7 @@ use super::line::{self, Line};
 use super::pattern::{matches, matches_list};
 use super::sshd_config::{Block, Directive, SshdConfig};
 use super::value::{list_defect, split_host};
+use crate::guest::linux::Accounts;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One condition of a Match line.
@@ -202,6 +203,24 @@ impl SshdConfig {
             findings.push(Finding::undecided(id, &block.place, message));
         }
         findings
+    }
+
+    /// A Match line that asks for a group which only another name service can know, if there is one that may put
+    /// the user into it (LOGIN-24).
+    pub fn group_finding(&self, accounts: &Accounts) -> Option<Finding> {
+        let others = accounts.services.other_groups().join(", ");
+        let is_foreign = |item: &[u8]| {
+            let pattern = item.strip_prefix(b"!").unwrap_or(item);
+            !accounts.groups.iter().any(|group| matches(pattern, &group.name))
+        };
+        let asks = |criterion: &Criterion| match criterion {
+            Criterion::Group(list) => list.split(|&byte| byte == b',').any(is_foreign),
+            _ => false,
+        };
+        let block = self.blocks.iter().find(|block| block.criteria.iter().any(asks))?;
+        let message = format!("Match Group names groups that {others} may know");
+        let finding = Finding::undecided(("conf-match", "LOGIN-24"), &block.place, message);
+        (!others.is_empty()).then_some(finding)
     }
 
     /// The lines of the client-dependent Match blocks, for people.

@@ -63,6 +63,7 @@ impl Guest<'_> {
     pub(super) fn user_findings(&self, user: &User) -> Result<Vec<Finding>> {
         let mut findings = self.config.findings.clone();
         findings.extend(self.config.client_findings(&self.subject(user)));
+        findings.extend(self.config.group_finding(&self.system.accounts));
         findings.extend(account::account_findings(self, user, self.pam_service(user).as_deref()));
         findings.extend(home::findings(self.fs, user));
         findings.extend(self.labels.findings(self.fs));
