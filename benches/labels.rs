@@ -1,6 +1,11 @@
 //! What it costs to find the SELinux label of a path by the rules of a whole policy, more than 6,000
 //! expressions. The policy is made here: the shape of a targeted one, with none of its text.
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use regain::fs::NodeKind;
