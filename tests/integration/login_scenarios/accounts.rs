@@ -48,8 +48,7 @@ fn locks() -> Vec<Scenario> {
             RULES,
             LOCKED,
             [NO_PAM, NoLine(SHADOW, ADMIN), Field(PASSWD, ADMIN, 2, "!")],
-        )
-        .fixed_also("user-locked"),
+        ),
         accepted(
             "star-in-passwd-without-pam",
             RULES,

@@ -161,8 +161,7 @@ fn root() -> Vec<Scenario> {
             RULES,
             "",
             set("PermitRootLogin forced-commands-only\nForceCommand id -u\n"),
-        ))
-        .fixed(),
+        )),
         row(refused("root-unknown-value", &["LOGIN-15"], "", set("PermitRootLogin maybe\n"))),
         accepted("root-no-and-another-user", RULES, set("PermitRootLogin no\n")),
         refused(

@@ -49,14 +49,12 @@ fn users() -> Vec<Scenario> {
             .fixed_also("conf-users"),
         accepted("allow-users-quoted", RULES, set("AllowUsers \"admin\"\n")),
         accepted("allow-users-star-last", RULES, set("AllowUsers root *min\n")),
-        refused("deny-users", RULES, DENIED, set("DenyUsers admin\n")).fixed_also("conf-users"),
-        refused("deny-users-pattern", RULES, DENIED, set("DenyUsers a*\n"))
-            .fixed_also("conf-users"),
+        refused("deny-users", RULES, DENIED, set("DenyUsers admin\n")),
+        refused("deny-users-pattern", RULES, DENIED, set("DenyUsers a*\n")),
         accepted("deny-other-users", RULES, set("DenyUsers root alice\n")),
         accepted("deny-users-comma", RULES, set("DenyUsers root,admin\n")),
-        refused("deny-beats-allow", RULES, DENIED, set("AllowUsers admin\nDenyUsers admin\n"))
-            .fixed_also("conf-users"),
-        refused("deny-all", RULES, DENIED, set("DenyUsers *\n")).fixed_also("conf-users"),
+        refused("deny-beats-allow", RULES, DENIED, set("AllowUsers admin\nDenyUsers admin\n")),
+        refused("deny-all", RULES, DENIED, set("DenyUsers *\n")),
         refused("allow-users-empty-is-an-error", &["LOGIN-15"], "", set("AllowUsers\n")),
         accepted("allow-users-comment-behind", RULES, set("AllowUsers admin # and nobody else\n")),
         refused("allow-user-at-other-host", RULES, NOT_LISTED, set("AllowUsers admin@10.0.0.1\n"))
@@ -90,44 +88,36 @@ fn groups() -> Vec<Scenario> {
             RULES,
             [File(DROP_IN, "AllowGroups sudo\n"), Field(GROUP, "sudo", 4, "bin,admin")],
         ),
-        refused("allow-other-group", RULES, NONE, set("AllowGroups sudo\n"))
-            .fixed_also("conf-users"),
+        refused("allow-other-group", RULES, NONE, set("AllowGroups sudo\n")),
         accepted(
             "allow-group-pattern",
             RULES,
             [File(DROP_IN, "AllowGroups root su?o\n"), Field(GROUP, "sudo", 4, "admin")],
         ),
-        refused("allow-group-by-number", RULES, NONE, set("AllowGroups 1000\n"))
-            .fixed_also("conf-users"),
-        refused("allow-group-comma", RULES, NONE, set("AllowGroups admin,sudo\n"))
-            .fixed_also("conf-users"),
-        refused("deny-primary-group", RULES, DENIED, set("DenyGroups admin\n"))
-            .fixed_also("conf-users"),
+        refused("allow-group-by-number", RULES, NONE, set("AllowGroups 1000\n")),
+        refused("allow-group-comma", RULES, NONE, set("AllowGroups admin,sudo\n")),
+        refused("deny-primary-group", RULES, DENIED, set("DenyGroups admin\n")),
         refused(
             "deny-further-group",
             RULES,
             DENIED,
             [File(DROP_IN, "DenyGroups sudo\n"), Field(GROUP, "sudo", 4, "admin")],
-        )
-        .fixed_also("conf-users"),
+        ),
         accepted("deny-other-group", RULES, set("DenyGroups sudo\n")),
         refused(
             "groups-and-no-group-exists",
             RULES,
             "",
             [File(DROP_IN, "DenyGroups sudo\n"), NoLine(GROUP, "admin")],
-        )
-        .fixed_also("conf-users"),
+        ),
         accepted("no-lists-and-no-group-exists", RULES, [NoLine(GROUP, "admin")]),
-        refused("user-allowed-group-not", RULES, NONE, set("AllowUsers admin\nAllowGroups sudo\n"))
-            .fixed_also("conf-users"),
+        refused("user-allowed-group-not", RULES, NONE, set("AllowUsers admin\nAllowGroups sudo\n")),
         refused(
             "member-of-a-similar-name",
             RULES,
             NONE,
             [File(DROP_IN, "AllowGroups sudo\n"), Field(GROUP, "sudo", 4, "admin2,xadmin")],
-        )
-        .fixed_also("conf-users"),
+        ),
         accepted(
             "group-line-twice-second-has-the-member",
             RULES,
@@ -371,8 +361,7 @@ fn by_clients() -> Vec<Scenario> {
             &["LOGIN-17", "LOGIN-3", "LOGIN-60"],
             "",
             at_end("\nDenyUsers admin\nMatch Address 127.0.0.2\nPubkeyAuthentication no\n"),
-        )
-        .fixed_also("conf-users"),
+        ),
         refused(
             "match-address-bad-network",
             &["LOGIN-15", "LOGIN-24"],

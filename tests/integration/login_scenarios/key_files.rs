@@ -157,8 +157,7 @@ fn places() -> Vec<Scenario> {
 
 fn odd_places() -> Vec<Scenario> {
     vec![
-        refused("file-none", &["LOGIN-32"], "", [File(DROP_IN, "AuthorizedKeysFile none\n")])
-            .fixed(),
+        refused("file-none", &["LOGIN-32"], "", [File(DROP_IN, "AuthorizedKeysFile none\n")]),
         refused(
             "file-none-in-capitals-is-a-name",
             &["LOGIN-32", "LOGIN-39"],
