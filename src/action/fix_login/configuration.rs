@@ -21,6 +21,8 @@ const MAIN_FILES: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config
 const DROP_IN: &str = "00-regain.conf";
 /// Why a value in a Match block stays.
 const IN_MATCH: &str = "a Match block sets it, which only an edit of that block can change";
+/// Why an option of the unit stays (LOGIN-11).
+const ON_COMMAND_LINE: &str = "an option of the command line sets it: edit the unit of sshd";
 /// Names that stand in a configuration without quotes.
 const PLAIN: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
@@ -38,6 +40,9 @@ impl Repairs<'_> {
         let deciding: Vec<_> = deciding.collect();
         if deciding.iter().any(|directive| !directive.is_global()) {
             return Ok(Answer::No(Some(IN_MATCH)));
+        }
+        if deciding.iter().any(|directive| directive.is_command_line) {
+            return Ok(Answer::No(Some(ON_COMMAND_LINE)));
         }
         let before = deciding.first().map_or_else(
             || format!("the default of {keyword}"),
@@ -109,8 +114,12 @@ impl Repairs<'_> {
     /// made if it is new; `None` without any configuration.
     fn place(&self, draft: &Trial<'_>) -> Result<Option<(GuestPath, NewNode)>> {
         let fs = self.guest.fs;
-        for main in MAIN_FILES {
-            let Some(found) = find(fs, &GuestPath::new(main))? else { continue };
+        let mains = match &self.guest.config.daemon.command_line.config_file {
+            Some(named) => named.iter().cloned().collect(),
+            None => MAIN_FILES.map(GuestPath::new).to_vec(),
+        };
+        for main in mains {
+            let Some(found) = find(fs, &main)? else { continue };
             let content = fs.read(found.node, TEXT_BYTES_MAX)?;
             let drop_in = match first_include(&content) {
                 Some(pattern) => self.drop_in(&pattern, draft)?,

@@ -320,3 +320,28 @@ fn changes_of_warning(tree: &MemoryTree, also: &[Also]) -> Vec<FileChange> {
     assert_eq!(is_note, !also.is_empty());
     trial.own.into_changes()
 }
+
+/// Has systemd start sshd with more options.
+fn start_with(tree: &mut MemoryTree, options: &str) {
+    let unit = format!("[Service]\nExecStart=/usr/sbin/sshd -D {options}\n");
+    tree.file("/usr/lib/systemd/systemd", 0, 0o755, b"")
+        .file("/usr/lib/systemd/system/ssh.service", 0, 0o644, unit.as_bytes())
+        .link("/etc/systemd/system/multi-user.target.wants/ssh.service", "../ssh.service");
+}
+
+#[test]
+fn the_command_line_beats_a_line_and_may_name_the_file_login_10_and_11() {
+    let mut tree = debian("");
+    start_with(&mut tree, "-o PubkeyAuthentication=no");
+    let made = plan(&tree, &request("admin", &[])).unwrap();
+    let reason = made.findings.iter().find(|finding| finding.check == "conf-pubkey").unwrap();
+    assert!(reason.is_blocking() && made.refusal().is_some(), "{reason:?}");
+    assert!(reason.fix.as_ref().is_some_and(|fix| fix.contains("command line")), "{reason:?}");
+    let mut tree = debian("");
+    start_with(&mut tree, "-f /etc/ssh/other");
+    tree.file("/etc/ssh/other", 0, 0o644, b"UsePAM yes\nPubkeyAuthentication no\n");
+    let made = plan(&tree, &request("admin", &[])).unwrap();
+    let note = made.findings.iter().find(|finding| finding.check == "conf-pubkey").unwrap();
+    assert_eq!((note.severity, note.subject.as_str()), (Severity::Info, "/etc/ssh/other:2"));
+    assert!(note.message.ends_with("PubkeyAuthentication yes in /etc/ssh/other"), "{note:?}");
+}
