@@ -33,8 +33,8 @@ pub(crate) enum Claim {
     Accepted,
     /// Lets the user in, and no command runs (LOGIN-59, LOGIN-69).
     Dies,
-    /// Lets the user in, and the command of the line with the key runs in place of theirs, which `key check`
-    /// calls refused (LOGIN-42, table LOGIN-T6).
+    /// Lets the user in, and the command of the line with the key runs in place of theirs, or no session opens,
+    /// which `key check` calls refused (LOGIN-42, LOGIN-66, table LOGIN-T6).
     Shadowed,
     /// Does not.
     Refused,

@@ -303,10 +303,10 @@ fn stacks() -> Vec<Scenario> {
         accepted("pam-type-rubbish", RULES, [first("accounts required pam_permit.so\n")])
             .unknown(STACK),
         // Measured: sshd ends with status 254, as for /etc/nologin without PAM.
-        refused(
+        Scenario::new(
             "pam-session-module-missing",
             RULES,
-            "",
+            Claim::Shadowed,
             [Append(PAM_SSHD, "session required pam_gone.so\n")],
         ),
         accepted("pam-only-unix", RULES, [File(COMMON, "account required pam_unix.so\n")]),
