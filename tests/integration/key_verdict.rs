@@ -48,16 +48,15 @@ impl Disk {
     }
 }
 
-/// A Debian with a drop-in directory and PAM, and without programs: of its services nothing is said.
+/// A Debian with PAM, and without programs: of its services nothing is said.
 fn debian(config: &str) -> Nodes {
     let mut nodes = root::with_key();
-    for path in ["/etc/pam.d", "/etc/ssh/sshd_config.d"] {
-        nodes.directory(path, 0o755, 0);
-    }
+    nodes.directory("/etc/pam.d", 0o755, 0);
     let stack = "auth required pam_unix.so\naccount required pam_nologin.so\n\
                  account required pam_unix.so\nsession required pam_unix.so\n";
     nodes.file("/etc/pam.d/sshd", stack, 0o644, 0);
-    let config = format!("Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n{config}");
+    // Without Include, which only a release that is known takes for sure.
+    let config = format!("UsePAM yes\n{config}");
     nodes.file("/etc/ssh/sshd_config", config, 0o644, 0);
     nodes
 }
@@ -165,10 +164,14 @@ fn fix_repairs_what_it_may_and_names_the_word_for_the_rest() {
         assert!(repaired.contains(&check), "{check}: {repaired:?}");
     }
     assert_eq!(disk.text("/etc/shadow"), "admin:!$6$x:19000:0:99999:7:::\nroot:*:::::::\n");
-    let drop_in = disk.text("/etc/ssh/sshd_config.d/00-regain.conf");
-    let mut lines: Vec<&str> = drop_in.lines().collect();
+    let config = disk.text("/etc/ssh/sshd_config");
+    let mut lines: Vec<&str> = config.lines().take(2).collect();
     lines.sort_unstable();
     assert_eq!(lines, ["AllowUsers admin", "PubkeyAuthentication yes"]);
+    assert!(
+        config.ends_with("UsePAM yes\nAllowUsers nobody\nPubkeyAuthentication no\n"),
+        "{config}"
+    );
     oracle::assert_clean(&disk.scratch.join("disk.img"), 0, "the repaired disk");
     assert_eq!(check(&disk, " --key new.pub")["result"]["verdict"], "accepted");
     assert_eq!(disk.ok(&format!("{add} --fix"))["changed"], false);
