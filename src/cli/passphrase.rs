@@ -72,8 +72,9 @@ impl Drop for Hidden {
 }
 
 fn read_hidden(ui: &Ui, question: &str) -> Result<Zeroizing<Vec<u8>>> {
-    ui.say(question);
+    // First, because it discards what was typed before: an answer to the question must not be lost.
     let hidden = Hidden::start()?;
+    ui.say(question);
     let mut line = Zeroizing::new(Vec::new());
     for byte in io::stdin().lock().take(PASSPHRASE_BYTES_MAX).bytes() {
         match byte? {
