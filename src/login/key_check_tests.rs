@@ -172,3 +172,23 @@ fn the_client_decides_only_where_it_matters_login_3() {
         assert_eq!(check(&tree, "admin").verdict, verdict, "{lines}");
     }
 }
+
+#[test]
+fn a_line_of_any_length_counts_only_from_7_8_login_47() {
+    let line = |length: usize| {
+        let rest = length.saturating_sub(KEY.len() + 2);
+        format!("{KEY} {}\n", "x".repeat(rest))
+    };
+    for (release, length, verdict) in [
+        ("OpenSSH_7.4p1", 16_383, Accepted),
+        ("OpenSSH_7.4p1", 16_384, Refused),
+        ("OpenSSH_9.2p1", 16_384, Accepted),
+    ] {
+        let mut tree = debian(&line(length));
+        tree.file("/usr/sbin/sshd", 0, 0o755, format!("\x7fELF\0{release}\0").as_bytes());
+        let found = check(&tree, "admin");
+        // Nothing starts sshd in this tree: only what the line says is asked for.
+        let is_counted = found.deciding_line.is_some();
+        assert_eq!(is_counted, verdict == Accepted, "{release} {length}: {found:?}");
+    }
+}

@@ -16,6 +16,9 @@ use crate::fs::{FILE_BYTES_MAX, NodeKind};
 use crate::guest::linux::User;
 use std::ops::Range;
 
+/// Longest line in bytes, its end included, that sshd before 7.8 reads (LOGIN-47).
+const OLD_LINE_BYTES_MAX: usize = 16_383;
+
 /// What sshd reads, and for whom.
 pub(crate) struct Question<'a> {
     pub(crate) guest: &'a Guest<'a>,
@@ -167,6 +170,22 @@ impl Walk {
                         format!("whether this line with the key counts depends on {reason}");
                     hit.is_conditional = true;
                     hit.doubts.push(Finding::undecided(id, subject, message));
+                }
+            }
+            if line.range.len() > OLD_LINE_BYTES_MAX {
+                let id = ("key-line", "LOGIN-47");
+                let subject = hit.place();
+                match question.guest.config.daemon.release.at_least(7, 8) {
+                    Some(true) => {}
+                    Some(false) => {
+                        let message = "this line with the key is too long for sshd before 7.8";
+                        self.notes.push(Finding::info(id, subject, message));
+                        continue;
+                    }
+                    None => {
+                        let message = "sshd before 7.8 skips a line of this length";
+                        hit.doubts.push(Finding::undecided(id, subject, message));
+                    }
                 }
             }
             let is_last = hit.doubts.is_empty();
