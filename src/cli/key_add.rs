@@ -1,6 +1,6 @@
 //! `regain key add` and `regain key rotate`: public keys for a user, as one transaction.
 
-use super::args::{KeyAdd, KeyRotate};
+use super::args::{KeyAdd, KeyFormat, KeyRotate};
 use super::edit::Job;
 use super::hints::shell_word;
 use super::human::{add, count};
@@ -184,10 +184,13 @@ impl KeyJob<'_> {
         if let Some(key) = &result.generated_key {
             add(&mut text, format_args!("new key: {} ({})\n", key.path, key.fingerprint));
         }
-        let key = result.generated_key.as_ref().map(|key| shell_word(&key.path));
-        let key = key.map(|path| format!("-i {path} ")).unwrap_or_default();
+        let program = match (&result.generated_key, self.args.keys.key_format) {
+            (Some(key), KeyFormat::Ppk) => format!("plink -i {}", shell_word(&key.path)),
+            (Some(key), _) => format!("ssh -i {}", shell_word(&key.path)),
+            (None, _) => "ssh".to_owned(),
+        };
         let user = names.first().map_or("USER", String::as_str);
-        let after = format!("start the machine from this disk, then ssh {key}{user}@HOST");
+        let after = format!("start the machine from this disk, then {program} {user}@HOST");
         text.push_str(&self.job.next_step(session, result, &after));
         text
     }

@@ -5,7 +5,7 @@
 
 use crate::bytes::arith::len_u64;
 use crate::error::{Error, Result};
-use crate::fs::path::{GuestPath, PATH_BYTES_MAX, find};
+use crate::fs::path::{GuestPath, PATH_BYTES_MAX, Resolution, find, resolve};
 use crate::fs::{FileSystem, NodeKind};
 use crate::guest::linux::text::sorted_names;
 
@@ -92,7 +92,8 @@ pub fn expand(fs: &dyn FileSystem, pattern: &GuestPath) -> Result<Vec<GuestPath>
         }
         paths = longer;
     }
-    paths.retain(|path| matches!(find(fs, path), Ok(Some(_))));
+    // glob(3) finds a link whatever it leads to.
+    paths.retain(|path| matches!(resolve(fs, path, false), Ok(Resolution::Found(_))));
     paths.sort();
     Ok(paths)
 }

@@ -16,7 +16,7 @@ pub(super) fn findings(guest: &Guest<'_>, user: &User) -> Vec<Finding> {
     if user.uid != 0 && exists(guest.fs, "/etc/nologin") {
         let message = "it exists, so only root may log in";
         let finding = Finding::block(("nologin", "LOGIN-72"), "/etc/nologin", message);
-        findings.push(finding.fixed_by("remove the file on a rescue machine"));
+        findings.push(finding.fixed_by("`regain key add TARGET --fix` removes it"));
     }
     findings.extend(consoles(guest.fs, user));
     findings.extend(ssh_door(guest, user));

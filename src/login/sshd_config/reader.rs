@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::fs::path::{GuestPath, find, read_file};
 use crate::fs::{FileSystem, NodeKind};
 use crate::guest::linux::text::TEXT_BYTES_MAX;
-use crate::login::daemon::Daemon;
+use crate::login::daemon::{Daemon, Release};
 use crate::login::line::{self, Line, Splitting};
 use crate::login::match_block::{Asked, Criterion};
 use crate::login::value::{self, Defect};
@@ -81,9 +81,14 @@ impl<'a> Reader<'a> {
                 return self.file(&path, 0, None);
             }
         }
-        let message = "there is no sshd_config; sshd's own defaults are assumed";
-        let id = ("conf-syntax", "LOGIN-10");
-        self.config.findings.push(Finding::warn(id, "/etc/ssh/sshd_config", message));
+        let (id, path) = (("conf-syntax", "LOGIN-10"), "/etc/ssh/sshd_config");
+        // A volume without sshd may have it, and its files, elsewhere.
+        if let Release::Known(_) = self.config.daemon.release {
+            self.stops(id, path, "its configuration file is missing");
+        } else {
+            let message = "there is no sshd_config; sshd's own defaults are assumed";
+            self.found(Finding::undecided(id, path, message));
+        }
         Ok(())
     }
 
@@ -94,7 +99,11 @@ impl<'a> Reader<'a> {
             return Err(Error::limit(what, len_u64(FILES_MAX), len_u64(self.files)));
         }
         let content = match read_file(self.fs, path, TEXT_BYTES_MAX) {
-            Ok(content) => content.unwrap_or_default(),
+            Ok(Some(content)) => content,
+            Ok(None) => {
+                self.fatal(path, "it is a link to a file that is missing");
+                return Ok(());
+            }
             // sshd opens a directory and finds no line in it.
             Err(_) if self.is_directory(path) => return Ok(()),
             Err(error) => {

@@ -98,8 +98,6 @@ pub(crate) struct Scenario {
     pub(crate) may_be_unknown: Option<&'static str>,
     /// Why `key check` may refuse what sshd accepts. Never the reverse.
     pub(crate) is_stricter: Option<&'static str>,
-    /// What is missing in `key check`, where its answer is known to be wrong; it must be wrong then.
-    pub(crate) wrong_so_far: Option<&'static str>,
     /// What `--fix` does.
     pub(crate) repair: Repair,
 }
@@ -121,7 +119,6 @@ impl Scenario {
             says: "",
             may_be_unknown: None,
             is_stricter: None,
-            wrong_so_far: None,
             repair: Repair::None,
         }
     }
@@ -138,11 +135,6 @@ impl Scenario {
 
     fn stricter(mut self, reason: &'static str) -> Self {
         self.is_stricter = Some(reason);
-        self
-    }
-
-    fn wrong_so_far(mut self, reason: &'static str) -> Self {
-        self.wrong_so_far = Some(reason);
         self
     }
 
