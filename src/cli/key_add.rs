@@ -17,9 +17,12 @@ use crate::guest::System;
 use crate::guest::select::UserChoice;
 use crate::login::public_key::PublicKey;
 use crate::report::Target;
-use crate::report::change::Change;
+use crate::report::change::{Change, Finding};
 use crate::session::{OpenVolume, Session, SessionVolume, clock};
 use std::collections::BTreeSet;
+
+/// Bound on the reasons that are shown for an answer that is not known.
+const REASONS_MAX: usize = 3;
 
 /// What tells `key add` and `key rotate` apart.
 #[derive(Debug, Clone, Copy)]
@@ -180,6 +183,11 @@ impl KeyJob<'_> {
                     format_args!("  verdict of the sshd of this disk: {verdict} ({name})\n"),
                 );
             }
+        }
+        let open = result.findings.iter().filter(|finding| finding.undecided);
+        for finding in open.take(REASONS_MAX) {
+            let Finding { subject, message, .. } = finding;
+            add(&mut text, format_args!("    not known: {subject}: {message}\n"));
         }
         if let Some(key) = &result.generated_key {
             add(&mut text, format_args!("new key: {} ({})\n", key.path, key.fingerprint));
