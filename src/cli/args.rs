@@ -228,6 +228,8 @@ pub(crate) struct KeyCheck {
       the one default user, by the rules of the distribution; asks before writing
   regain key add /dev/xvdf --user admin --key new.pub --yes
       a named user on a device, without a question
+  regain key add disk.img --key k.pub --fix
+      also repairs what would keep it out, such as modes or an expired account; says what it changes
   regain key add disk.img --generate-key ./rescue_key
       makes a key pair first
   regain key add disk.img --key k.pub --dry-run
