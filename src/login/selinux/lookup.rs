@@ -147,10 +147,10 @@ impl<'a> Search<'a> {
 
     fn literal_in_tree(&self) -> Option<Lookup> {
         let is_it = |it: &&Candidate<'_>| it.is_tree_literal && literal_is(it.pattern, self.path);
-        let last = self.candidates.iter().rev().find(is_it)?;
+        let first = self.candidates.iter().find(is_it)?;
         let mut all = self.candidates.iter().filter(is_it);
-        Some(if all.all(|other| other.context == last.context) {
-            last.result()
+        Some(if all.all(|other| other.context == first.context) {
+            first.result()
         } else {
             // Their order is not that of the lines, and up to 3.8 not even that of the files.
             Lookup::Unknown("the rules give this very path several labels".to_owned())
