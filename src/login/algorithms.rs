@@ -8,6 +8,7 @@ use super::daemon::{Fips, Release};
 use super::finding::Finding;
 use super::match_block::Effective;
 use super::pattern::matches_list;
+use super::sshd_config::Directive;
 use super::{Guest, PublicKey, revoked};
 
 /// Smallest key by FIPS 186, in bits.
@@ -20,12 +21,29 @@ pub(super) fn key_findings(
     key: &PublicKey,
 ) -> Vec<Finding> {
     let mut findings = type_findings(guest, key);
+    if let Some(directive) = stopping(effective, guest.config.daemon.release) {
+        let message = "sshd stops at a list with a name that starts with !";
+        let finding = Finding::block(("conf-syntax", "LOGIN-15"), &directive.place, message);
+        findings.push(finding.fixed_by("repair or remove the line"));
+    }
     findings.extend(accepted(guest, effective, key));
     findings.extend(size(effective, key));
     findings.extend(security_key(effective, key));
     findings.extend(fips(guest.config.daemon.fips, key));
     findings.extend(revoked::findings(guest.fs, effective, key));
     findings
+}
+
+/// The list of algorithms that stops sshd: from 7.9 only a list that starts with `-` may have names with `!`. It
+/// counts when the list does, so in a Match block for a client only that connection ends. Measured with 9.2.
+pub(super) fn stopping<'a>(effective: &Effective<'a>, release: Release) -> Option<&'a Directive> {
+    let keyword = "pubkeyacceptedalgorithms";
+    let is_bad = |directive: &&Directive| {
+        let list = directive.arguments.first().map(Vec::as_slice).unwrap_or_default();
+        !list.starts_with(b"-") && list.split(|&b| b == b',').any(|name| name.starts_with(b"!"))
+    };
+    let counting = [effective.at_start(keyword), effective.first(keyword)];
+    counting.into_iter().flatten().find(is_bad).filter(|_| release.is_likely(7, 9))
 }
 
 /// The release that first knew a type of key (LOGIN-77).

@@ -3,7 +3,7 @@
 //! Needs openssh-server; a missing one fails the test. `REGAIN_CONFIG_CASES` is the number of configurations
 //! (320 without it).
 
-use super::algorithms::accepts;
+use super::algorithms::{accepts, stopping};
 use super::daemon::{Daemon, Release};
 use super::match_block::{Effective, Subject};
 use super::sshd_config::SshdConfig;
@@ -276,7 +276,11 @@ impl Case<'_> {
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        let is_fatal = config.findings.iter().any(super::Finding::is_blocking);
+        let subject = Subject { name: self.user.0.into(), groups: vec![self.user.1.into()] };
+        // The port is what the test says, whatever the configuration.
+        let (effective, is_foreseen) = config.effective_for(&subject, (host, remote, local, port));
+        let is_fatal = config.findings.iter().any(super::Finding::is_blocking)
+            || stopping(&effective, daemon.release).is_some();
         let context = || format!("{who}\n{files:#?}\n{errors}\n{:?}", config.findings);
         let has_doubt = |finding: &super::Finding| finding.check == "conf-methods";
         if !is_fatal && !output.status.success() && config.findings.iter().any(has_doubt) {
@@ -289,9 +293,6 @@ impl Case<'_> {
             return true;
         }
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-        let subject = Subject { name: self.user.0.into(), groups: vec![self.user.1.into()] };
-        // The port is what the test says, whatever the configuration.
-        let (effective, is_foreseen) = config.effective_for(&subject, (host, remote, local, port));
         let ports = effective.list("port");
         let may_be = ports.is_empty() || ports.iter().any(|p| *p == port.to_string().as_bytes());
         if ports.is_empty() && port != 22 || !may_be {

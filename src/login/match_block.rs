@@ -349,6 +349,11 @@ impl<'a> Effective<'a> {
         self.all(keyword).into_iter().next()
     }
 
+    /// The directive that sets `keyword` when sshd starts, before anybody connects.
+    pub(super) fn at_start(&self, keyword: &str) -> Option<&'a Directive> {
+        self.config.directives_of(keyword).find(|found| self.config.is_always_active(found.block))
+    }
+
     /// All directives that count for a keyword whose lines add up (LOGIN-18); matching blocks replace the
     /// global ones.
     pub fn all(&self, keyword: &str) -> Vec<&'a Directive> {

@@ -129,7 +129,7 @@ impl SshdConfig {
         self.at_start(keyword).next()
     }
 
-    fn is_always_active(&self, block: Option<usize>) -> bool {
+    pub(super) fn is_always_active(&self, block: Option<usize>) -> bool {
         block.is_none_or(|index| self.blocks.get(index).is_some_and(|block| block.is_always))
     }
 }

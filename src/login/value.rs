@@ -44,7 +44,7 @@ pub(super) fn defects(line: &Line, keyword: &Keyword, release: Release) -> Vec<D
         }
         Value::Algorithms => {
             let list = one(&|list| prefix(list, release));
-            return list.into_iter().chain(algorithms(arguments, release)).collect();
+            return list.into_iter().chain(algorithms(arguments)).collect();
         }
         Value::Methods => methods(arguments),
         Value::KeyOptions => key_options(arguments),
@@ -219,7 +219,7 @@ fn needs_word(name: &[u8]) -> Defect {
     }
 }
 
-fn algorithms(arguments: &[Vec<u8>], release: Release) -> Vec<Defect> {
+fn algorithms(arguments: &[Vec<u8>]) -> Vec<Defect> {
     let Some(list) = arguments.first().filter(|list| !list.starts_with(b"-")) else {
         return Vec::new();
     };
@@ -231,9 +231,6 @@ fn algorithms(arguments: &[Vec<u8>], release: Release) -> Vec<Defect> {
     let mut defects: Vec<Defect> = names.filter(|name| !is_sure(name)).map(needs_word).collect();
     if list.is_empty() || list.starts_with(b",") {
         defects.push(Defect::Fatal("it names nothing"));
-    }
-    if release.is_likely(7, 9) && list.split(|&byte| byte == b',').any(|n| n.starts_with(b"!")) {
-        defects.push(Defect::Fatal("it has a name with !"));
     }
     defects
 }

@@ -90,7 +90,7 @@ impl Repairs<'_> {
 
     fn answer(&self, finding: &Finding, draft: &mut Trial<'_>) -> Result<Answer> {
         match finding.check {
-            "acct-expired" => self.clear_expiry(draft),
+            "acct-expired" => self.clear_expiry(finding, draft),
             "passwd-age" | "passwd-inactive" => self.renew_password_date(draft),
             "user-locked" => self.lift_lock(draft),
             "nologin" => self.remove_nologin(finding, draft),

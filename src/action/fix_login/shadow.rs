@@ -6,8 +6,11 @@ use crate::action::draft::Trial;
 use crate::error::Result;
 use crate::fs::path::{GuestPath, find};
 use crate::guest::linux::accounts::{ACCOUNTS_BYTES_MAX, PasswordField};
+use crate::login::finding::Finding;
 
 const DAY_SECONDS: i64 = 86_400;
+/// The rule of findings that come from pam_unix.
+const PAM_RULE: &str = "LOGIN-67";
 
 /// Fields by their index from 0 (shadow(5)).
 const PASSWORD: usize = 1;
@@ -16,9 +19,30 @@ const MAX_AGE: usize = 4;
 const EXPIRE: usize = 7;
 
 impl Repairs<'_> {
-    /// Empties the date on which the account expires.
-    pub(super) fn clear_expiry(&self, draft: &mut Trial<'_>) -> Result<Answer> {
-        self.set_day(EXPIRE, "expiry", "", draft)
+    /// Empties the date on which the account expires. PAM looks at the age of the password only then, so a
+    /// password that is too old is no finding yet, and would be the next reason (LOGIN-67).
+    pub(super) fn clear_expiry(&self, finding: &Finding, draft: &mut Trial<'_>) -> Result<Answer> {
+        let cleared = self.set_day(EXPIRE, "expiry", "", draft)?;
+        let Answer::Done(what) = &cleared else { return Ok(cleared) };
+        if finding.rule != PAM_RULE || !self.is_password_too_old() {
+            return Ok(cleared);
+        }
+        Ok(match self.renew_password_date(draft)? {
+            Answer::Done(more) => Answer::Done(format!("{what}, and the password's {more}")),
+            Answer::No(_) => cleared,
+        })
+    }
+
+    /// True if the password has to be changed by its age, or is past even that.
+    fn is_password_too_old(&self) -> bool {
+        let shadow = self.guest.system.accounts.shadow.as_ref();
+        let Some(line) = shadow.and_then(|shadow| shadow.get(&self.user.name)) else {
+            return false;
+        };
+        let today = self.guest.now.seconds.div_euclid(DAY_SECONDS);
+        let is_past =
+            |changed: i64| line.max_age.is_some_and(|days| today >= changed.saturating_add(days));
+        line.last_change.is_some_and(|changed| changed == 0 || is_past(changed))
     }
 
     /// Makes today the day of the last change of the password, or lifts a limit that no day could keep.

@@ -51,13 +51,20 @@ fn text(tree: &MemoryTree, path: &str) -> String {
 type Case = (&'static str, fn(&mut MemoryTree), Option<Also>, &'static str, &'static str);
 
 /// What stands in the way, what has to be named for it, the file that is repaired, and its start afterwards.
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     (
         "acct-expired",
         |t| shadow(t, "admin:!:19000:0:99999:7::100:"),
         None,
         SHADOW,
         "admin:!:19000:0:99999:7:::\n",
+    ),
+    (
+        "acct-expired",
+        |t| shadow(t, "admin:!:19000:0:30:7:10:100:"),
+        None,
+        SHADOW,
+        "admin:!:19675:0:30:7:10::\n",
     ),
     (
         "passwd-age",

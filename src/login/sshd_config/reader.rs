@@ -187,8 +187,10 @@ impl<'a> Reader<'a> {
             Some(_) => {}
         }
         let is_always = self.config.is_always_active(block);
-        let is_allowed =
-            known.in_match.is_some_and(|since| release.is_likely(since.major, since.minor));
+        let may_stand = |known: &keyword::Keyword| {
+            known.in_match.is_some_and(|since| release.is_likely(since.major, since.minor))
+        };
+        let is_allowed = may_stand(known);
         if !is_allowed && !is_always {
             let reason = format!("{} is not allowed in a Match block", line.keyword);
             self.stops(("conf-syntax", "LOGIN-25"), &place, &reason);
@@ -199,7 +201,10 @@ impl<'a> Reader<'a> {
         if line.keyword == "subsystem" && is_always && !release.is_likely(9, 5) {
             self.check_subsystem(&line, &place);
         }
-        let keeps_global = !is_allowed || known.name == "pamservicename";
+        // In a block that is always active an old name counts as the new one does.
+        let canonical = keyword::canonical(line.keyword.clone());
+        let keeps_global =
+            !keyword::find(&canonical).is_some_and(may_stand) || known.name == "pamservicename";
         if known.name == "pamservicename" && !is_always {
             // It is taken, and has no effect.
             return Ok(());
@@ -216,7 +221,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         self.config.add(Directive {
-            keyword: keyword::canonical(line.keyword),
+            keyword: canonical,
             arguments,
             place,
             is_command_line,

@@ -106,6 +106,13 @@ fn expiry() -> Vec<Scenario> {
         )
         .fixed(),
         refused(
+            "expired-and-password-too-old",
+            RULES,
+            "",
+            [shadow(8, "1"), shadow(3, "19000"), shadow(5, "30"), shadow(7, "10")],
+        )
+        .fixed(),
+        refused(
             "expired-and-last-change-in-the-future",
             RULES,
             "",
