@@ -94,7 +94,11 @@ fn a_large_patch_is_finished_or_taken_back_after_a_kill_anywhere() {
     let digests = [digest::of_bytes(&before), digest::of_bytes(&after)];
     let mut rng = Rng::new(seed());
     let mut partial = 0;
-    for round in 0..ROUNDS {
+    // On a busy machine a kill may come late: then more rounds, until one was in the middle.
+    for round in 0..ROUNDS * 10 {
+        if round >= ROUNDS && partial > 0 {
+            break;
+        }
         let (line, from, to) = if round % 2 == 0 {
             ("apply p disk.img --yes --no-undo", &before, &after)
         } else {
@@ -122,7 +126,7 @@ fn a_large_patch_is_finished_or_taken_back_after_a_kill_anywhere() {
             assert_eq!(digest::of_file(&disk), digests[side], "round {round}");
         }
     }
-    println!("{partial} of {ROUNDS} rounds were killed in the middle");
+    println!("{partial} rounds were killed in the middle");
     assert!(partial > 0, "no round was killed in the middle");
 }
 
