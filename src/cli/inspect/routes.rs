@@ -7,7 +7,6 @@ use crate::guest::linux;
 use crate::guest::linux::routes::{Route, RouteKind, RouteState, find_routes};
 use crate::guest::select::UserChoice;
 use crate::image::in_use::{Look, in_use_report};
-use crate::login::public_key::PublicKey;
 use crate::report::inspect::AccessRoute;
 use crate::session::{Session, SessionVolume, clock};
 use std::collections::BTreeSet;
@@ -22,12 +21,7 @@ fn key_add_refusal(volume: &SessionVolume) -> Result<Option<(String, bool)>> {
 
 /// A request for a key that nobody has: nothing comes of it.
 fn trial_request(fix: bool) -> Result<KeyAddRequest> {
-    let mut blob = Vec::new();
-    for part in [b"ssh-ed25519".as_slice(), &[0; 32]] {
-        blob.extend(u32::try_from(part.len()).unwrap_or_default().to_be_bytes());
-        blob.extend(part);
-    }
-    let key = PublicKey::new(blob, "").map_err(std::io::Error::other)?;
+    let key = key_add::trial_key().ok_or_else(|| std::io::Error::other("no key for a trial"))?;
     Ok(KeyAddRequest {
         users: UserChoice::Default,
         keys: vec![key],
