@@ -13,6 +13,7 @@ pub mod ext;
 pub(crate) mod feature;
 pub mod known;
 pub mod memory;
+pub mod mounted;
 pub mod ntfs;
 pub mod path;
 pub mod probe;
@@ -159,6 +160,31 @@ pub struct Identity {
     pub label: Vec<u8>,
 }
 
+/// A subvolume: a tree of its own inside a file system (Btrfs).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subvolume {
+    /// Its number, as in the mount option `subvolid=`.
+    pub id: u64,
+    /// Where it lies below [`FileSystem::root`], as in the mount option `subvol=`.
+    pub path: path::GuestPath,
+    /// Its root directory.
+    pub root: NodeId,
+    /// True if nothing in it may be changed, as in a snapshot.
+    pub is_read_only: bool,
+    /// True for the one that is mounted when no option names any.
+    pub is_default: bool,
+}
+
+/// A directory on which another file system belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountPoint {
+    /// Its real path.
+    pub path: path::GuestPath,
+    /// `None` if the other file system is part of this tree; else why it is not, as a clause that is safe to
+    /// print.
+    pub missing: Option<String>,
+}
+
 /// Read access to a file system.
 pub trait FileSystem: fmt::Debug {
     /// Type, UUID and label.
@@ -180,6 +206,20 @@ pub trait FileSystem: fmt::Debug {
 
     /// The root directory.
     fn root(&self) -> NodeId;
+
+    /// All subvolumes, in the order of their numbers; none where a file system has no such thing.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    fn subvolumes(&self) -> Result<Vec<Subvolume>> {
+        Ok(Vec::new())
+    }
+
+    /// What is known about other file systems in this tree. Without an entry nothing is mounted at a directory,
+    /// whatever the files of the guest say.
+    fn mount_points(&self) -> &[MountPoint] {
+        &[]
+    }
 
     /// Finds `name` in `directory`. `.` and `..` are names like any other.
     ///
