@@ -8,6 +8,7 @@
 //! Deliberately not here: renames, hard links, devices, files larger than [`FILE_BYTES_MAX`].
 
 pub mod acl;
+pub mod btrfs;
 pub(crate) mod entry_name;
 pub mod ext;
 pub(crate) mod feature;

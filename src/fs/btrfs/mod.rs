@@ -1,0 +1,29 @@
+//! Btrfs: the volume with its trees.
+//!
+//! Format: the Btrfs documentation, chapter "On-disk format", which the module docs cite by section. Every address in a
+//! tree is logical; the chunk map gives the physical ones of all copies.
+//!
+//! ```text
+//!  tree                     items by key: one, a range, the root of a tree
+//!  volume                   the disk with its superblock, chunks and checked tree blocks
+//!  chunk, node, superblock  structures in bytes
+//!  key, checksum, feature
+//! ```
+//!
+//! Not handled: several devices and profiles that stripe over them, EXTENT_TREE_V2, RAID_STRIPE_TREE (all refused by
+//! name).
+
+#![allow(dead_code, reason = "the file system and the writer that use all this come next")]
+
+mod checksum;
+mod chunk;
+mod feature;
+mod key;
+mod node;
+mod superblock;
+#[cfg(test)]
+pub(crate) mod testing;
+mod tree;
+mod volume;
+#[cfg(test)]
+mod volume_tests;
