@@ -277,6 +277,20 @@ pub enum Refusal {
         /// Host path.
         path: String,
     },
+    /// A container refers to a file of the host that it must not refer to.
+    #[error("{file}: {reason}")]
+    ForeignFile {
+        /// The file as the container names it, already escaped.
+        file: String,
+        /// Why it is not followed.
+        reason: String,
+    },
+    /// A container that can be read, but not be written in place.
+    #[error("{what}")]
+    ContainerNotWritable {
+        /// The feature by the name its tools use, as in "a stream-optimized VMDK (compressed) ...".
+        what: String,
+    },
     /// An independent reader disagrees with the finished edit.
     #[error("the finished edit failed verification: {detail}")]
     NotVerified {

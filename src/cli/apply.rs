@@ -70,7 +70,7 @@ impl Job<'_> {
             confirm::ask(self.ui, &self.question(undo_path), has_yes)?;
         }
         let done = commit(self.ui, self.image, self.patch, self.way, undo_path, || Ok(()))?;
-        let bytes_read = self.image.disk.bytes_read().saturating_add(done.bytes_read);
+        let bytes_read = self.image.bytes_read().saturating_add(done.bytes_read);
         let io = Io { bytes_read, bytes_written: done.bytes_written };
         Ok(self.report(done.found, done.undo_file.as_deref(), io))
     }

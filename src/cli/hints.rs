@@ -205,6 +205,12 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
                 .to_owned()
         }
         Refusal::FileExists { .. } => "choose another name, or move that file away".to_owned(),
+        Refusal::ForeignFile { .. } => {
+            "if that file really belongs to the image, name it: --allow-backing PATH".to_owned()
+        }
+        Refusal::ContainerNotWritable { .. } => {
+            format!("convert it first: qemu-img convert -p -O raw {target} disk.raw")
+        }
         Refusal::NotVerified { .. } => {
             "please report this with the output of `regain inspect --json`; nothing was written".to_owned()
         }

@@ -3,7 +3,6 @@
 use super::args::{DeviceArgs, TargetArgs};
 use super::hints::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
-use crate::disk::Disk as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::Timestamp;
 use crate::fs::probe::ProbeKind;
@@ -155,7 +154,7 @@ pub(crate) fn report(session: &Session) -> Target {
 pub(crate) fn report_image(image: &Image) -> Target {
     Target {
         path: Some(super::shown(&image.path)),
-        kind: Some(match image.kind {
+        kind: Some(match image.file.kind {
             ImageKind::File => "image",
             ImageKind::BlockDevice => "block_device",
         }),

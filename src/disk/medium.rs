@@ -35,3 +35,15 @@ pub trait Medium: Debug {
     /// `Io`.
     fn drop_cache(&mut self) -> Result<()>;
 }
+
+/// A host file that is open for writing, and can change its length: what a container is written to.
+///
+/// [`Medium::write_at`] stays inside the length and takes any range, not only whole sectors; whoever needs more room
+/// calls [`HostMedium::set_len`] first. Like a write, a new length is durable once [`Medium::sync`] has returned.
+pub trait HostMedium: Medium + Send {
+    /// Makes the file longer, with zeros, or cuts it off. A device cannot change its length.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn set_len(&mut self, len_bytes: u64) -> Result<()>;
+}

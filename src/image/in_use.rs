@@ -14,6 +14,7 @@
 //! may be read. What these sources do not show (a process that takes no lock, a machine that shares the
 //! storage) cannot be known.
 
+use super::host_file::{HostFile, Role};
 use super::{Image, ImageIdentity, ImageKind, shown};
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Refusal, Result};
@@ -34,6 +35,9 @@ const STACK_DEPTH_MAX: u32 = 8;
 /// Bound on the processes that a message names.
 const NAMED_PROCESSES_MAX: usize = 4;
 
+/// The bytes that qemu locks for the permissions to write and to resize, as long as it uses them.
+const QEMU_WRITE_PERMISSIONS: [i64; 2] = [101, 103];
+
 /// How thoroughly a target is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -53,28 +57,55 @@ pub enum Look {
 /// # Errors
 /// `Io` if the target cannot be examined.
 pub fn in_use_report(image: &Image, look: Look) -> Result<Option<Refusal>> {
-    if let Some(refusal) = read_only(image)? {
-        return Ok(Some(refusal));
+    if let Some(refusal) = &image.not_writable {
+        return Ok(Some(refusal.clone()));
     }
-    let holder = match image.kind {
-        ImageKind::File => loop_device(image.identity),
-        ImageKind::BlockDevice => device_holder(image.identity.device_number),
-    };
-    if holder.is_some() {
-        return Ok(Some(in_use(&image.path, holder)));
+    for file in image.files() {
+        let refusal = match file.role {
+            Role::Written => written_file_report(file, look)?,
+            Role::OnlyRead => writer_of(file)?,
+        };
+        if refusal.is_some() {
+            return Ok(refusal);
+        }
     }
-    let file = image.disk.file();
-    let is_taken = match image.kind {
-        // udev takes flock(2) for a moment; a writer of ours would show as a claim, too.
-        ImageKind::BlockDevice => is_claimed(&image.path)?,
-        ImageKind::File => look == Look::Thorough && flock_holder(image.identity).is_some(),
-    };
-    let is_taken = is_taken || foreign_lock(file)?.is_some();
-    Ok(is_taken.then(|| in_use(&image.path, lock_holder(file, image.identity))))
+    Ok(None)
 }
 
-/// True if the host keeps what is at `path` on `image` itself: in a file system that is mounted from it, as far as
-/// that can be known. `path` need not exist; its directory counts.
+fn written_file_report(file: &HostFile, look: Look) -> Result<Option<Refusal>> {
+    if let Some(refusal) = read_only(file)? {
+        return Ok(Some(refusal));
+    }
+    let holder = match file.kind {
+        ImageKind::File => loop_device(file.identity),
+        ImageKind::BlockDevice => device_holder(file.identity.device_number),
+    };
+    if holder.is_some() {
+        return Ok(Some(in_use(&file.path, holder)));
+    }
+    let is_taken = match file.kind {
+        // udev takes flock(2) for a moment; a writer of ours would show as a claim, too.
+        ImageKind::BlockDevice => is_claimed(&file.path)?,
+        ImageKind::File => look == Look::Thorough && flock_holder(file.identity).is_some(),
+    };
+    let is_taken = is_taken || foreign_lock(file.disk.file())?.is_some();
+    Ok(is_taken.then(|| in_use(&file.path, lock_holder(file.disk.file(), file.identity))))
+}
+
+/// The refusal of a file that is only read, but that a machine may be writing.
+pub(super) fn writer_of(file: &HostFile) -> Result<Option<Refusal>> {
+    for permission in QEMU_WRITE_PERMISSIONS {
+        let lock = file_lock(libc::F_WRLCK, permission, 1);
+        if lock_against(file.disk.file(), lock)?.is_some() {
+            let holder = lock_holder(file.disk.file(), file.identity);
+            return Ok(Some(in_use(&file.path, holder)));
+        }
+    }
+    Ok(None)
+}
+
+/// True if the host keeps what is at `path` on `image` itself: as one of its files, or in a file system that is
+/// mounted from it, as far as that can be known. `path` need not exist; its directory counts.
 ///
 /// # Errors
 /// `Io` if the directory cannot be examined.
@@ -84,13 +115,20 @@ pub fn is_kept_on(image: &Image, path: &Path) -> Result<bool> {
         _ => Path::new("."),
     };
     let device = fs::metadata(directory).context(|| shown(directory))?.dev();
-    let disks = match image.kind {
-        ImageKind::BlockDevice => vec![image.identity.device_number],
-        ImageKind::File => loop_devices(image.identity).filter_map(|(_, number)| number).collect(),
-    };
+    if image.files().any(|file| is_object(path, file.identity)) {
+        return Ok(true);
+    }
     let mut devices = BTreeSet::new();
-    for disk in disks {
-        devices.extend(with_stacked(disk, STACK_DEPTH_MAX));
+    for file in image.files() {
+        let disks = match file.kind {
+            ImageKind::BlockDevice => vec![file.identity.device_number],
+            ImageKind::File => {
+                loop_devices(file.identity).filter_map(|(_, number)| number).collect()
+            }
+        };
+        for disk in disks {
+            devices.extend(with_stacked(disk, STACK_DEPTH_MAX));
+        }
     }
     if devices.is_empty() {
         return Ok(false);
@@ -123,16 +161,16 @@ pub(super) fn in_use(path: &Path, holder: Option<String>) -> Refusal {
 }
 
 /// The refusal of a target that cannot be written, if that shows without trying.
-pub(super) fn read_only(image: &Image) -> Result<Option<Refusal>> {
-    let is_device_read_only = image.kind == ImageKind::BlockDevice
-        && sysfs_text(&sysfs_device(image.identity.device_number), "ro").as_deref() == Some("1");
-    let refusal = Refusal::ReadOnly { what: shown(&image.path) };
+pub(super) fn read_only(file: &HostFile) -> Result<Option<Refusal>> {
+    let is_device_read_only = file.kind == ImageKind::BlockDevice
+        && sysfs_text(&sysfs_device(file.identity.device_number), "ro").as_deref() == Some("1");
+    let refusal = Refusal::ReadOnly { what: shown(&file.path) };
     if is_device_read_only {
         return Ok(Some(refusal));
     }
-    match nix::unistd::access(&image.path, AccessFlags::W_OK) {
+    match nix::unistd::access(&file.path, AccessFlags::W_OK) {
         Ok(()) => Ok(None),
-        Err(Errno::ETXTBSY) => Ok(Some(in_use(&image.path, Some("a running program".into())))),
+        Err(Errno::ETXTBSY) => Ok(Some(in_use(&file.path, Some("a running program".into())))),
         Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Ok(Some(refusal)),
         Err(errno) => Err(io::Error::from(errno).into()),
     }
@@ -142,8 +180,12 @@ pub(super) fn read_only(image: &Image) -> Result<Option<Refusal>> {
 ///
 /// The whole file is asked about, which includes the bytes from 100 and from 200 that qemu locks.
 pub(super) fn foreign_lock(file: &File) -> Result<Option<ForeignLock>> {
-    // A write lock conflicts with every other lock. `l_pid` must be 0.
-    let mut lock = file_lock(libc::F_WRLCK, 0, 0);
+    // A write lock conflicts with every other lock.
+    lock_against(file, file_lock(libc::F_WRLCK, 0, 0))
+}
+
+/// The lock of somebody else that keeps `file` from getting `lock`.
+fn lock_against(file: &File, mut lock: libc::flock) -> Result<Option<ForeignLock>> {
     match fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
         Ok(_) if i32::from(lock.l_type) == libc::F_UNLCK => Ok(None),
         Ok(_) => Ok(Some(ForeignLock { process: u32::try_from(lock.l_pid).ok() })),

@@ -5,10 +5,10 @@
 //! without what they need, they fail. Packages: mount, util-linux, e2fsprogs, gdisk.
 
 use super::*;
-use crate::disk::Disk as _;
 use crate::disk::medium::Medium as _;
-use crate::error::Refusal;
+use crate::error::{ErrorKind, Refusal};
 use crate::image::in_use::{Look, in_use_report};
+use std::fs::File;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -122,7 +122,7 @@ fn root_only_a_block_device_is_measured_and_written() {
     for sector_size_bytes in [512, 4096] {
         let device = Loop::attach(&scratch, &["-b", &sector_size_bytes.to_string()]);
         let image = open(device.path(), None).unwrap();
-        assert_eq!(image.kind, ImageKind::BlockDevice);
+        assert_eq!(image.file.kind, ImageKind::BlockDevice);
         assert_eq!(image.disk.len_bytes(), 16 * MIB);
         assert_eq!(image.disk.sector_size_bytes(), sector_size_bytes);
         assert_eq!(in_use_report(&image, Look::Thorough).unwrap(), None);
@@ -186,7 +186,7 @@ fn root_only_a_disk_with_a_mounted_partition_is_refused() {
     let partition = format!("{}p1", device.0);
     must("mke2fs", &["-q", "-t", "ext4", &partition]);
     let image = open(Path::new(&partition), None).unwrap();
-    assert_eq!((image.kind, image.disk.len_bytes()), (ImageKind::BlockDevice, 8 * MIB));
+    assert_eq!((image.file.kind, image.disk.len_bytes()), (ImageKind::BlockDevice, 8 * MIB));
     drop(image);
     let mount = Mount::new(&partition, "rw");
     assert_eq!(refused(device.path()), in_use_by(device.path(), mount.shown()));

@@ -1,14 +1,14 @@
 //! Targets of every kind, and the locks of others. Needs qemu-utils; a missing tool fails its test.
 
 use super::*;
-use crate::disk::Disk as _;
 use crate::disk::medium::Medium as _;
-use crate::error::Refusal;
+use crate::error::{ErrorKind, Refusal};
 use crate::image::format::Conversion;
 use crate::image::in_use::{Look, in_use_report};
 use crate::image::writable::WritableImage;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ fn refusal(error: &Error) -> &Refusal {
 fn a_raw_file_is_measured() {
     let (_directory, path) = raw_image(3 * MIB + 17);
     let image = open(&path, None).unwrap();
-    assert_eq!((image.format, image.kind), (Format::Raw, ImageKind::File));
+    assert_eq!((image.format, image.file.kind), (Format::Raw, ImageKind::File));
     assert_eq!((image.disk.len_bytes(), image.disk.sector_size_bytes()), (3 * MIB + 17, 512));
     assert_eq!(image.path, path);
 }

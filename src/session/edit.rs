@@ -2,7 +2,6 @@
 
 use super::{OpenVolume, Session, clock, expect};
 use crate::action::{self, FileChange, Plan};
-use crate::disk::Disk as _;
 use crate::error::{Context as _, Error, Result};
 use crate::fs::known::Fresh;
 use crate::fs::verify::Verdict;

@@ -129,7 +129,7 @@ impl Session {
     /// Bytes read from the host so far.
     pub fn bytes_read(&self) -> u64 {
         let images = [&self.image].into_iter().chain(&self.devices);
-        images.fold(0, |sum, image| sum.saturating_add(image.disk.bytes_read()))
+        images.fold(0, |sum, image| sum.saturating_add(image.bytes_read()))
     }
 }
 

@@ -7,7 +7,6 @@ use super::args::Inspect;
 use super::human::{self, Table, add, styled};
 use super::output::{Outcome, Styles, Ui};
 use super::{key_list, target};
-use crate::disk::Disk as _;
 use crate::error::{Error, Result};
 use crate::fs::path::GuestPath;
 use crate::guest::select::{self, UserChoice};
