@@ -128,13 +128,13 @@ impl Job<'_> {
         });
         if self.write.dry_run {
             result.changed = !patch.is_empty();
-            if let Some(refusal) = in_use_report(&session.image, Look::Thorough)? {
+            if let Some(refusal) = in_use_report(session.target(), Look::Thorough)? {
                 self.ui.warn(&format!("writing would be refused: {refusal}"));
             }
             return Ok(());
         }
         if let Some(key) = self.new_key {
-            key.check_apart(&session.image)?;
+            key.check_apart(session.target())?;
         }
         let mut fresh = Fresh::default();
         match &self.write.patch_out {
@@ -153,7 +153,7 @@ impl Job<'_> {
         fresh: &mut Fresh,
         result: &mut Change,
     ) -> Outcome {
-        host_file::check_apart(path, &session.image)?;
+        host_file::check_apart(path, session.target())?;
         result.generated_key = self.store_key(fresh)?;
         patch::store(patch, path)?;
         if let Some(report) = &mut result.patch {
@@ -170,8 +170,8 @@ impl Job<'_> {
         fresh: &mut Fresh,
         result: &mut Change,
     ) -> Outcome {
-        commit::check_free(&session.image, self.write.commit.yes)?;
-        let undo_path = commit::undo_path(&self.write.commit, &session.image)?;
+        commit::check_free(session.target(), self.write.commit.yes)?;
+        let undo_path = commit::undo_path(&self.write.commit, session.target())?;
         let system = session.volume_at(index)?.describe_system();
         let question = question(session, system, patch, result, undo_path.as_deref());
         confirm::ask(self.ui, &question, self.write.commit.yes)?;
@@ -181,7 +181,7 @@ impl Job<'_> {
             Ok(())
         };
         let undo_path = undo_path.as_deref();
-        let done = commit(self.ui, &session.image, patch, Way::Apply, undo_path, prepare);
+        let done = commit(self.ui, session.target(), patch, Way::Apply, undo_path, prepare);
         let done = done.inspect_err(|failure| {
             if failure.error.target_modified() {
                 fresh.keep();
@@ -244,7 +244,7 @@ fn note_committed(session: &Session, done: &Committed, result: &mut Change) {
     result.changed = done.bytes_written > 0;
     result.io = Io { bytes_read: done.bytes_read, bytes_written: done.bytes_written };
     result.undo_file = done.undo_file.as_deref().map(super::shown);
-    let command = |path: &PathBuf| commit::undo_command(path, &session.image);
+    let command = |path: &PathBuf| commit::undo_command(path, session.target());
     result.undo_command = done.undo_file.as_ref().map(command);
 }
 

@@ -34,8 +34,8 @@ pub(crate) fn open_with(
     let options = OpenOptions { format, devices: &devices.device, clock, clears_ntfs_log };
     let session = Session::open(&args.target, &options);
     let session = session.map_err(|error| with_open_hint(error, &args.target))?;
-    for warning in &session.layout.warnings {
-        ui.warn(warning);
+    for warning in session.table_warnings() {
+        ui.warn(&warning);
     }
     Ok(session)
 }
@@ -114,7 +114,7 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
         _ => None,
     };
     let is_cut_short = matches!(error.kind(), ErrorKind::NotFound(_))
-        && session.layout.warnings.iter().any(|warning| warning.contains("is ignored"));
+        && session.table_warnings().iter().any(|warning| warning.contains("is ignored"));
     let failure = Failure::from(error);
     let hint = match kind {
         Some(ProbeKind::Lvm2) => {
@@ -140,14 +140,14 @@ pub(crate) fn failed_volume(session: &Session, id: Option<&str>) -> FailedVolume
     };
     volume.map_or_else(FailedVolume::default, |volume| FailedVolume {
         kind: volume.probe.as_ref().map(|probe| probe.kind),
-        path: Some(super::shown(&session.image.path)),
+        path: Some(super::shown(&session.target().path)),
         offset_bytes: volume.volume.offset_bytes,
     })
 }
 
 /// What a report says of an open target.
 pub(crate) fn report(session: &Session) -> Target {
-    report_image(&session.image)
+    report_image(session.target())
 }
 
 /// What a report says of an open image.

@@ -8,6 +8,7 @@ use super::{Disk, DiskEdit, SECTOR_BYTES, check_range};
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
 use crate::error::{Error, Result};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -37,6 +38,40 @@ type Sectors = BTreeMap<u64, Arc<Changed>>;
 pub struct Overlay {
     base: Arc<dyn Disk>,
     sectors: Mutex<Sectors>,
+    /// True if whole sectors are taken as changes without a look at the disk below.
+    is_recording: bool,
+}
+
+/// What [`Overlay::drain_to`] has written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// The ranges, ascending, whole sectors.
+    ranges: Vec<Range<u64>>,
+    /// SHA-256 of their bytes.
+    digest: [u8; 32],
+}
+
+impl Drained {
+    /// True if `disk` still holds what was written to it.
+    ///
+    /// # Errors
+    /// As [`Disk::read_at`].
+    pub fn is_on(&self, disk: &dyn Disk) -> Result<bool> {
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; RUN_BYTES_MAX];
+        for range in &self.ranges {
+            let mut at = range.start;
+            while at < range.end {
+                let len = arith::sub(range.end, at)?.min(len_u64(RUN_BYTES_MAX));
+                let piece = field::slice_mut(&mut buffer, 0, arith::to(len)?)?;
+                disk.read_at(at, piece)?;
+                hash.update(&*piece);
+                at = arith::add(at, len)?;
+            }
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        Ok(digest == self.digest)
+    }
 }
 
 /// One changed run of sectors, as [`Overlay::changes`] gives it.
@@ -59,7 +94,13 @@ pub struct Savepoint(Sectors);
 impl Overlay {
     /// Lays an empty overlay over `base`.
     pub fn new(base: Arc<dyn Disk>) -> Self {
-        Self { base, sectors: Mutex::new(BTreeMap::new()) }
+        Self { base, sectors: Mutex::new(BTreeMap::new()), is_recording: false }
+    }
+
+    /// Lays an empty overlay over `base` for sectors that are known to differ from it: whole ones are taken, and
+    /// given back when they are read, without reading `base`.
+    pub fn recording(base: Arc<dyn Disk>) -> Self {
+        Self { is_recording: true, ..Self::new(base) }
     }
 
     /// Remembers the present state.
@@ -150,6 +191,46 @@ impl Overlay {
         Ok(())
     }
 
+    /// Moves everything that was written to `target`, which must be as the disk below, with each label. The
+    /// overlay is empty then; sectors are given back as they go, so that a large edit is not in memory twice.
+    ///
+    /// # Errors
+    /// As [`DiskEdit::write_at`]; the overlay is empty all the same.
+    pub fn drain_to(&self, target: &dyn DiskEdit) -> Result<Drained> {
+        let mut sectors = std::mem::take(&mut *self.lock());
+        let mut hash = Sha256::new();
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        while let Some((index, first)) = sectors.pop_first() {
+            let start = arith::mul(index, len_u64(SECTOR_BYTES))?;
+            let mut bytes = field::slice(&first.after, 0, self.sector_len(start)?)?.to_vec();
+            let mut end = arith::add(start, len_u64(bytes.len()))?;
+            while bytes.len() < RUN_BYTES_MAX
+                && let Some(next) = sectors.first_entry()
+                && arith::mul(*next.key(), len_u64(SECTOR_BYTES))? == end
+                && next.get().labels == first.labels
+            {
+                let len = self.sector_len(end)?;
+                bytes.extend_from_slice(field::slice(&next.remove().after, 0, len)?);
+                end = arith::add(end, len_u64(len))?;
+            }
+            for label in &first.labels {
+                target.write_at(start, &bytes, label)?;
+            }
+            hash.update(&bytes);
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        Ok(Drained { ranges, digest: hash.finalize().into() })
+    }
+
+    /// True if every sector from `first` to before `last` was written.
+    fn covers(&self, first: u64, last: u64) -> bool {
+        let count = self.lock().range(first..last).count();
+        len_u64(count) == last.saturating_sub(first)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sectors> {
         self.sectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,11 +317,14 @@ impl Disk for Overlay {
     }
 
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
-        self.base.read_at(offset_bytes, buffer)?;
-        let sectors = self.lock();
+        check_range(self.len_bytes(), offset_bytes, buffer.len())?;
         let first = arith::div(offset_bytes, len_u64(SECTOR_BYTES))?;
         let end = arith::add(offset_bytes, len_u64(buffer.len()))?;
         let last = arith::div_ceil(end, len_u64(SECTOR_BYTES))?;
+        if !(self.is_recording && self.covers(first, last)) {
+            self.base.read_at(offset_bytes, buffer)?;
+        }
+        let sectors = self.lock();
         for (&index, changed) in sectors.range(first..last) {
             let sector_start = arith::mul(index, len_u64(SECTOR_BYTES))?;
             let from = offset_bytes.max(sector_start);
@@ -263,9 +347,15 @@ impl DiskEdit for Overlay {
             let part = field::slice(bytes, start, len)?;
             match sectors.entry(index) {
                 Entry::Occupied(mut entry) => {
-                    if field::slice(&entry.get().after, from, len)? != part {
+                    let is_new = field::slice(&entry.get().after, from, len)? != part;
+                    if is_new || self.is_recording {
                         Arc::make_mut(entry.get_mut()).put(from, part, &label)?;
                     }
+                }
+                Entry::Vacant(entry) if self.is_recording && len == SECTOR_BYTES => {
+                    let mut changed = Changed { after: [0; SECTOR_BYTES], labels: Vec::new() };
+                    changed.put(from, part, &label)?;
+                    entry.insert(Arc::new(changed));
                 }
                 Entry::Vacant(entry) => {
                     let mut changed = self.load_sector(index)?;
@@ -330,6 +420,49 @@ mod tests {
         above.write_to(below.as_ref()).unwrap();
         assert_eq!(below.read_vec(0, 4096).unwrap(), above.read_vec(0, 4096).unwrap());
         assert_eq!(below.changes().unwrap()[0].labels, ["inode 12", "inode 12, inode 13"]);
+    }
+
+    #[test]
+    fn a_drained_overlay_is_empty_and_its_bytes_are_known_again() {
+        let base = || Arc::new(MemoryDisk::new(vec![0; 4200]));
+        let below = Overlay::recording(base());
+        let above = Overlay::new(base());
+        above.write_at(510, &[1; 4], "inode 12").unwrap();
+        above.write_at(514, &[2], "inode 13").unwrap();
+        above.write_at(1024, &[2], "inode 13").unwrap();
+        above.write_at(4100, &[3; 100], "superblock").unwrap();
+        let (changes, content) = (above.changes().unwrap(), above.read_vec(0, 4200).unwrap());
+        let drained = above.drain_to(&below).unwrap();
+        assert_eq!(drained.ranges, [0..1536, 4096..4200]);
+        assert_eq!(above.written(), []);
+        assert_eq!(below.read_vec(0, 4200).unwrap(), content);
+        assert_eq!(below.changes().unwrap(), changes, "the same runs with the same labels");
+        assert!(drained.is_on(&below).unwrap());
+        below.write_at(4199, &[4], "another volume").unwrap();
+        assert!(!drained.is_on(&below).unwrap());
+    }
+
+    /// Neither taking whole sectors nor giving them back reads the disk below.
+    #[test]
+    fn a_recording_overlay_reads_nothing_below() {
+        #[derive(Debug)]
+        struct Unreadable;
+        impl Disk for Unreadable {
+            fn len_bytes(&self) -> u64 {
+                4096
+            }
+            fn sector_size_bytes(&self) -> u32 {
+                512
+            }
+            fn read_at(&self, _: u64, _: &mut [u8]) -> Result<()> {
+                Err(std::io::Error::other("read").into())
+            }
+        }
+        let overlay = Overlay::recording(Arc::new(Unreadable));
+        overlay.write_at(512, &[7; 1024], "test").unwrap();
+        assert_eq!(overlay.read_vec(600, 900).unwrap(), [7; 900]);
+        assert!(overlay.read_vec(600, 1000).is_err());
+        assert!(overlay.write_at(0, &[7; 100], "test").is_err());
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! An edit as one transaction in memory: run the plan, verify the result twice, hand out the patch.
 
-use super::{OpenVolume, Session, clock, expect};
-use crate::action::{self, FileChange, Plan};
+use super::describe::Made;
+use super::tree::{self, Mount};
+use super::{Content, Session, expect, lower};
+use crate::action::{self, Plan};
+use crate::disk::Disk;
+use crate::disk::overlay::{Overlay, Savepoint};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::known::Fresh;
-use crate::fs::verify::Verdict;
+use crate::fs::verify::{Expectation, Verdict};
 use crate::fs::{FileSystem, Timestamp};
-use crate::patch::{Description, FileNote, Patch, TargetIdentity, VolumeIdentity};
+use crate::patch::Patch;
+use crate::volume::place::{DiskIndex, Place};
+use std::sync::Arc;
 
 /// A further look at an edited file system, which may refuse the edit.
 pub type After<'a> = &'a mut dyn FnMut(&dyn FileSystem) -> Result<()>;
@@ -16,18 +22,30 @@ pub type After<'a> = &'a mut dyn FnMut(&dyn FileSystem) -> Result<()>;
 pub struct Edit {
     /// The bytes.
     pub patch: Patch,
+    /// The disks that the patch is for, in the order of its parts.
+    pub disks: Vec<DiskIndex>,
     /// The reader that agrees with it.
     pub verdict: Verdict,
 }
 
+/// What a plan promises about one volume of a tree.
+struct Promise {
+    /// Index of the volume.
+    volume: usize,
+    /// What must be on it.
+    expected: Vec<action::edit::Expected>,
+    /// The same as questions.
+    questions: Vec<Expectation>,
+}
+
 impl Session {
-    /// Carries out `plan` on the overlay of the volume at `index`, verifies the result, and gives the patch.
-    /// The volume is closed then, because its changes are in the patch and nowhere else.
+    /// Carries out `plan` on the tree of the volume at `index`, verifies the result, and gives the patch.
+    /// The volumes that it edits are closed then, because their changes are in the patch and nowhere else.
     ///
     /// # Errors
     /// As [`FileEdit`](crate::fs::FileEdit); `Refused` with
     /// [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
-    /// The overlay is then as before.
+    /// The overlays are then as before, unless the changes could not be brought down to the disks.
     pub fn edit(
         &mut self,
         index: usize,
@@ -51,83 +69,130 @@ impl Session {
         after: After<'_>,
     ) -> Result<Edit> {
         let layer = format!("{}: {}", self.target_name(), self.volume_at(index)?.describe());
-        let volume =
-            self.volumes.get_mut(index).ok_or_else(|| Error::not_found("no such volume"))?;
-        let super::Content::Open(open) = &mut volume.content else {
-            return Err(Error::not_found("the volume is not open"));
-        };
-        let savepoint = open.overlay.savepoint();
-        let verdict = match run_and_verify(open, plan, time, after) {
-            Ok(verdict) => {
-                drop(savepoint);
-                verdict
+        let parts = self.parts(index)?;
+        let savepoints = self.savepoints(&parts)?;
+        let (promises, verdict) = match self.run_and_verify(index, &parts, plan, time, after) {
+            Ok(done) => {
+                // What they share with the overlays would stay in memory.
+                drop(savepoints);
+                done
             }
             Err(error) => {
-                open.overlay.roll_back(savepoint);
+                for (overlay, state) in savepoints {
+                    overlay.roll_back(state);
+                }
                 return Err(error).context(|| layer);
             }
         };
-        let changes = open.overlay.take_changes();
-        volume.content = super::Content::Unknown;
-        let changes = changes.context(|| layer)?;
-        let description = self.description(index, plan, command, time)?;
-        Ok(Edit { patch: Patch::new(description, changes)?, verdict })
+        let edited: Vec<usize> = promises.iter().map(|promise| promise.volume).collect();
+        let changes = self.take_down(&edited).context(|| layer)?;
+        let disks: Vec<DiskIndex> = changes.iter().map(|(disk, _)| *disk).collect();
+        let made = Made { index, parts: &parts, edited: &edited, plan, command, time };
+        let description = self.describe_edit(&made, &disks)?;
+        let changes = changes.into_iter().flat_map(|(_, changes)| changes).collect();
+        for volume in edited {
+            self.close(volume);
+        }
+        Ok(Edit { patch: Patch::new(description, changes)?, disks, verdict })
     }
 
-    fn description(
-        &self,
+    fn savepoints(&self, parts: &[Mount]) -> Result<Vec<(Arc<Overlay>, Savepoint)>> {
+        let overlay = |part: &Mount| Ok(self.open_at(part.volume)?.overlay.clone());
+        let overlays: Vec<Arc<Overlay>> = parts.iter().map(overlay).collect::<Result<_>>()?;
+        Ok(overlays.into_iter().map(|overlay| (overlay.clone(), overlay.savepoint())).collect())
+    }
+
+    /// What is known of the volume at `index` is no longer true.
+    fn close(&mut self, index: usize) {
+        if let Some(volume) = self.volumes.get_mut(index) {
+            volume.content = Content::Unknown;
+        }
+    }
+
+    /// Moves the changes of the volumes to their disks.
+    fn take_down(&mut self, edited: &[usize]) -> Result<Vec<lower::DiskChanges>> {
+        let disks: Vec<Arc<dyn Disk>> = self.disks().map(|disk| disk.bytes.clone()).collect();
+        let mut volumes: Vec<(String, &Place, &Overlay)> = Vec::new();
+        for &index in edited {
+            let volume = self.volume_at(index)?;
+            let overlay = self.open_at(index)?.overlay.as_ref();
+            volumes.push((volume.describe(), volume.place.as_ref(), overlay));
+        }
+        lower::lower(&disks, &volumes)
+    }
+
+    fn run_and_verify(
+        &mut self,
         index: usize,
+        parts: &[Mount],
         plan: &Plan,
-        command: &str,
         time: Timestamp,
-    ) -> Result<Description> {
-        let volume = self.volume_at(index)?;
-        let id = volume.volume.id.clone();
-        let note = |change: &FileChange| FileNote {
-            volume: id.clone(),
-            path: change.path().to_string(),
-            action: change.action_name().to_owned(),
-            detail: change.detail().to_owned(),
-        };
-        // Pieces of one file that change for the same reason share a note.
-        let mut files: Vec<FileNote> = plan.changes.iter().map(note).collect();
-        files.dedup();
-        let probe = volume.probe.as_ref();
-        let uuid = probe.map(|probe| probe.uuid.clone()).filter(|uuid| !uuid.is_empty());
-        Ok(Description {
-            regain_version: env!("CARGO_PKG_VERSION").to_owned(),
-            created: clock::utc(time),
-            command: command.to_owned(),
-            identity: TargetIdentity {
-                size_bytes: self.image.disk.len_bytes(),
-                sector_size_bytes: self.image.disk.sector_size_bytes(),
-                table_guid: self.layout.table_guid.map(|guid| guid.to_string()),
-                volumes: vec![VolumeIdentity {
-                    id: id.clone(),
-                    offset_bytes: volume.volume.offset_bytes,
-                    file_system: probe.map_or("", |probe| probe.kind.type_name()).to_owned(),
-                    uuid,
-                }],
-            },
-            files,
-        })
+        after: After<'_>,
+    ) -> Result<(Vec<Promise>, Verdict)> {
+        let open = self.open_mut(index)?;
+        open.fs.check_writable()?;
+        let promised = action::edit::expectations(plan, open.file_system())?;
+        let questions = expect::questions(&promised, open.file_system())?;
+        let promises = promises(parts, promised, questions)?;
+        action::edit::run(plan, open.fs.as_mut())?;
+        open.fs.finish()?;
+        let verdict = self.verify(&promises, time)?;
+        self.look_after(index, time, after)?;
+        Ok((promises, verdict))
+    }
+
+    /// Asks the readers of each volume.
+    fn verify(&self, promises: &[Promise], time: Timestamp) -> Result<Verdict> {
+        let mut weakest = None;
+        for promise in promises {
+            let open = self.open_at(promise.volume)?;
+            // A fresh look: nothing that the editor remembers can hide what it wrote.
+            let fresh = Fresh::open(open.kind, open.overlay.clone(), &open.devices, time)?;
+            expect::check_xattrs(&promise.expected, fresh.file_system())?;
+            let verdict = fresh.verify(&open.overlay.written(), &promise.questions)?;
+            match (&weakest, &verdict) {
+                (Some(_), Verdict::Independent { .. }) => {}
+                _ => weakest = Some(verdict),
+            }
+        }
+        weakest.ok_or_else(|| Error::not_found("nothing to verify"))
+    }
+
+    /// Shows the edited tree, freshly opened, to `after`.
+    fn look_after(&self, index: usize, time: Timestamp, after: After<'_>) -> Result<()> {
+        let open = self.open_at(index)?;
+        if let Some(tree) = &open.tree {
+            return after(self.join(index, tree, time)?.as_file_system());
+        }
+        let fresh = Fresh::open(open.kind, open.overlay.clone(), &open.devices, time)?;
+        after(fresh.file_system())
     }
 }
 
-fn run_and_verify(
-    open: &mut OpenVolume,
-    plan: &Plan,
-    time: Timestamp,
-    after: After<'_>,
-) -> Result<Verdict> {
-    open.fs.check_writable()?;
-    let promised = action::edit::expectations(plan, open.file_system())?;
-    let questions = expect::questions(&promised, open.file_system())?;
-    action::edit::run(plan, open.fs.as_mut())?;
-    open.fs.finish()?;
-    // A fresh look: nothing that the editor remembers can hide what it wrote.
-    let fresh = Fresh::open(open.kind, open.window.clone(), &open.devices, time)?;
-    expect::check_xattrs(&promised, fresh.file_system())?;
-    after(fresh.file_system())?;
-    fresh.verify(&open.window.inside(&open.overlay.written()), &questions)
+/// Divides what a plan promises about a tree into what it promises about each volume, with the paths there.
+fn promises(
+    parts: &[Mount],
+    promised: Vec<action::edit::Expected>,
+    questions: Vec<Expectation>,
+) -> Result<Vec<Promise>> {
+    let mut promises: Vec<Promise> = Vec::new();
+    for (mut expected, mut question) in promised.into_iter().zip(questions) {
+        let found = tree::part_of(parts, &expected.path);
+        let (number, inside) = found.ok_or_else(|| Error::not_found(expected.path.to_string()))?;
+        let part = parts.get(number).ok_or_else(|| Error::not_found(inside.to_string()))?;
+        expected.path.clone_from(&inside);
+        question.path = inside;
+        match promises.iter_mut().find(|promise| promise.volume == part.volume) {
+            Some(promise) => {
+                promise.expected.push(expected);
+                promise.questions.push(question);
+            }
+            None => promises.push(Promise {
+                volume: part.volume,
+                expected: vec![expected],
+                questions: vec![question],
+            }),
+        }
+    }
+    Ok(promises)
 }

@@ -1,26 +1,33 @@
-//! The one place that composes: opens a target, finds its volumes and systems, runs an action on an overlay,
-//! and hands out the patch.
+//! The one place that composes: opens the disks of a target, finds its volumes and systems, runs an action on
+//! overlays, and hands out the patch.
 //!
-//! Every volume has an overlay of its own over one shared cache, so that replaying the journal of a volume that
-//! is only looked at never becomes part of a patch. Nothing here writes to a target.
+//! Every volume has an overlay of its own, addressed as the volume, over disks that are only read: so replaying
+//! the journal of a volume that is only looked at never becomes part of a patch, and what a file system writes
+//! is seen by its readers before it is brought down to the disks ([`lower`]). Nothing here writes to a target.
 
 pub mod clock;
+mod describe;
+mod disks;
 pub mod edit;
 mod expect;
+mod lower;
+mod open;
 pub mod select;
+pub mod tree;
+
+pub use disks::SessionDisk;
+pub use tree::{Mount, Tree};
 
 use crate::bytes::text::escape;
-use crate::disk::cache::Cache;
+use crate::disk::Disk;
 use crate::disk::overlay::Overlay;
-use crate::disk::window::Window;
-use crate::disk::{Disk, DiskEdit};
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
-use crate::fs::known;
-use crate::fs::probe::{Probe, ProbeKind, probe};
+use crate::fs::probe::{Probe, ProbeKind};
 use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
-use crate::guest::{self, System, windows};
-use crate::image::{self, Image, format::Format};
-use crate::volume::{self, Layout, TableKind, Volume};
+use crate::guest::{System, windows};
+use crate::image::{Image, format::Format};
+use crate::volume::place::{DiskIndex, Place};
+use crate::volume::{Layout, Volume};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,7 +39,7 @@ pub const WHOLE_DISK_ID: &str = "0";
 pub struct OpenOptions<'a> {
     /// The container format, if the caller knows better.
     pub format: Option<Format>,
-    /// Further disks that belong to the target, such as that of an external log. They are only read.
+    /// Further disks that belong to the target: those of its logical volumes, or that of an external log.
     pub devices: &'a [PathBuf],
     /// The clock of every edit.
     pub clock: Timestamp,
@@ -43,21 +50,21 @@ pub struct OpenOptions<'a> {
 /// A target with everything that was found on it.
 #[derive(Debug)]
 pub struct Session {
-    /// The target.
-    pub image: Image,
-    /// Further disks that belong to it.
-    pub devices: Vec<Image>,
-    /// Its partition table; without one, a layout with one volume, [`WHOLE_DISK_ID`].
-    pub layout: Layout,
-    /// The volumes in the order of `layout.volumes`.
+    /// The disk that was named first.
+    target: SessionDisk,
+    /// The further ones, in their order.
+    further: Vec<SessionDisk>,
+    /// The volumes: those of each disk in its order.
     pub volumes: Vec<SessionVolume>,
 }
 
 /// A volume and what is on it.
 #[derive(Debug)]
 pub struct SessionVolume {
-    /// Where it lies.
+    /// What it is called, and how large it is.
     pub volume: Volume,
+    /// Where it lies.
+    pub place: Arc<Place>,
     /// What its superblock says; none if it was not recognised.
     pub probe: Option<Probe>,
     /// The open file system, or why there is none.
@@ -78,58 +85,79 @@ pub enum Content {
 /// An open file system over its own overlay.
 #[derive(Debug)]
 pub struct OpenVolume {
-    /// The changed sectors of this volume, addressed on the whole disk.
+    /// The changed sectors of this volume, addressed as the volume.
     pub overlay: Arc<Overlay>,
-    /// The volume inside the overlay.
-    pub window: Arc<Window>,
     /// Further devices that may belong to the file system.
     pub devices: Vec<Arc<dyn Disk>>,
-    /// The file system.
+    /// The file system; with a `tree`, all of that.
     pub fs: Box<dyn FileEdit>,
     /// Its kind.
     pub kind: ProbeKind,
+    /// How the volumes of the tree are joined; none if it is all of the tree.
+    pub tree: Option<Tree>,
     /// The operating system, if its root is here; or why it could not be looked at.
     pub system: Result<Option<System>>,
 }
 
 impl Session {
-    /// Opens `target` for reading and looks at every volume.
+    /// Opens `target` and the further disks for reading and looks at every volume.
     ///
     /// Damage to one volume does not hide the others: it is kept in [`Content::Closed`].
     ///
     /// # Errors
-    /// As [`image::open`] and [`volume::find`]; `NotFound` if there is neither a table nor a file system.
+    /// As [`image::open`](crate::image::open) and [`volume::find`](crate::volume::find); `NotFound` if there is
+    /// neither a table nor a file system on the target.
     pub fn open(target: &Path, options: &OpenOptions<'_>) -> Result<Self> {
         if let Some(snapshot) = target.to_str().and_then(|text| text.strip_prefix("ebs:")) {
             let what =
                 format!("ebs:{}: EBS snapshots are not supported yet", escape(snapshot.as_bytes()));
             return Err(Error::unsupported(what));
         }
-        let image = image::open(target, options.format)?;
-        let name = || escape(target.as_os_str().as_encoded_bytes());
-        let disk: Arc<dyn Disk> = Arc::new(Cache::new(image.disk.clone()));
-        let layout = find_layout(disk.as_ref()).context(name)?;
-        let open_device = |path: &PathBuf| image::open(path, None);
-        let devices: Vec<Image> = options.devices.iter().map(open_device).collect::<Result<_>>()?;
-        let further: Vec<Arc<dyn Disk>> = devices.iter().map(cached).collect();
-        let volumes: Vec<SessionVolume> = layout
-            .volumes
-            .iter()
-            .map(|volume| open_volume(&disk, volume, &further, options))
-            .collect::<Result<_>>()
-            .context(name)?;
-        Ok(Self { image, devices, layout, volumes })
+        let target = SessionDisk::open(target, options.format)?;
+        let open_further = |path: &PathBuf| SessionDisk::open_further(path);
+        let further = options.devices.iter().map(open_further).collect::<Result<_>>()?;
+        let mut session = Self { target, further, volumes: Vec::new() };
+        session.volumes = open::volumes(&session, options)?;
+        Ok(session)
+    }
+
+    /// The disk that was named first.
+    pub fn target(&self) -> &Image {
+        &self.target.image
+    }
+
+    /// Every disk in the order of [`DiskIndex`]: the target, then the further ones.
+    pub fn disks(&self) -> impl Iterator<Item = &SessionDisk> {
+        std::iter::once(&self.target).chain(&self.further)
+    }
+
+    /// The disk of that number.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn disk(&self, DiskIndex(index): DiskIndex) -> Result<&SessionDisk> {
+        let disk = self.disks().nth(index);
+        disk.ok_or_else(|| Error::not_found(format!("disk {index} of the target")))
+    }
+
+    /// The partition table of the target.
+    pub fn layout(&self) -> &Layout {
+        &self.target.layout
+    }
+
+    /// What was wrong with the tables of the disks without making them useless.
+    pub fn table_warnings(&self) -> Vec<String> {
+        self.disks().flat_map(|disk| disk.layout.warnings.iter().cloned()).collect()
     }
 
     /// The target as it was given, safe to print.
     pub fn target_name(&self) -> String {
-        escape(self.image.path.as_os_str().as_encoded_bytes())
+        self.target.name()
     }
 
     /// Bytes read from the host so far.
     pub fn bytes_read(&self) -> u64 {
-        let images = [&self.image].into_iter().chain(&self.devices);
-        images.fold(0, |sum, image| sum.saturating_add(image.bytes_read()))
+        self.disks().fold(0, |sum, disk| sum.saturating_add(disk.image.bytes_read()))
     }
 }
 
@@ -230,75 +258,4 @@ impl SessionVolume {
         };
         format!("volume {} ({}{label})", self.volume.id, probe.kind.type_name())
     }
-}
-
-/// A further disk, of which nothing is read twice.
-fn cached(image: &Image) -> Arc<dyn Disk> {
-    Arc::new(Cache::new(image.disk.clone()))
-}
-
-/// The partitions of `disk`, or the whole disk as one volume if a file system starts at its first byte.
-fn find_layout(disk: &dyn Disk) -> Result<Layout> {
-    let has_bare_file_system = probe(disk)?.is_some();
-    if !has_bare_file_system {
-        let layout = volume::find(disk)?;
-        if layout.volumes.is_empty() && matches!(layout.table, TableKind::None) {
-            let what = "no partition table and no file system that regain knows";
-            return Err(Error::not_found(what));
-        }
-        return Ok(layout);
-    }
-    let whole = Volume {
-        id: WHOLE_DISK_ID.to_owned(),
-        number: 0,
-        offset_bytes: 0,
-        size_bytes: disk.len_bytes(),
-        type_label: String::new(),
-        name: Vec::new(),
-        part_uuid: None,
-    };
-    Ok(Layout {
-        table: TableKind::None,
-        table_guid: None,
-        sector_size_bytes: disk.sector_size_bytes(),
-        volumes: vec![whole],
-        warnings: Vec::new(),
-    })
-}
-
-/// Looks at one volume. Only a failing host is an error.
-fn open_volume(
-    disk: &Arc<dyn Disk>,
-    volume: &Volume,
-    devices: &[Arc<dyn Disk>],
-    options: &OpenOptions<'_>,
-) -> Result<SessionVolume> {
-    let overlay = Arc::new(Overlay::new(disk.clone()));
-    let below: Arc<dyn DiskEdit> = overlay.clone();
-    let window = Arc::new(Window::new(below, volume.offset_bytes, volume.size_bytes)?);
-    let probe = probe(window.as_ref())?;
-    let content = match probe.as_ref().map(|probe| probe.kind) {
-        None => Content::Unknown,
-        Some(kind) => match open_file_system(kind, overlay, window, devices, options) {
-            Ok(open) => Content::Open(Box::new(open)),
-            Err(error) => Content::Closed(error),
-        },
-    };
-    Ok(SessionVolume { volume: volume.clone(), probe, content })
-}
-
-fn open_file_system(
-    kind: ProbeKind,
-    overlay: Arc<Overlay>,
-    window: Arc<Window>,
-    devices: &[Arc<dyn Disk>],
-    options: &OpenOptions<'_>,
-) -> Result<OpenVolume> {
-    let fs = if options.clears_ntfs_log && kind == ProbeKind::Ntfs {
-        known::open_clearing_log(kind, window.clone(), options.clock)?
-    } else {
-        known::open_with(kind, window.clone(), devices, options.clock)?
-    };
-    let system = guest::detect(fs.as_ref());
-    Ok(OpenVolume { overlay, window, devices: devices.to_vec(), fs, kind, system })
 }

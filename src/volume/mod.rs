@@ -12,6 +12,7 @@
 
 mod gpt;
 mod mbr;
+pub mod place;
 mod type_label;
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ struct Show {
 }
 
 fn inspection(session: &Session) -> Inspection {
-    let mut warnings = session.layout.warnings.clone();
+    let mut warnings = session.table_warnings();
     let mut systems = Vec::new();
     for volume in &session.volumes {
         warnings.extend(volume.warnings());
@@ -56,14 +56,14 @@ fn inspection(session: &Session) -> Inspection {
             });
         }
     }
-    let disk = &session.image.disk;
+    let disk = &session.target().disk;
     Inspection {
         image: Image {
-            format: session.image.format.to_string(),
+            format: session.target().format.to_string(),
             size_bytes: disk.len_bytes(),
-            sector_size_bytes: session.layout.sector_size_bytes,
-            partition_table: session.layout.table.name(),
-            table_guid: session.layout.table_guid.map(|guid| guid.to_string()),
+            sector_size_bytes: session.layout().sector_size_bytes,
+            partition_table: session.layout().table.name(),
+            table_guid: session.layout().table_guid.map(|guid| guid.to_string()),
         },
         volumes: session.volumes.iter().map(volume).collect(),
         systems,
@@ -203,7 +203,7 @@ fn text(session: &Session, found: &Inspection, show: Show) -> String {
             "\nNo operating system found.\n"
         });
     }
-    for warning in found.warnings.iter().skip(session.layout.warnings.len()) {
+    for warning in found.warnings.iter().skip(session.table_warnings().len()) {
         add(&mut text, format_args!("\n{} {warning}\n", styled(styles.warning, "warning:")));
     }
     text

@@ -44,7 +44,7 @@ pub(super) fn target_words(session: &Session, volume: &SessionVolume) -> String 
 
 /// Why nothing on this volume can be written.
 pub(super) fn reason_against_writing(session: &Session, volume: &SessionVolume) -> Option<String> {
-    let in_use = in_use_report(&session.image, Look::Thorough).ok().flatten();
+    let in_use = in_use_report(session.target(), Look::Thorough).ok().flatten();
     volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()))
 }
 

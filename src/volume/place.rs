@@ -1,0 +1,100 @@
+//! Where a volume lies: the recipe that makes it out of disks.
+//!
+//! A [`Place`] holds no bytes. The same recipe is cooked twice: over disks that are only read, for the file system
+//! that is looked at and edited in an overlay, and over overlays of the disks, through which a finished edit is
+//! brought down to the bytes that the disks hold.
+
+use crate::bytes::arith;
+use crate::disk::DiskEdit;
+use crate::disk::window::Window;
+use crate::error::{Error, Result};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Number of a disk among those that were given: 0 is the target, the others follow in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiskIndex(pub usize);
+
+/// How to make a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// All of a disk.
+    Disk(DiskIndex),
+    /// Consecutive bytes of another place: a partition.
+    Part {
+        /// The place that is cut.
+        whole: Arc<Place>,
+        /// Where the part starts in it.
+        offset_bytes: u64,
+        /// How long it is.
+        size_bytes: u64,
+    },
+}
+
+impl Place {
+    /// The part of `size_bytes` that starts at `offset_bytes` of this place.
+    #[must_use]
+    pub fn part(self: &Arc<Self>, offset_bytes: u64, size_bytes: u64) -> Arc<Self> {
+        Arc::new(Self::Part { whole: self.clone(), offset_bytes, size_bytes })
+    }
+
+    /// The volume over `disks`, which are numbered by [`DiskIndex`].
+    ///
+    /// # Errors
+    /// `Corrupt` if a part does not lie inside its whole; `NotFound` if a disk is missing.
+    pub fn on(&self, disks: &[Arc<dyn DiskEdit>]) -> Result<Arc<dyn DiskEdit>> {
+        match self {
+            Self::Disk(DiskIndex(index)) => {
+                let disk = disks.get(*index).cloned();
+                disk.ok_or_else(|| Error::not_found(format!("disk {index} of the target")))
+            }
+            Self::Part { whole, offset_bytes, size_bytes } => {
+                Ok(Arc::new(Window::new(whole.on(disks)?, *offset_bytes, *size_bytes)?))
+            }
+        }
+    }
+
+    /// The disks that it is made of.
+    pub fn disks(&self) -> BTreeSet<DiskIndex> {
+        match self {
+            Self::Disk(index) => BTreeSet::from([*index]),
+            Self::Part { whole, .. } => whole.disks(),
+        }
+    }
+
+    /// The disk and the offset in bytes where it starts, if its bytes are consecutive bytes of one disk.
+    pub fn start(&self) -> Option<(DiskIndex, u64)> {
+        match self {
+            Self::Disk(index) => Some((*index, 0)),
+            Self::Part { whole, offset_bytes, .. } => {
+                let (disk, start_bytes) = whole.start()?;
+                Some((disk, arith::add(start_bytes, *offset_bytes).ok()?))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk as _;
+    use crate::disk::memory::MemoryDisk;
+    use crate::disk::overlay::Overlay;
+
+    #[test]
+    fn a_part_of_a_part_is_found_and_written_where_it_lies() {
+        let disks = [0u8, 1].map(|byte| Overlay::new(Arc::new(MemoryDisk::new(vec![byte; 8192]))));
+        let disks = disks.map(Arc::new);
+        let below = disks.clone().map(|disk| disk as Arc<dyn DiskEdit>);
+        let place = Arc::new(Place::Disk(DiskIndex(1))).part(1024, 4096).part(512, 1024);
+        assert_eq!(place.start(), Some((DiskIndex(1), 1536)));
+        assert_eq!(place.disks(), BTreeSet::from([DiskIndex(1)]));
+        let volume = place.on(&below).unwrap();
+        assert_eq!((volume.len_bytes(), volume.read_vec(0, 1).unwrap()), (1024, vec![1]));
+        volume.write_at(3, b"x", "test").unwrap();
+        assert_eq!(disks[1].read_vec(1539, 1).unwrap(), b"x");
+        assert_eq!(disks[0].changes().unwrap(), []);
+        assert!(place.part(0, 1025).on(&below).is_err());
+        assert!(Place::Disk(DiskIndex(2)).on(&below).is_err());
+    }
+}
