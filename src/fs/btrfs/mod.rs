@@ -4,6 +4,8 @@
 //! tree is logical; the chunk map gives the physical ones of all copies.
 //!
 //! ```text
+//!  item                     what stands in items
+//!  compress                 compressed extents
 //!  tree                     items by key: one, a range, the root of a tree
 //!  volume                   the disk with its superblock, chunks and checked tree blocks
 //!  chunk, node, superblock  structures in bytes
@@ -17,7 +19,9 @@
 
 mod checksum;
 mod chunk;
+mod compress;
 mod feature;
+mod item;
 mod key;
 mod node;
 mod superblock;
