@@ -1,16 +1,15 @@
 //! An edit as one transaction in memory: run the plan, verify the result twice, hand out the patch.
 
-use super::describe::Made;
-use super::tree::{self, Mount};
-use super::{Content, Session, expect, lower};
+use super::{Content, Session, clock, expect, lower};
 use crate::action::{self, Plan};
 use crate::disk::Disk;
 use crate::disk::overlay::{Overlay, Savepoint};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::known::Fresh;
+use crate::fs::mounted::Location;
 use crate::fs::verify::{Expectation, Verdict};
 use crate::fs::{FileSystem, Timestamp};
-use crate::patch::Patch;
+use crate::patch::{Description, Patch};
 use crate::volume::place::{DiskIndex, Place};
 use std::sync::Arc;
 
@@ -69,9 +68,8 @@ impl Session {
         after: After<'_>,
     ) -> Result<Edit> {
         let layer = format!("{}: {}", self.target_name(), self.volume_at(index)?.describe());
-        let parts = self.parts(index)?;
-        let savepoints = self.savepoints(&parts)?;
-        let (promises, verdict) = match self.run_and_verify(index, &parts, plan, time, after) {
+        let savepoints = self.savepoints(index)?;
+        let (promises, verdict) = match self.run_and_verify(index, plan, time, after) {
             Ok(done) => {
                 // What they share with the overlays would stay in memory.
                 drop(savepoints);
@@ -85,10 +83,17 @@ impl Session {
             }
         };
         let edited: Vec<usize> = promises.iter().map(|promise| promise.volume).collect();
+        // While the tree is still as it was edited.
+        let files = self.notes(index, plan).context(|| layer.clone())?;
         let changes = self.take_down(&edited).context(|| layer)?;
         let disks: Vec<DiskIndex> = changes.iter().map(|(disk, _)| *disk).collect();
-        let made = Made { index, parts: &parts, edited: &edited, plan, command, time };
-        let description = self.describe_edit(&made, &disks)?;
+        let description = Description {
+            regain_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created: clock::utc(time),
+            command: command.to_owned(),
+            identity: self.identity(&edited, &disks)?,
+            files,
+        };
         let changes = changes.into_iter().flat_map(|(_, changes)| changes).collect();
         for volume in edited {
             self.close(volume);
@@ -96,9 +101,10 @@ impl Session {
         Ok(Edit { patch: Patch::new(description, changes)?, disks, verdict })
     }
 
-    fn savepoints(&self, parts: &[Mount]) -> Result<Vec<(Arc<Overlay>, Savepoint)>> {
-        let overlay = |part: &Mount| Ok(self.open_at(part.volume)?.overlay.clone());
-        let overlays: Vec<Arc<Overlay>> = parts.iter().map(overlay).collect::<Result<_>>()?;
+    fn savepoints(&self, index: usize) -> Result<Vec<(Arc<Overlay>, Savepoint)>> {
+        let volumes = self.volumes_of(index)?.into_iter();
+        let overlay = |volume| Ok(self.open_at(volume)?.overlay.clone());
+        let overlays: Vec<Arc<Overlay>> = volumes.map(overlay).collect::<Result<_>>()?;
         Ok(overlays.into_iter().map(|overlay| (overlay.clone(), overlay.savepoint())).collect())
     }
 
@@ -124,18 +130,18 @@ impl Session {
     fn run_and_verify(
         &mut self,
         index: usize,
-        parts: &[Mount],
         plan: &Plan,
         time: Timestamp,
         after: After<'_>,
     ) -> Result<(Vec<Promise>, Verdict)> {
-        let open = self.open_mut(index)?;
-        open.fs.check_writable()?;
-        let promised = action::edit::expectations(plan, open.file_system())?;
-        let questions = expect::questions(&promised, open.file_system())?;
-        let promises = promises(parts, promised, questions)?;
-        action::edit::run(plan, open.fs.as_mut())?;
-        open.fs.finish()?;
+        let before = self.open_at(index)?.file_system();
+        before.check_writable()?;
+        let promised = action::edit::expectations(plan, before)?;
+        let questions = expect::questions(&promised, before)?;
+        let editor = self.open_mut(index)?.editor();
+        action::edit::run(plan, editor)?;
+        editor.finish()?;
+        let promises = self.promises(index, promised, questions)?;
         let verdict = self.verify(&promises, time)?;
         self.look_after(index, time, after)?;
         Ok((promises, verdict))
@@ -162,37 +168,36 @@ impl Session {
     fn look_after(&self, index: usize, time: Timestamp, after: After<'_>) -> Result<()> {
         let open = self.open_at(index)?;
         if let Some(tree) = &open.tree {
-            return after(self.join(index, tree, time)?.as_file_system());
+            return after(&self.tree_again(tree, time)?);
         }
         let fresh = Fresh::open(open.kind, open.overlay.clone(), &open.devices, time)?;
         after(fresh.file_system())
     }
-}
 
-/// Divides what a plan promises about a tree into what it promises about each volume, with the paths there.
-fn promises(
-    parts: &[Mount],
-    promised: Vec<action::edit::Expected>,
-    questions: Vec<Expectation>,
-) -> Result<Vec<Promise>> {
-    let mut promises: Vec<Promise> = Vec::new();
-    for (mut expected, mut question) in promised.into_iter().zip(questions) {
-        let found = tree::part_of(parts, &expected.path);
-        let (number, inside) = found.ok_or_else(|| Error::not_found(expected.path.to_string()))?;
-        let part = parts.get(number).ok_or_else(|| Error::not_found(inside.to_string()))?;
-        expected.path.clone_from(&inside);
-        question.path = inside;
-        match promises.iter_mut().find(|promise| promise.volume == part.volume) {
-            Some(promise) => {
-                promise.expected.push(expected);
-                promise.questions.push(question);
+    /// Divides what a plan promises about a tree into what it promises about each volume, with the paths there.
+    fn promises(
+        &self,
+        index: usize,
+        promised: Vec<action::edit::Expected>,
+        questions: Vec<Expectation>,
+    ) -> Result<Vec<Promise>> {
+        let mut promises: Vec<Promise> = Vec::new();
+        for (mut expected, mut question) in promised.into_iter().zip(questions) {
+            let Location { volume, path } = self.locate(index, &expected.path)?;
+            expected.path.clone_from(&path);
+            question.path = path;
+            match promises.iter_mut().find(|promise| promise.volume == volume) {
+                Some(promise) => {
+                    promise.expected.push(expected);
+                    promise.questions.push(question);
+                }
+                None => promises.push(Promise {
+                    volume,
+                    expected: vec![expected],
+                    questions: vec![question],
+                }),
             }
-            None => promises.push(Promise {
-                volume: part.volume,
-                expected: vec![expected],
-                questions: vec![question],
-            }),
         }
+        Ok(promises)
     }
-    Ok(promises)
 }

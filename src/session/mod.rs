@@ -16,12 +16,12 @@ pub mod select;
 pub mod tree;
 
 pub use disks::SessionDisk;
-pub use tree::{Mount, Tree};
 
 use crate::bytes::text::escape;
 use crate::disk::Disk;
 use crate::disk::overlay::Overlay;
 use crate::error::{Context as _, Error, ErrorKind, Refusal, Result};
+use crate::fs::mounted::{Mounted, Shared};
 use crate::fs::probe::{Probe, ProbeKind};
 use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
 use crate::guest::{System, windows};
@@ -89,12 +89,12 @@ pub struct OpenVolume {
     pub overlay: Arc<Overlay>,
     /// Further devices that may belong to the file system.
     pub devices: Vec<Arc<dyn Disk>>,
-    /// The file system; with a `tree`, all of that.
-    pub fs: Box<dyn FileEdit>,
+    /// The file system.
+    pub fs: Shared,
     /// Its kind.
     pub kind: ProbeKind,
-    /// How the volumes of the tree are joined; none if it is all of the tree.
-    pub tree: Option<Tree>,
+    /// What is mounted in it, with it as the root; none if nothing is.
+    pub tree: Option<Mounted>,
     /// The operating system, if its root is here; or why it could not be looked at.
     pub system: Result<Option<System>>,
 }
@@ -162,9 +162,20 @@ impl Session {
 }
 
 impl OpenVolume {
-    /// The file system for reading.
+    /// The file system for reading, with everything that is mounted in it.
     pub fn file_system(&self) -> &dyn FileSystem {
-        self.fs.as_file_system()
+        match &self.tree {
+            Some(tree) => tree,
+            None => &self.fs,
+        }
+    }
+
+    /// The same for editing.
+    fn editor(&mut self) -> &mut dyn FileEdit {
+        match &mut self.tree {
+            Some(tree) => tree,
+            None => &mut self.fs,
+        }
     }
 
     /// The Windows system whose volume it is, as it was when the volume was opened.

@@ -5,6 +5,7 @@ use crate::disk::overlay::Overlay;
 use crate::disk::{Disk, DiskEdit};
 use crate::error::{Context as _, Result};
 use crate::fs::known;
+use crate::fs::mounted::Shared;
 use crate::fs::probe::{ProbeKind, probe};
 use crate::guest;
 use crate::volume::Volume;
@@ -68,6 +69,7 @@ impl Finder<'_> {
             known::open_with(kind, overlay.clone(), self.further, clock)?
         };
         let system = guest::detect(fs.as_ref());
+        let fs = Shared::new(fs);
         let devices = self.further.to_vec();
         Ok(OpenVolume { overlay, devices, fs, kind, tree: None, system })
     }
