@@ -291,6 +291,16 @@ pub enum Refusal {
         /// The feature by the name its tools use, as in "a stream-optimized VMDK (compressed) ...".
         what: String,
     },
+    /// What lies between the disks and the file system stands in the way.
+    #[error("{what} cannot be edited: {reason}")]
+    UnsuitableVolume {
+        /// The volume, as in "the logical volume".
+        what: String,
+        /// The kind of obstacle, on which the remedy depends.
+        obstacle: VolumeObstacle,
+        /// Why, safe to print.
+        reason: String,
+    },
     /// An independent reader disagrees with the finished edit.
     #[error("the finished edit failed verification: {detail}")]
     NotVerified {
@@ -303,6 +313,32 @@ pub enum Refusal {
         /// Why there was no yes.
         detail: String,
     },
+}
+
+/// What keeps a logical volume, a mirror or an encrypted volume from being edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VolumeObstacle {
+    /// Its type, level or cipher is one that regain does not know.
+    Layout,
+    /// Disks of it were not given.
+    Incomplete,
+    /// It is exported, or other hosts use it as well.
+    Shared,
+    /// Snapshots depend on it.
+    Snapshot,
+    /// A move, reshape, rebuild or reencryption is not finished.
+    Unfinished,
+    /// The copies of its data may differ.
+    OutOfSync,
+    /// Its metadata are damaged or out of date in a part.
+    Damaged,
+    /// It is marked read-only.
+    ReadOnly,
+    /// No key slot opens with the passphrase.
+    WrongPassphrase,
+    /// No key slot takes a passphrase.
+    NoPassphrase,
 }
 
 impl Error {

@@ -41,6 +41,15 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     CRC32.checksum(bytes)
 }
 
+/// CRC-32 (polynomial 0x04c11db7, reflected) of `bytes`, continued from `seed`, without inversion.
+///
+/// LVM2 starts it from 0xf597a6cf.
+pub fn crc32_raw(seed: u32, bytes: &[u8]) -> u32 {
+    let mut digest = CRC32.digest_with_initial(seed.reverse_bits());
+    digest.update(bytes);
+    !digest.finalize()
+}
+
 /// True if the checksum that a structure carries is the one that its bytes have.
 ///
 /// A fuzzer cannot repair checksums, so in its builds (`cfg(fuzzing)`) every checksum passes.
@@ -75,6 +84,13 @@ mod tests {
     #[test]
     fn crc32_matches_the_published_vector() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    /// CRC-32/JAMCRC is the same without inversion at the end; its check value in the catalogue.
+    #[test]
+    fn crc32_raw_matches_the_published_vector() {
+        assert_eq!(crc32_raw(!0, b"123456789"), 0x340b_c6d9);
+        assert_eq!(crc32_raw(crc32_raw(!0, b"1234"), b"56789"), 0x340b_c6d9);
     }
 
     /// The catalogue's check value of CRC-16/ARC.

@@ -1,5 +1,6 @@
 //! One remedy sentence for every way to fail, with the next command to type where there is one.
 
+use super::volume_hints;
 use crate::error::{Corrupt, Error, ErrorKind, Refusal};
 use crate::fs::probe::ProbeKind;
 
@@ -167,6 +168,7 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
             "this version cannot edit it safely; `regain inspect {target}` shows the features, and \
              `regain user-data` another way in"
         ),
+        Refusal::UnsuitableVolume { obstacle, .. } => volume_hints::hint(*obstacle, target),
         Refusal::NeedsCheck { .. } => format!(
             "run {}, best on a copy or snapshot of the volume, then try again",
             volume.check_command()

@@ -25,6 +25,7 @@ mod progress;
 mod show;
 mod target;
 mod user_data;
+mod volume_hints;
 
 use crate::error::Error;
 use crate::report::Target;

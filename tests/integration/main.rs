@@ -39,6 +39,7 @@ mod layout;
 mod linux_password;
 mod login_scenarios;
 mod login_truth;
+mod lvm;
 mod matrix;
 mod needs_check;
 mod ntfs_broken;

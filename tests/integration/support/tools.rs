@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("getfattr", "attr"),
     ("hivexsh", "libhivex-bin"),
     ("losetup", "mount"),
+    ("lvm", "lvm2"),
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
     ("mount", "mount"),
