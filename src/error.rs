@@ -173,6 +173,17 @@ pub enum Refusal {
         /// The target.
         what: String,
     },
+    /// The directory lies on a mount that cannot be written.
+    #[error("{what} is mounted read-only")]
+    MountedReadOnly {
+        /// The target, or what of it.
+        what: String,
+        /// The mount point on the host.
+        mount: String,
+    },
+    /// The target is the root of the machine on which regain runs.
+    #[error("it is the root of the running system")]
+    RunningSystem,
     /// No room for the edit.
     #[error("no free {what}: {needed} needed, {available} available")]
     NoSpace {

@@ -32,11 +32,11 @@
 //! | [`report`]  | the JSON contract: plain data                                       | bytes, error          |
 //! | [`session`] | composes: target, volumes, overlays, action, verification, patch    | all below             |
 //! | [`action`]  | what to change: check, plan, edit                                   | login, guest, hive, fs |
-//! | [`patch`]   | bytes before and after: create, store, apply, undo                  | disk                  |
+//! | [`patch`]   | bytes, and files, before and after: create, store, apply, undo      | image, disk           |
 //! | [`login`]   | would sshd on this volume accept this key?                          | guest, fs             |
 //! | [`guest`]   | who lives here: system and version, users, agents                   | hive, fs              |
 //! | [`hive`]    | registry hives of Windows                                           | bytes, error          |
-//! | [`fs`]      | file systems: ext2, ext3, ext4, XFS, NTFS; several as one tree       | volume, disk          |
+//! | [`fs`]      | file systems: ext2, ext3, ext4, XFS, NTFS; several as one tree       | image, volume, disk   |
 //! | [`volume`]  | partition tables                                                    | disk                  |
 //! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
 //! | [`disk`]    | address spaces: file, window, cache, overlay                        | bytes, error          |

@@ -176,6 +176,7 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::ReadOnly { .. } => {
             "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
         }
+        Refusal::MountedReadOnly { .. } | Refusal::RunningSystem => directory_hint(refusal),
         Refusal::NoSpace { .. } => {
             "make room on it: mount it on a rescue machine and empty /var/cache or old logs".to_owned()
         }
@@ -240,6 +241,16 @@ fn ntfs_hint(refusal: &Refusal, target: &str) -> Option<String> {
             "make room on it: mount it on a rescue machine and empty \\Windows\\Temp".to_owned(),
         ),
         _ => None,
+    }
+}
+
+/// What helps where a directory cannot be a target.
+fn directory_hint(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::MountedReadOnly { mount, .. } => {
+            format!("make it writable: mount -o remount,rw {}", shell_word(mount))
+        }
+        _ => "name the mounted root of another system, as in /mnt/rescue".to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod mounted;
 pub mod ntfs;
 pub mod path;
 pub mod probe;
+pub mod tree;
 pub mod verify;
 pub mod xfs;
 

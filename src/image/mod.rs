@@ -6,9 +6,10 @@
 //! [`in_use::in_use_report`] says what would stand in the way of a write. The one place that opens a target for
 //! writing is [`writable`].
 //!
-//! Not handled: compressed streams, mounted directories.
+//! A mounted directory is no disk, and has a module of its own: [`directory`]. Not handled: compressed streams.
 
 pub mod container;
+pub mod directory;
 pub mod format;
 pub mod gate;
 pub mod host_file;

@@ -1,0 +1,187 @@
+//! A handle of one object beneath the target, and what can be read through it.
+//!
+//! A handle is opened with `O_PATH | O_NOFOLLOW`: that opens nothing, so no device notices, no pipe waits, and no link
+//! is followed. Content is read through a second descriptor, which is opened for regular files and directories
+//! only, and through the first one (`/proc/self/fd`), so that it is the same object whatever its name leads to by
+//! then.
+
+use super::stat::{Kind, Stat};
+use crate::bytes::arith;
+use crate::error::{Error, Result};
+use rustix::fs::{CWD, Mode, OFlags};
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+
+/// Bound on the list of names of extended attributes, and on the value of one, as in Linux.
+const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// How often an attribute is asked for again that has grown in between.
+const XATTR_ATTEMPTS: u32 = 4;
+
+/// An object beneath the target.
+#[derive(Debug)]
+pub struct Handle {
+    fd: OwnedFd,
+    /// What it was when the handle was made.
+    pub stat: Stat,
+    /// What the mount that it lies on means for it.
+    pub standing: super::mounts::Standing,
+    content: OnceCell<File>,
+}
+
+impl Handle {
+    /// Takes over a path descriptor.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn new(fd: OwnedFd, standing: super::mounts::Standing) -> Result<Self> {
+        let stat = Stat::of(&fd)?;
+        Ok(Self { fd, stat, standing, content: OnceCell::new() })
+    }
+
+    /// The descriptor, good for lookups below it.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The name under which the kernel knows exactly this object.
+    pub(super) fn own_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+    }
+
+    /// What it is now.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn stat_now(&self) -> Result<Stat> {
+        Stat::of(&self.fd)
+    }
+
+    /// Fails if this process may not write to it, without opening it.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn check_writable(&self) -> Result<()> {
+        let (path, access) = (self.own_path(), rustix::fs::Access::WRITE_OK);
+        let allowed = rustix::fs::accessat(CWD, path, access, rustix::fs::AtFlags::EACCESS);
+        Ok(allowed.map_err(io::Error::from)?)
+    }
+
+    /// Opens a regular file or directory for reading, without changing its time of access where that is allowed.
+    pub(super) fn open_content(&self) -> Result<File> {
+        let only = match self.stat.kind {
+            Kind::File => OFlags::empty(),
+            Kind::Directory => OFlags::DIRECTORY,
+            _ => return Err(Error::unsupported("neither a regular file nor a directory")),
+        };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | only;
+        let open = |flags| rustix::fs::openat(CWD, self.own_path(), flags, Mode::empty());
+        let opened = match open(flags | OFlags::NOATIME) {
+            Err(rustix::io::Errno::PERM) => open(flags),
+            opened => opened,
+        };
+        Ok(File::from(opened.map_err(io::Error::from)?))
+    }
+
+    /// Reads up to `len` bytes of a regular file; less only at its end.
+    ///
+    /// # Errors
+    /// `Io`; `Unsupported` for anything else.
+    pub fn read_at(&self, offset_bytes: u64, len: usize) -> Result<Vec<u8>> {
+        if self.content.get().is_none() {
+            let _ = self.content.set(self.open_content()?);
+        }
+        let missing = || Error::unsupported("neither a regular file nor a directory");
+        let file = self.content.get().ok_or_else(missing)?;
+        read_at(file, offset_bytes, len)
+    }
+
+    /// The names in a directory, but for `.` and `..`, in the order of the file system.
+    ///
+    /// # Errors
+    /// `Io`; those of `visit`.
+    pub fn names(&self, visit: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
+        let directory = self.open_content()?;
+        let mut names = rustix::fs::Dir::new(directory).map_err(io::Error::from)?;
+        while let Some(entry) = names.read() {
+            let entry = entry.map_err(io::Error::from)?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") && !visit(name)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a symbolic link leads.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn link_target(&self) -> Result<Vec<u8>> {
+        let target = rustix::fs::readlinkat(&self.fd, "", Vec::new()).map_err(io::Error::from)?;
+        Ok(target.into_bytes())
+    }
+
+    /// The names of the extended attributes that the kernel lists.
+    ///
+    /// # Errors
+    /// `Io`; nothing is an error on file systems that have none.
+    pub fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
+        let path = self.own_path();
+        let ask = |buffer: &mut Vec<u8>| {
+            rustix::fs::listxattr(path.as_str(), rustix::buffer::spare_capacity(buffer))
+        };
+        let list = grown(ask)?.unwrap_or_default();
+        let names = list.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+        Ok(names.map(<[u8]>::to_vec).collect())
+    }
+
+    /// The value of an extended attribute; `None` if it is not there.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let path = self.own_path();
+        grown(|buffer| {
+            rustix::fs::getxattr(path.as_str(), name, rustix::buffer::spare_capacity(buffer))
+        })
+    }
+}
+
+/// Reads up to `len` bytes; less only at the end of the file.
+pub(super) fn read_at(file: &File, offset_bytes: u64, len: usize) -> Result<Vec<u8>> {
+    let size_bytes = file.metadata()?.len();
+    let left = size_bytes.saturating_sub(offset_bytes);
+    let wanted: usize = arith::to(left.min(arith::len_u64(len)))?;
+    let mut bytes = vec![0; wanted];
+    let mut done = 0usize;
+    while done < wanted {
+        let rest = bytes.get_mut(done..).unwrap_or_default();
+        match file.read_at(rest, arith::add(offset_bytes, arith::len_u64(done))?) {
+            Ok(0) => break,
+            Ok(count) => done = done.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(done);
+    Ok(bytes)
+}
+
+/// Asks with a buffer that is large enough mostly, and with the largest one if it is not.
+fn grown(ask: impl Fn(&mut Vec<u8>) -> rustix::io::Result<usize>) -> Result<Option<Vec<u8>>> {
+    let mut capacity = 1024;
+    for _ in 0..XATTR_ATTEMPTS {
+        let mut buffer = Vec::with_capacity(capacity);
+        match ask(&mut buffer) {
+            Ok(_) => return Ok(Some(buffer)),
+            Err(rustix::io::Errno::RANGE) => capacity = XATTR_BYTES_MAX,
+            Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+    }
+    Err(Error::mismatch("an extended attribute changes all the time"))
+}

@@ -1,0 +1,269 @@
+//! A mounted root directory as a target: every object beneath it is reached from one handle, name by name.
+//!
+//! There are no paths here. [`Directory::child`] opens one name in one directory that is held open, with
+//! `openat2(2)` and `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS`, or, where the kernel or a sandbox does
+//! not know that call, with `openat(2)` and `O_NOFOLLOW`, after the name was checked: one component, neither `.` nor
+//! `..`. Either way the result is an object in that directory, or a symbolic link that was not followed, whatever
+//! somebody else does to the names in the meantime. Following links is the work of
+//! [`fs::path`](crate::fs::path), which knows only this way down.
+//!
+//! The one way out that remains is a mount; [`mounts`] says which are entered. Content is opened for regular files and
+//! directories only (see [`handle`]). The part that writes is [`write`].
+
+pub mod handle;
+pub mod mounts;
+pub mod record;
+pub mod stat;
+
+use crate::bytes::text::escape;
+use crate::error::{Context as _, Error, Refusal, Result};
+use handle::Handle;
+use mounts::{Mount, Mounts, Standing};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// How often a lookup is tried again that the kernel could not answer because of a rename or mount elsewhere.
+const LOOKUP_ATTEMPTS: u32 = 64;
+
+/// Bound on the names that udev may have noted.
+const NOTED_DISKS_MAX: usize = 4096;
+
+/// The attribute that every file on a mounted NTFS volume has: with the name that its driver gives it.
+const NTFS_ACL_NAMES: [&str; 2] = ["system.ntfs_acl", "system.ntfs_security"];
+
+/// A directory of the host that stands for the root of a system.
+#[derive(Debug)]
+pub struct Directory {
+    /// The path as it was given.
+    pub path: PathBuf,
+    root: Rc<Handle>,
+    /// The canonical path, as mounts name it.
+    host_path: Vec<u8>,
+    mount: Mount,
+    mounts: RefCell<Mounts>,
+    /// The name of the security descriptor, on NTFS.
+    ntfs_acl_name: Option<&'static str>,
+    has_openat2: Cell<bool>,
+}
+
+impl Directory {
+    /// Opens `path`, following links: it is the user's own path.
+    ///
+    /// # Errors
+    /// * `NotFound`, `Io`.
+    /// * `Refused` ([`Refusal::RunningSystem`]) - the root of this machine.
+    /// * `Unsupported` - a directory that the kernel makes up.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_at(path).context(|| super::shown(path))
+    }
+
+    fn open_at(path: &Path) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &Path| rustix::fs::openat(CWD, path, flags, Mode::empty());
+        let fd =
+            open(path).map_err(io::Error::from).map_err(super::host_file::missing_is_not_found)?;
+        let root = Handle::new(fd, Standing::Inside)?;
+        let running =
+            Handle::new(open(Path::new("/")).map_err(io::Error::from)?, Standing::Inside)?;
+        let same = |a: stat::Key, b: stat::Key| {
+            (a.device_major, a.device_minor, a.inode) == (b.device_major, b.device_minor, b.inode)
+        };
+        if same(root.stat.key, running.stat.key) {
+            return Err(Refusal::RunningSystem.into());
+        }
+        let host_path = std::fs::read_link(root.own_path())
+            .context(|| "asking /proc where it lies")?
+            .as_os_str()
+            .as_bytes()
+            .to_vec();
+        let mounts = Mounts::read().context(|| "/proc/self/mountinfo")?;
+        let unlisted = || Error::unsupported("it lies on a mount that the kernel does not list");
+        let mount = mounts.find(root.stat.key.mount_id).cloned().ok_or_else(unlisted)?;
+        mount.check_root()?;
+        let ntfs_acl_name = ntfs_acl_name(&root, &mount);
+        Ok(Self {
+            path: path.to_owned(),
+            root: Rc::new(root),
+            host_path,
+            mount,
+            mounts: RefCell::new(mounts),
+            ntfs_acl_name,
+            has_openat2: Cell::new(true),
+        })
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &Rc<Handle> {
+        &self.root
+    }
+
+    /// Type of the file system of the root, as the kernel names it.
+    pub fn type_name(&self) -> &str {
+        &self.mount.type_name
+    }
+
+    /// The name of the security descriptor of a file, if the root is on NTFS.
+    pub fn ntfs_acl_name(&self) -> Option<&'static str> {
+        self.ntfs_acl_name
+    }
+
+    /// `path` of the host as a path inside the target, if it is below it; else as it was.
+    pub fn inside(&self, path: Vec<u8>) -> Vec<u8> {
+        match path.strip_prefix(self.host_path.as_slice()) {
+            Some(rest) if rest.starts_with(b"/") => rest.to_vec(),
+            _ => path,
+        }
+    }
+
+    /// UUID of the file system of the root, as far as the host has noted it (udev).
+    pub fn uuid(&self) -> Option<String> {
+        let source = Path::new(std::ffi::OsStr::from_bytes(&self.mount.source));
+        let device = std::fs::metadata(source).ok().filter(|_| source.starts_with("/dev"))?.rdev();
+        let entries = std::fs::read_dir("/dev/disk/by-uuid").ok()?;
+        let same = |path: &PathBuf| path.metadata().is_ok_and(|found| found.rdev() == device);
+        let entry = entries.take(NOTED_DISKS_MAX).flatten().find(|entry| same(&entry.path()))?;
+        entry.file_name().into_string().ok()
+    }
+
+    /// Never again asks the kernel for `openat2`, as if it did not know it.
+    pub fn forget_openat2(&self) {
+        self.has_openat2.set(false);
+    }
+
+    /// The mounts below the target, each with its path inside the target and what it means.
+    pub fn mounts_below(&self) -> Vec<(Vec<u8>, Standing)> {
+        let mounts = self.mounts.borrow();
+        let below = mounts.below(&self.host_path).map(|mount| {
+            let path = mount.point.get(self.host_path.len()..).unwrap_or_default().to_vec();
+            (path, mounts.standing(mount.id, &self.host_path))
+        });
+        below.collect()
+    }
+
+    /// Why nothing can be written here, as far as the mount says.
+    ///
+    /// # Errors
+    /// `Refused` - mounted read-only, or a file system that is not edited.
+    pub fn check_writable(&self) -> Result<()> {
+        self.mount.check_writable_type()?;
+        if self.mount.type_name.starts_with("fuse") && self.ntfs_acl_name.is_none() {
+            let feature =
+                format!("a directory on {}, a file system of a program,", self.type_name());
+            return Err(Refusal::NotWritable { feature }.into());
+        }
+        self.check_mounted_writable(&self.root, || super::shown(&self.path))
+    }
+
+    /// Refuses what lies on a read-only mount; `name` says what that is.
+    ///
+    /// # Errors
+    /// `Refused`.
+    pub fn check_mounted_writable(
+        &self,
+        handle: &Handle,
+        name: impl FnOnce() -> String,
+    ) -> Result<()> {
+        let found = rustix::fs::fstatvfs(handle.fd()).map_err(io::Error::from)?;
+        if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            let mounts = self.mounts.borrow();
+            let mount = mounts.find(handle.stat.key.mount_id);
+            let point = mount.map_or_else(|| self.host_path.clone(), |mount| mount.point.clone());
+            return Err(Refusal::MountedReadOnly { what: name(), mount: escape(&point) }.into());
+        }
+        Ok(())
+    }
+
+    /// Opens `name` in `directory`; `None` if there is no such name. A symbolic link is not followed.
+    ///
+    /// # Errors
+    /// * `Refused` - `directory` lies on a mount that is not entered, or is none.
+    /// * `Io` - no permission, or the host failed.
+    pub fn child(&self, directory: &Handle, name: &[u8]) -> Result<Option<Handle>> {
+        match &directory.standing {
+            Standing::Inside => {}
+            Standing::Empty(_) => return Ok(None),
+            Standing::Barred(reason) => return Err(self.barred(directory, reason)),
+        }
+        if name.is_empty() || matches!(name, b"." | b"..") || name.contains(&b'/') {
+            return Ok(None);
+        }
+        let fd = match self.open_child(directory, name) {
+            Ok(fd) => fd,
+            // EINVAL: a NUL in the name.
+            Err(Errno::NOENT | Errno::NAMETOOLONG | Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(io::Error::from(error).into()),
+        };
+        let mut child = Handle::new(fd, Standing::Inside)?;
+        if child.stat.key.mount_id != directory.stat.key.mount_id {
+            child.standing = self.standing(child.stat.key.mount_id)?;
+        }
+        Ok(Some(child))
+    }
+
+    /// Lists the names of `directory`.
+    ///
+    /// # Errors
+    /// As [`Directory::child`]; those of `visit`.
+    pub fn names(
+        &self,
+        directory: &Handle,
+        visit: &mut dyn FnMut(&[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        match &directory.standing {
+            Standing::Inside => directory.names(visit),
+            Standing::Empty(_) => Ok(()),
+            Standing::Barred(reason) => Err(self.barred(directory, reason)),
+        }
+    }
+
+    fn barred(&self, directory: &Handle, reason: &Rc<str>) -> Error {
+        let mounts = self.mounts.borrow();
+        let point = mounts.find(directory.stat.key.mount_id).map(|mount| &mount.point);
+        let inside = point.and_then(|point| point.get(self.host_path.len()..));
+        let path = escape(inside.unwrap_or(b"a mount"));
+        Refusal::UnsuitableFile { path, reason: format!("is {reason}: not entered") }.into()
+    }
+
+    fn standing(&self, mount_id: u64) -> Result<Standing> {
+        if self.mounts.borrow().find(mount_id).is_none() {
+            // Mounted since.
+            *self.mounts.borrow_mut() = Mounts::read()?;
+        }
+        Ok(self.mounts.borrow().standing(mount_id, &self.host_path))
+    }
+
+    fn open_child(&self, directory: &Handle, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let beneath =
+            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+        for _ in 0..LOOKUP_ATTEMPTS {
+            if !self.has_openat2.get() {
+                break;
+            }
+            match rustix::fs::openat2(directory.fd(), name, flags, Mode::empty(), beneath) {
+                // EPERM: what sandboxes answer to calls they do not know.
+                Err(Errno::NOSYS | Errno::PERM) => self.has_openat2.set(false),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                found => return found,
+            }
+        }
+        rustix::fs::openat(directory.fd(), name, flags, Mode::empty())
+    }
+}
+
+/// Finds out whether `root` is on NTFS: a mount by ntfs-3g says only that it is some program's.
+fn ntfs_acl_name(root: &Handle, mount: &Mount) -> Option<&'static str> {
+    let may_be_ntfs = mount.type_name.starts_with("fuse") || mount.type_name.starts_with("ntfs");
+    let has = |name: &&str| root.xattr(name.as_bytes()).ok().flatten().is_some();
+    NTFS_ACL_NAMES.into_iter().find(|name| may_be_ntfs && has(name))
+}
+
+#[cfg(test)]
+mod tests;
