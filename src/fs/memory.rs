@@ -9,7 +9,7 @@
 use super::path::GuestPath;
 use super::{
     DirectoryEntry, FileEdit, FileSystem, Health, Identity, Metadata, MetadataChange, NewNode,
-    NodeFlags, NodeId, NodeKind, Timestamp, Xattr,
+    NodeFlags, NodeId, NodeKind, Subvolume, Timestamp, Xattr,
 };
 use crate::bytes::arith::{len_u64, to};
 use crate::error::{Error, Refusal, Result};
@@ -61,6 +61,7 @@ pub struct MemoryTree {
     identity: Identity,
     clock: Timestamp,
     ignores_case: bool,
+    subvolumes: Vec<Subvolume>,
 }
 
 impl Default for MemoryTree {
@@ -80,7 +81,26 @@ impl MemoryTree {
             uuid: "3b28b8a8-9a3c-4c5e-8f2e-111111111111".to_owned(),
             label: b"root".to_vec(),
         };
-        Self { nodes: BTreeMap::from([(ROOT, root)]), identity, clock, ignores_case: false }
+        let nodes = BTreeMap::from([(ROOT, root)]);
+        Self { nodes, identity, clock, ignores_case: false, subvolumes: Vec::new() }
+    }
+
+    /// The tree with another type, UUID and label.
+    #[must_use]
+    pub fn named(mut self, type_name: &'static str, uuid: &str, label: &str) -> Self {
+        let (uuid, label) = (uuid.to_owned(), label.as_bytes().to_vec());
+        self.identity = Identity { type_name, uuid, label };
+        self
+    }
+
+    /// Makes the directory at `path` a subvolume, if there is one.
+    pub fn subvolume(&mut self, path: &str, id: u64, is_default: bool) -> &mut Self {
+        if let Some(root) = self.node_at(path) {
+            let path = GuestPath::new(path);
+            let subvolume = Subvolume { id, path, root, is_read_only: false, is_default };
+            self.subvolumes.push(subvolume);
+        }
+        self
     }
 
     /// The tree as it would be on NTFS: names are found whatever the case of their ASCII letters.
@@ -261,6 +281,10 @@ impl FileSystem for MemoryTree {
 
     fn root(&self) -> NodeId {
         ROOT
+    }
+
+    fn subvolumes(&self) -> Result<Vec<Subvolume>> {
+        Ok(self.subvolumes.clone())
     }
 
     fn lookup(&self, directory: NodeId, name: &[u8]) -> Result<Option<NodeId>> {

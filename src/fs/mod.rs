@@ -182,9 +182,17 @@ pub struct Subvolume {
 pub struct MountPoint {
     /// Its real path.
     pub path: path::GuestPath,
-    /// `None` if the other file system is part of this tree; else why it is not, as a clause that is safe to
-    /// print.
-    pub missing: Option<String>,
+    /// `None` if the other file system is part of this tree; else why it is not.
+    pub missing: Option<Missing>,
+}
+
+/// Why a file system is not part of a tree, and what helps. Both are clauses that are safe to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Why, as in "no given disk holds UUID=...".
+    pub reason: String,
+    /// What helps, as in "give its disk with --device".
+    pub remedy: String,
 }
 
 /// Read access to a file system.

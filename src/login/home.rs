@@ -7,7 +7,7 @@ use crate::bytes::text::escape_limited;
 use crate::fs::FileSystem;
 use crate::fs::path::{GuestPath, find, read_file};
 use crate::guest::linux::User;
-use crate::guest::linux::fstab::{Mount, SameVolume, Start, mount_of};
+use crate::guest::linux::fstab::{Mount, SameVolume, Start, is_in_tree, mount_of};
 use crate::guest::linux::text::TEXT_BYTES_MAX;
 
 const CRYPT: (&str, &str) = ("home-crypt", "LOGIN-T4");
@@ -69,9 +69,11 @@ fn homed(fs: &dyn FileSystem, user: &User) -> Option<Finding> {
     is_there(fs, &record).then(|| Finding::undecided(CRYPT, record, message))
 }
 
-/// The finding that `path` (a real path) lies on another file system once the guest runs (LOGIN-95).
+/// The finding that `path` (a real path) lies on another file system once the guest runs, which is not part of the
+/// tree (LOGIN-95).
 pub(super) fn mount_finding(guest: &Guest<'_>, path: &GuestPath) -> Option<Finding> {
     let mount = mount_of(&guest.mounts, path).filter(|mount| mount.target != GuestPath::root())?;
+    let Err(missing) = is_in_tree(guest.fs, mount) else { return None };
     let source = escape_limited(&mount.source, 128);
     let (place, target) = (&mount.place, &mount.target);
     if let Some(from) = mount.bound_from() {
@@ -90,7 +92,13 @@ pub(super) fn mount_finding(guest: &Guest<'_>, path: &GuestPath) -> Option<Findi
     } else {
         format!("{place} mounts {source} on {target}, which hides what is here")
     };
-    let fix = if is_own || mount.is_virtual() {
+    let message = match missing {
+        Some(why) => format!("{message}, and {}", why.reason),
+        None => message,
+    };
+    let fix = if let Some(why) = missing {
+        format!("{}, or use an AuthorizedKeysFile elsewhere", why.remedy)
+    } else if is_own || mount.is_virtual() {
         "use an AuthorizedKeysFile elsewhere".to_owned()
     } else {
         format!("edit the volume {source}, or use an AuthorizedKeysFile elsewhere")
@@ -108,6 +116,19 @@ pub(super) fn mount_finding(guest: &Guest<'_>, path: &GuestPath) -> Option<Findi
         }
     };
     Some(finding.fixed_by(fix))
+}
+
+/// Why what sshd finds at `path` (a real path) cannot be known here: what is mounted there is not part of the tree.
+pub(super) fn unseen(guest: &Guest<'_>, path: &GuestPath) -> Option<Finding> {
+    let finding = mount_finding(guest, path)?;
+    // What is made in memory at boot is empty, and that is known.
+    let is_empty = mount_of(&guest.mounts, path).is_some_and(Mount::is_virtual);
+    let is_foreign = finding.is_blocking() && !is_empty;
+    (is_foreign || finding.is_undecided).then_some(Finding {
+        severity: Severity::Warn,
+        is_undecided: true,
+        ..finding
+    })
 }
 
 /// A bind mount shows another directory of this system.
@@ -135,5 +156,7 @@ fn bind(guest: &Guest<'_>, mount: &Mount, from: &GuestPath, path: &GuestPath) ->
     }
 }
 
+#[cfg(test)]
+mod mounted_tests;
 #[cfg(test)]
 mod tests;

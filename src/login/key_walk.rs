@@ -11,7 +11,7 @@ use super::key_files::KeyFile;
 use super::key_options::Authority;
 use crate::bytes::text::escape_limited;
 use crate::error::{ErrorKind, Result};
-use crate::fs::path::{GuestPath, find};
+use crate::fs::path::{GuestPath, Resolution, resolve};
 use crate::fs::{FILE_BYTES_MAX, NodeKind};
 use crate::guest::linux::User;
 use std::ops::Range;
@@ -202,12 +202,21 @@ fn limits(line: &KeyLine<'_>) -> Vec<&'static str> {
 }
 
 impl Question<'_> {
+    /// Why what sshd finds there is not known (LOGIN-95). Of the file that is asked about others judge the way.
+    fn unseen(&self, path: &GuestPath) -> Option<Finding> {
+        if self.target == Some(path) { None } else { self.guest.unseen(path) }
+    }
+
     /// Opens a key file as far as sshd would.
     fn open(&self, file: &KeyFile, notes: &mut Vec<Finding>) -> Result<Opened> {
         let fs = self.guest.fs;
-        let found = match find(fs, &file.path) {
-            Ok(Some(found)) => found,
-            Ok(None) => {
+        let found = match resolve(fs, &file.path, true) {
+            Ok(Resolution::Found(found)) => found,
+            Ok(Resolution::Missing { parent, missing, .. }) => {
+                let path = missing.iter().fold(parent.real_path, |path, name| path.join(name));
+                if let Some(unseen) = self.unseen(&path) {
+                    return Ok(Opened::Unknown(unseen));
+                }
                 let planned = (self.planned)(&file.path);
                 let opened = |content| Opened::File(file.path.clone(), content);
                 return Ok(planned.map_or(Opened::Nothing, opened));
@@ -219,6 +228,9 @@ impl Question<'_> {
             }
             Err(error) => return unknown(&file.path, error),
         };
+        if let Some(unseen) = self.unseen(&found.real_path) {
+            return Ok(Opened::Unknown(unseen));
+        }
         if let Some(content) = (self.planned)(&found.real_path) {
             return Ok(Opened::File(found.real_path, content));
         }

@@ -92,7 +92,12 @@ impl<'a> Guest<'a> {
     pub fn open(fs: &'a dyn FileSystem, system: &'a System, now: Timestamp) -> Result<Self> {
         let config = SshdConfig::read(fs)?;
         let mounts = fstab::read(fs)?;
-        let labels = Labels::read(fs)?;
+        let mut labels = Labels::read(fs)?;
+        let fixed = |mount: &Mount| {
+            fstab::is_in_tree(fs, mount).ok()?;
+            Some((mount.target.clone(), mount.option("context")?.to_vec()))
+        };
+        labels.fixed = mounts.iter().filter_map(fixed).collect();
         Ok(Self { fs, system, config, mounts, labels, now, service: std::cell::OnceCell::new() })
     }
 
@@ -123,6 +128,11 @@ impl<'a> Guest<'a> {
     /// (LOGIN-95).
     pub fn mount_finding(&self, path: &GuestPath) -> Option<Finding> {
         home::mount_finding(self, path)
+    }
+
+    /// Why what sshd finds at `path` (a real path) is not known: it lies on something that is not at hand.
+    pub(crate) fn unseen(&self, path: &GuestPath) -> Option<Finding> {
+        home::unseen(self, path)
     }
 
     /// The real path of the home of `user`, if it exists as a directory.

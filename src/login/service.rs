@@ -35,9 +35,9 @@ const INITS: [&str; 4] =
 /// As the file system.
 pub fn findings(guest: &Guest<'_>) -> Result<Vec<Finding>> {
     let fs = guest.fs;
-    if guest.mount_finding(&GuestPath::new("/usr/sbin")).is_some() {
+    if let Some(mount) = guest.mount_finding(&GuestPath::new("/usr/sbin")) {
         let message = "the programs are on another volume, so whether sshd starts is not known";
-        return Ok(vec![Finding::undecided(RUNS, "/usr", message)]);
+        return Ok(vec![Finding { fix: mount.fix, ..Finding::undecided(RUNS, "/usr", message) }]);
     }
     if !INITS.iter().any(|path| exists(fs, path)) {
         return Ok(Vec::new());

@@ -1,8 +1,8 @@
 //! A small Debian in memory, and its answer to a key, for tests of the login rules.
 
 use super::{Guest, KeyCheck, PublicKey, key_input};
-use crate::fs::Timestamp;
 use crate::fs::memory::MemoryTree;
+use crate::fs::{FileSystem, Timestamp};
 use crate::guest::linux::detect;
 
 /// A key.
@@ -42,7 +42,7 @@ pub(crate) fn key(line: &str) -> PublicKey {
 }
 
 /// What sshd says to [`KEY`] for `user`.
-pub(crate) fn check(tree: &MemoryTree, user: &str) -> KeyCheck {
+pub(crate) fn check(tree: &dyn FileSystem, user: &str) -> KeyCheck {
     let system = detect(tree).unwrap().unwrap();
     let guest = Guest::open(tree, &system, NOW).unwrap();
     let user = system.accounts.find(user.as_bytes()).unwrap();

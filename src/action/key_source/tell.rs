@@ -11,17 +11,17 @@ use crate::login::finding::Finding;
 use crate::login::match_block::Effective;
 
 impl KeySources<'_> {
-    /// Says once for each mount that what it holds is not on this volume (LOGIN-95).
+    /// Says once for each mount that what it holds is not part of the tree (LOGIN-95).
     pub(super) fn tell_mount(&mut self, guest: &Guest<'_>, path: &GuestPath) {
-        if guest.mount_finding(path).is_none() {
-            return;
-        }
+        let Some(finding) = guest.mount_finding(path) else { return };
         let Some(mount) = fstab::mount_of(&guest.mounts, path) else { return };
         let source = escape_limited(&mount.source, 128);
         let message = format!("{source} is mounted there: the key files on it are not looked into");
         if self.told.insert(format!("mount {}", mount.target)) {
             let id = ("home-mount", "LOGIN-95");
-            self.findings.push(Finding::warn(id, &mount.target, message));
+            let fix = fstab::is_in_tree(guest.fs, mount).is_err_and(|why| why.is_some());
+            let fix = fix.then_some(finding.fix).flatten();
+            self.findings.push(Finding { fix, ..Finding::warn(id, &mount.target, message) });
         }
     }
 

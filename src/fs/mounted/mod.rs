@@ -23,7 +23,7 @@ pub use node_ids::Inside;
 pub use shared::Shared;
 
 use super::path::{GuestPath, Resolution, Resolved, resolve};
-use super::{FileSystem, MountPoint, NodeId, NodeKind};
+use super::{FileSystem, Missing, MountPoint, NodeId, NodeKind};
 use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Error, Refusal, Result};
 use node_ids::NodeIds;
@@ -134,12 +134,12 @@ impl Mounted {
 
     /// Notes that something belongs on `target` that is not part of the tree, and why (see
     /// [`FileSystem::mount_points`]).
-    pub fn leave_out(&mut self, target: &GuestPath, reason: String) {
+    pub fn leave_out(&mut self, target: &GuestPath, why: Missing) {
         let real_path = match resolve(self, target, true) {
             Ok(Resolution::Found(found)) => found.real_path,
             _ => target.clone(),
         };
-        self.note(real_path, Some(reason));
+        self.note(real_path, Some(why));
     }
 
     /// The volume of each part, the root first, and where it is mounted.
@@ -209,7 +209,7 @@ impl Mounted {
         Ok(index)
     }
 
-    fn note(&mut self, path: GuestPath, missing: Option<String>) {
+    fn note(&mut self, path: GuestPath, missing: Option<Missing>) {
         self.points.retain(|point| point.path != path);
         self.points.push(MountPoint { path, missing });
     }

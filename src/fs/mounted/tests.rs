@@ -345,16 +345,18 @@ fn what_cannot_be_mounted_is_said() {
     };
     assert_eq!(bind(&mut tree, "/etc", "/var"), "/var: another file system is mounted below it");
     assert_eq!(bind(&mut tree, "/etc", "/none"), "/none to bind");
-    tree.leave_out(&GuestPath::new("/h"), "gone".to_owned());
-    tree.leave_out(&GuestPath::new("/srv"), "missing".to_owned());
-    let points: Vec<(String, Option<&str>)> = tree
-        .mount_points()
-        .iter()
-        .map(|point| (point.path.to_string(), point.missing.as_deref()))
-        .collect();
+    let why = |reason: &str| Missing { reason: reason.to_owned(), remedy: "look".to_owned() };
+    tree.leave_out(&GuestPath::new("/h"), why("gone"));
+    tree.leave_out(&GuestPath::new("/srv"), why("missing"));
+    let reason = |point: &MountPoint| point.missing.as_ref().map(|why| why.reason.clone());
+    let points = tree.mount_points().iter();
+    let points: Vec<(String, Option<String>)> =
+        points.map(|point| (point.path.to_string(), reason(point))).collect();
     let expected =
         [("/var", None), ("/var/log", None), ("/home", Some("gone")), ("/srv", Some("missing"))];
-    assert_eq!(points, expected.map(|(path, missing)| (path.to_owned(), missing)));
+    let owned =
+        |(path, missing): (&str, Option<&str>)| (path.to_owned(), missing.map(str::to_owned));
+    assert_eq!(points, expected.map(owned));
 }
 
 #[test]

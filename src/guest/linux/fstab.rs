@@ -5,12 +5,16 @@
 //! which may hold any name.
 
 mod autofs;
+pub mod mounting;
+mod source;
 mod units;
+
+pub use source::{Found, VolumeNames};
 
 use super::text::{TEXT_BYTES_MAX, lines, required};
 use crate::error::Result;
 use crate::fs::path::{GuestPath, find};
-use crate::fs::{FileSystem, Identity};
+use crate::fs::{FileSystem, Identity, Missing};
 
 /// Bound on the mounts that are kept.
 const MOUNTS_MAX: usize = 1024;
@@ -45,8 +49,7 @@ pub enum Start {
 
 impl Start {
     fn of(options: &[u8]) -> Self {
-        let has =
-            |wanted: &[u8]| options.split(|&byte| byte == b',').any(|option| option == wanted);
+        let has = |wanted: &[u8]| split_options(options).any(|option| option == wanted);
         let is_automount = has(b"x-systemd.automount") || has(b"comment=systemd.automount");
         if has(b"noauto") && !is_automount {
             Self::ByHand
@@ -102,10 +105,21 @@ impl Mount {
 
     /// The directory of the same system that a bind mount shows.
     pub fn bound_from(&self) -> Option<GuestPath> {
-        let mut options = self.options.split(|&byte| byte == b',');
-        let is_bind = options.any(|option| matches!(option, b"bind" | b"rbind"))
+        let is_bind = split_options(&self.options)
+            .any(|option| matches!(option, b"bind" | b"rbind"))
             || matches!(self.type_name.as_slice(), b"bind" | b"rbind");
         (is_bind && self.source.starts_with(b"/")).then(|| GuestPath::new(&self.source))
+    }
+
+    /// The value of the last option `name=value`, without its quotes.
+    pub fn option(&self, name: &str) -> Option<&[u8]> {
+        let value = |option: &'_ [u8]| {
+            let rest = option.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(option.len().saturating_sub(rest.len()))
+        };
+        let options = split_options(&self.options);
+        let found = options.filter_map(|option| option.get(value(option)?..)).last()?;
+        Some(source::without_quotes(found))
     }
 
     /// Compares the source with the identity of a file system.
@@ -121,8 +135,7 @@ impl Mount {
         };
         let (tag, value) = self.source.split_at(equals);
         let value = value.get(1..).unwrap_or_default();
-        let value = value.strip_prefix(b"\"").unwrap_or(value);
-        let value = value.strip_suffix(b"\"").unwrap_or(value);
+        let value = source::without_quotes(value);
         match tag {
             b"UUID" => same_uuid(value, &identity.uuid),
             b"LABEL" if value == identity.label => SameVolume::Yes,
@@ -169,11 +182,32 @@ pub fn mount_of<'a>(mounts: &'a [Mount], path: &GuestPath) -> Option<&'a Mount> 
     mounts.iter().filter(covers).max_by_key(|mount| mount.target.as_bytes().len())
 }
 
+/// Why what `mount` names is not part of the tree `fs`; `Ok` if it is, and an error without a reason if nobody
+/// looked for it.
+///
+/// # Errors
+/// Why it is not.
+pub fn is_in_tree<'a>(fs: &'a dyn FileSystem, mount: &Mount) -> Result<(), Option<&'a Missing>> {
+    match fs.mount_points().iter().find(|point| point.path == mount.target) {
+        Some(point) => point.missing.as_ref().map_or(Ok(()), |why| Err(Some(why))),
+        None => Err(None),
+    }
+}
+
 /// True if `path` is `directory` or lies below it.
 pub fn is_below(path: &GuestPath, directory: &GuestPath) -> bool {
     let rest = path.as_bytes().strip_prefix(directory.as_bytes());
     rest.is_some_and(|rest| {
         rest.is_empty() || rest.starts_with(b"/") || directory.parent().is_none()
+    })
+}
+
+/// The options; a comma between quotes belongs to its option.
+fn split_options(options: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_quoted = false;
+    options.split(move |&byte| {
+        is_quoted ^= byte == b'"';
+        byte == b',' && !is_quoted
     })
 }
 

@@ -18,6 +18,9 @@ const SYSTEM_FILES: [&str; 4] =
 /// Check and rule of these findings.
 const ID: (&str, &str) = ("selinux-file", "LOGIN-83");
 
+/// What to do about a label that a mount gives.
+const FIXED_FIX: &str = "another context= in the options of its mount";
+
 /// What sshd may do with a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -69,6 +72,12 @@ impl Labels {
             Some(home) if is_below(home, &node.path) => Place::AboveHome,
             _ => Place::Other,
         };
+        if let Some(label) = self.fixed_at(&node.path) {
+            let access = access(type_of(label), node.metadata.kind, place, uid);
+            let finding = || self.judge(node, access, Some(label)).fixed_by(FIXED_FIX);
+            let finding = (access != Access::Allowed).then(finding);
+            return Ok(finding.map(|finding| LabelProblem { finding, repair: None }));
+        }
         let found = label_of(fs, node.node)?;
         let found_type = found.as_deref().map_or(b"unlabeled_t".as_slice(), type_of).to_vec();
         let access = access(&found_type, node.metadata.kind, place, uid);

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, NodeId, NodeKind, Xattr};
 use crate::guest::linux::KernelCommandLine;
+use crate::guest::linux::fstab::is_below;
 use crate::guest::linux::text::{TEXT_BYTES_MAX, exists, required};
 use mode::Config;
 use rules::Rules;
@@ -46,6 +47,8 @@ pub struct Labels {
     pub is_labelled: bool,
     /// True if all labels are made anew at the next boot: `/.autorelabel` is there, and a service that heeds it.
     pub will_relabel: bool,
+    /// Directories whose files all have one label, and that label: the mount option `context=`.
+    pub fixed: Vec<(GuestPath, Vec<u8>)>,
     /// Directory of the rules.
     directory: String,
     /// The rules, read when first needed.
@@ -75,6 +78,7 @@ impl Labels {
             is_labelled,
             will_relabel: exists(fs, "/.autorelabel")
                 && RELABELLERS.iter().any(|path| exists(fs, path)),
+            fixed: Vec::new(),
             directory: format!("/etc/selinux/{policy}/contexts/files"),
             rules: Arc::default(),
         })
@@ -83,6 +87,13 @@ impl Labels {
     /// True if new files must carry a label (LOGIN-84).
     pub fn are_needed(&self) -> bool {
         self.is_labelled && self.mode != Mode::Disabled
+    }
+
+    /// The label that a mount gives to whatever lies on it, whatever is stored.
+    fn fixed_at(&self, path: &GuestPath) -> Option<&[u8]> {
+        let covers = |(directory, _): &&(GuestPath, Vec<u8>)| is_below(path, directory);
+        let found = self.fixed.iter().filter(covers);
+        found.max_by_key(|(at, _)| at.as_bytes().len()).map(|(_, label)| label.as_slice())
     }
 
     /// The attributes for a new node at `path` (a real path). `near` is an existing node whose label is
@@ -97,7 +108,7 @@ impl Labels {
         kind: NodeKind,
         near: Option<NodeId>,
     ) -> Result<Vec<Xattr>> {
-        if !self.are_needed() {
+        if !self.are_needed() || self.fixed_at(path).is_some() {
             return Ok(Vec::new());
         }
         let rule = match self.look_up(fs, path, kind)? {

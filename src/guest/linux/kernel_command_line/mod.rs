@@ -97,11 +97,13 @@ fn booted(fs: &dyn FileSystem) -> Option<KernelCommandLine> {
     }
 }
 
-/// True if `/boot` is another file system, so that what is seen there is not what boots.
+/// True if `/boot` is another file system that is not part of the tree, so that what is seen there is not what
+/// boots.
 fn boot_is_elsewhere(fs: &dyn FileSystem) -> bool {
     let Ok(mounts) = fstab::read(fs) else { return true };
     let boot = GuestPath::new("/boot");
-    fstab::mount_of(&mounts, &boot).is_some_and(|mount| mount.target == boot)
+    fstab::mount_of(&mounts, &boot)
+        .is_some_and(|mount| mount.target == boot && fstab::is_in_tree(fs, mount).is_err())
 }
 
 /// The content of a file that may be missing or unreadable.
