@@ -6,6 +6,8 @@
 //! ```text
 //!  item                     what stands in items
 //!  compress                 compressed extents
+//!  write                    the copy-on-write transaction
+//!  extent, space            who uses which space, and what is free
 //!  tree                     items by key: one, a range, the root of a tree
 //!  volume                   the disk with its superblock, chunks and checked tree blocks
 //!  chunk, node, superblock  structures in bytes
@@ -20,10 +22,12 @@
 mod checksum;
 mod chunk;
 mod compress;
+mod extent;
 mod feature;
 mod item;
 mod key;
 mod node;
+mod space;
 mod superblock;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,3 +35,4 @@ mod tree;
 mod volume;
 #[cfg(test)]
 mod volume_tests;
+mod write;

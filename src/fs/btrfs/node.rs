@@ -31,8 +31,8 @@
 use super::checksum::FIELD_BYTES;
 use super::key::{KEY_BYTES, Key};
 use super::superblock::{LEVELS_MAX, Superblock};
-use crate::bytes::arith::{len_u64, to};
-use crate::bytes::field::{self, le_u32, le_u64, u8_at};
+use crate::bytes::arith::{OutOfRange, to};
+use crate::bytes::field::{self, le_u32, le_u64, put_le_u32, put_le_u64, u8_at};
 use crate::error::{Corrupt, Result};
 
 /// Size of the header, in bytes.
@@ -198,6 +198,64 @@ impl Node {
         }
     }
 
+    /// The items of a leaf, to be changed.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is a node.
+    pub(crate) fn items_mut(&mut self) -> Result<&mut Vec<Item>> {
+        match &mut self.body {
+            Body::Leaf(items) => Ok(items),
+            Body::Node(_) => Err(wrong_level(self.bytenr, self.level, 0)),
+        }
+    }
+
+    /// The pointers of a node, to be changed.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is a leaf.
+    pub(crate) fn pointers_mut(&mut self) -> Result<&mut Vec<Pointer>> {
+        match &mut self.body {
+            Body::Leaf(_) => Err(wrong_level(self.bytenr, self.level, 1)),
+            Body::Node(pointers) => Ok(pointers),
+        }
+    }
+
+    /// Brings the block into `bytes`, which has the size of a tree block, with its checksum.
+    ///
+    /// # Errors
+    /// `Corrupt` if it does not fit.
+    pub(crate) fn encode(&self, superblock: &Superblock, bytes: &mut [u8]) -> Result<()> {
+        bytes.fill(0);
+        field::put(bytes, FIELD_BYTES, &superblock.metadata_uuid.0)?;
+        put_le_u64(bytes, 48, self.bytenr)?;
+        put_le_u64(bytes, 56, self.flags)?;
+        field::put(bytes, 64, &self.chunk_tree_uuid)?;
+        put_le_u64(bytes, 80, self.generation)?;
+        put_le_u64(bytes, 88, self.owner)?;
+        put_le_u32(bytes, 96, to(self.len())?)?;
+        field::put(bytes, 100, &[self.level])?;
+        let (mut at, mut data_end) = (HEADER_BYTES, bytes.len().saturating_sub(HEADER_BYTES));
+        for item in self.items() {
+            data_end = data_end.checked_sub(item.data.len()).ok_or(OutOfRange)?;
+            field::put(bytes, at, &item.key.to_bytes())?;
+            put_le_u32(bytes, at.saturating_add(KEY_BYTES), to(data_end)?)?;
+            put_le_u32(bytes, at.saturating_add(21), to(item.data.len())?)?;
+            field::put(bytes, data_end.saturating_add(HEADER_BYTES), &item.data)?;
+            at = at.saturating_add(ITEM_BYTES);
+        }
+        if self.level == 0 && at > data_end.saturating_add(HEADER_BYTES) {
+            return Err(OutOfRange.into());
+        }
+        for pointer in self.pointers() {
+            field::put(bytes, at, &pointer.key.to_bytes())?;
+            put_le_u64(bytes, at.saturating_add(KEY_BYTES), pointer.bytenr)?;
+            put_le_u64(bytes, at.saturating_add(25), pointer.generation)?;
+            at = at.saturating_add(POINTER_BYTES);
+        }
+        let checksum = superblock.checksum.of(bytes.get(FIELD_BYTES..).unwrap_or_default());
+        Ok(field::put(bytes, 0, &checksum)?)
+    }
+
     /// How many items or pointers there are.
     pub(crate) fn len(&self) -> usize {
         match &self.body {
@@ -319,6 +377,11 @@ fn parse_pointers(bytes: &[u8], count: u32, superblock: &Superblock) -> Result<V
     Ok(pointers)
 }
 
+fn wrong_level(bytenr: u64, found: u8, wanted: u64) -> crate::error::Error {
+    let defect = Defect::Header { field: "level", found: found.into(), wanted };
+    Corrupt::new("tree block", defect).at(bytenr).into()
+}
+
 /// Checks the level of the root of a tree.
 ///
 /// # Errors
@@ -351,6 +414,6 @@ mod unit_tests {
     #[test]
     fn sizes_are_those_of_the_format() {
         assert_eq!(pointers_max(16384), 493);
-        assert_eq!(len_u64(room_bytes(4096)), 3995);
+        assert_eq!(room_bytes(4096), 3995);
     }
 }

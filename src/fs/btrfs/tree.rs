@@ -92,7 +92,22 @@ impl Volume {
             object::CHUNK_TREE => return Ok(self.chunk_root()),
             _ => {}
         }
-        match self.root_item(tree)? {
+        match self.pending_root(tree) {
+            Some(root) => Ok(root),
+            None => self.root_in(&self.root_tree(), tree),
+        }
+    }
+
+    /// The tree with this number as it is on the disk, whatever a transaction makes of it.
+    ///
+    /// # Errors
+    /// As [`Volume::root`].
+    pub(crate) fn committed_root(&self, tree: u64) -> Result<TreeRoot> {
+        self.root_in(&self.committed_root_tree(), tree)
+    }
+
+    fn root_in(&self, root_tree: &TreeRoot, tree: u64) -> Result<TreeRoot> {
+        match self.root_item_in(root_tree, tree)? {
             Some((_, data)) => TreeRoot::parse(tree, &data).context(|| format!("tree {tree}")),
             None => Err(Error::not_found(format!("Btrfs tree {tree}"))),
         }
@@ -103,8 +118,12 @@ impl Volume {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn root_item(&self, tree: u64) -> Result<Option<(Key, Vec<u8>)>> {
+        self.root_item_in(&self.root_tree(), tree)
+    }
+
+    fn root_item_in(&self, root_tree: &TreeRoot, tree: u64) -> Result<Option<(Key, Vec<u8>)>> {
         let last = Key::new(tree, item::ROOT_ITEM, u64::MAX);
-        let found = self.last_up_to(&self.root_tree(), last)?;
+        let found = self.last_up_to(root_tree, last)?;
         Ok(found.filter(|(key, _)| key.objectid == tree && key.kind == item::ROOT_ITEM))
     }
 

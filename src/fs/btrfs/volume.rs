@@ -4,15 +4,17 @@
 //! has a wrong one is passed over for the next), and its header against what its parent says.
 
 use super::chunk::{Chunk, ChunkMap};
+use super::extent::change::Changes;
 use super::key::{Key, item, object};
 use super::node::{self, Defect, Expected, Node};
 use super::superblock::{self, Superblock};
 use super::tree::TreeRoot;
+use super::write::pending::Pending;
 use crate::bytes::arith::{add, len_u64, to};
 use crate::bytes::field;
 use crate::disk::DiskEdit;
 use crate::error::{Context as _, Corrupt, Error, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,6 +30,7 @@ pub(crate) struct Volume {
     first_copy: Option<Error>,
     chunks: ChunkMap,
     nodes: Mutex<HashMap<Expected, Arc<Node>>>,
+    transaction: Option<Box<Pending>>,
 }
 
 impl Volume {
@@ -45,6 +48,7 @@ impl Volume {
             first_copy: found.first_copy,
             chunks,
             nodes: Mutex::default(),
+            transaction: None,
         };
         volume.read_chunk_tree().context(|| "chunk tree")?;
         Ok(volume)
@@ -91,6 +95,11 @@ impl Volume {
 
     /// The root of the tree of trees.
     pub(crate) fn root_tree(&self) -> TreeRoot {
+        self.pending_root(object::ROOT_TREE).unwrap_or(self.committed_root_tree())
+    }
+
+    /// The root of the tree of trees as it is on the disk.
+    pub(crate) fn committed_root_tree(&self) -> TreeRoot {
         let superblock = &self.superblock;
         TreeRoot {
             tree: object::ROOT_TREE,
@@ -109,6 +118,39 @@ impl Volume {
             level: superblock.chunk_root_level,
             generation: superblock.chunk_root_generation,
         }
+    }
+
+    /// Where the transaction is kept.
+    pub(crate) fn transaction(&mut self) -> &mut Option<Box<Pending>> {
+        &mut self.transaction
+    }
+
+    /// The changes of references of the transaction; `None` if there is none.
+    pub(crate) fn changes(&self) -> Option<&Changes> {
+        self.transaction.as_ref().map(|pending| &pending.changes)
+    }
+
+    /// The root of a tree that the transaction changed.
+    pub(crate) fn pending_root(&self, tree: u64) -> Option<TreeRoot> {
+        self.transaction.as_ref().and_then(|pending| pending.root(tree))
+    }
+
+    /// A block that the transaction made.
+    pub(crate) fn pending_node(&self, bytenr: u64) -> Option<&Arc<Node>> {
+        self.transaction.as_ref().and_then(|pending| pending.node(bytenr))
+    }
+
+    /// How much of each block group was in use before the transaction.
+    pub(crate) fn groups_before(&self) -> Vec<(u64, u64)> {
+        let groups = self.transaction.iter().flat_map(|pending| pending.groups.values());
+        groups.map(|group| (group.start, group.before)).collect()
+    }
+
+    /// The transaction is on the disk.
+    pub(crate) fn committed(&mut self, superblock: Superblock) {
+        self.superblock = superblock;
+        self.transaction = None;
+        self.kept().clear();
     }
 
     /// Reads `buffer` from the first copy of data at a logical address. The range may go over several chunks; what lies
@@ -144,6 +186,11 @@ impl Volume {
     /// # Errors
     /// `Corrupt` if no copy of it is right.
     pub(crate) fn node(&self, expected: Expected) -> Result<Arc<Node>> {
+        if let Some(node) = self.pending_node(expected.bytenr)
+            && (node.generation, node.level) == (expected.generation, expected.level)
+        {
+            return Ok(node.clone());
+        }
         if let Some(node) = self.kept().get(&expected) {
             return Ok(node.clone());
         }
@@ -179,6 +226,3 @@ impl Volume {
         Err(problem.unwrap_or_else(|| Error::from(field::Short { needed: 1, available: 0 })))
     }
 }
-
-/// Trees by their number, as they were found.
-pub(crate) type Roots = BTreeMap<u64, TreeRoot>;

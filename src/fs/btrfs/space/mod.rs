@@ -1,0 +1,11 @@
+//! Free space: where new blocks and data go, and what has to be recorded of it.
+//!
+//! ```text
+//!  allocate    finds room in the block groups
+//!  group       block group items, and the free space of a group as it was before the edit
+//!  tree        the free space tree
+//! ```
+
+pub(crate) mod allocate;
+pub(crate) mod group;
+pub(crate) mod tree;

@@ -1,0 +1,100 @@
+//! Transactions on volumes of `mkfs.btrfs`, judged by `btrfs check`.
+
+use super::super::checksum::name_hash;
+use super::super::extent::change::Extent;
+use super::super::extent::item::Reference;
+use super::super::key::{Key, item, object};
+use super::super::testing::{assert_clean, fixture};
+use super::super::volume::Volume;
+use crate::disk::overlay::Overlay;
+use crate::fs::Timestamp;
+use std::sync::Arc;
+
+const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
+
+const VARIANTS: &[&[&str]] = &[
+    &[],
+    &["-n", "4096", "-m", "single"],
+    &["-n", "65536", "-m", "dup"],
+    &["--csum", "xxhash", "-R", "free-space-tree"],
+    &["--csum", "sha256", "-R", "^free-space-tree"],
+    &["--csum", "blake2", "-n", "4096", "-R", "free-space-tree"],
+    &["-O", "^skinny-metadata", "-n", "4096", "-R", "^free-space-tree"],
+    &["--mixed", "-n", "4096"],
+];
+
+fn open(disk: &Arc<Overlay>) -> Volume {
+    Volume::open(disk.clone()).unwrap()
+}
+
+/// The item of an extended attribute `user.NUMBER` of the root directory.
+fn attribute(number: u32, len: usize) -> (Key, Vec<u8>) {
+    let name = format!("user.{number}");
+    let mut data = vec![0; 30];
+    data[25..27].copy_from_slice(&(len as u16).to_le_bytes());
+    data[27..29].copy_from_slice(&(name.len() as u16).to_le_bytes());
+    data[29] = 8;
+    data.extend(name.as_bytes());
+    data.extend(vec![b'x'; len]);
+    (Key::new(256, item::XATTR_ITEM, name_hash(name.as_bytes())), data)
+}
+
+#[test]
+fn a_transaction_that_only_copies_is_clean() {
+    for arguments in VARIANTS {
+        let disk = fixture(arguments);
+        let mut volume = open(&disk);
+        volume.check_editable().unwrap();
+        let generation = volume.superblock().generation;
+        volume.writable_path(object::FS_TREE, Key::first_of(256)).unwrap();
+        volume.commit(CLOCK).unwrap();
+        assert_eq!(open(&disk).superblock().generation, generation + 1);
+        assert_clean(&*disk, &format!("{arguments:?}"));
+    }
+}
+
+#[test]
+fn trees_grow_and_shrink() {
+    for arguments in VARIANTS {
+        let disk = fixture(arguments);
+        let mut volume = open(&disk);
+        for number in 0..400 {
+            let (key, data) = attribute(number, 700);
+            volume.insert(object::FS_TREE, key, data).unwrap();
+        }
+        volume.commit(CLOCK).unwrap();
+        assert_clean(&*disk, &format!("{arguments:?}: grown"));
+        let mut volume = open(&disk);
+        for number in 0..400 {
+            let key = attribute(number, 700).0;
+            if number % 3 == 0 {
+                volume.replace(object::FS_TREE, key, attribute(number, 10).1).unwrap();
+            } else {
+                volume.delete(object::FS_TREE, key).unwrap();
+            }
+        }
+        volume.commit(CLOCK).unwrap();
+        assert_clean(&*disk, &format!("{arguments:?}: shrunk"));
+        let mut volume = open(&disk);
+        for number in (0..400).step_by(3) {
+            volume.delete(object::FS_TREE, attribute(number, 0).0).unwrap();
+        }
+        volume.commit(CLOCK).unwrap();
+        assert_clean(&*disk, &format!("{arguments:?}: as before"));
+    }
+}
+
+#[test]
+fn data_and_its_checksums_come_and_go() {
+    for arguments in VARIANTS {
+        let disk = fixture(arguments);
+        let mut volume = open(&disk);
+        // Data that nobody keeps.
+        let user = Reference::Data { root: 5, inode: 257, offset: 0 };
+        let (bytenr, bytes) = volume.allocate_data(1 << 20, user).unwrap();
+        volume.write_data(bytenr, &vec![7; bytes as usize], false, "data").unwrap();
+        volume.change_reference(bytenr, Extent::Data(bytes), user, -1);
+        volume.commit(CLOCK).unwrap();
+        assert_clean(&*disk, &format!("{arguments:?}"));
+    }
+}
