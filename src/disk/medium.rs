@@ -5,6 +5,7 @@
 
 use crate::error::Result;
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// A target that is open for writing and held exclusively.
 pub trait Medium: Debug {
@@ -16,6 +17,15 @@ pub trait Medium: Debug {
     /// # Errors
     /// `Corrupt` if the range ends behind the medium; `Io`.
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Checks, before anything is written, that `ranges` can be. A container may have no room for them, or may be
+    /// damaged where they are.
+    ///
+    /// # Errors
+    /// `Refused` if one of them cannot be written; `Corrupt`, `Io`.
+    fn can_write(&self, _ranges: &[Range<u64>]) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes `bytes`, which start and end on sector boundaries or at the end of the medium.
     ///

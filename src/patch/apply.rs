@@ -7,10 +7,11 @@
 //! 2. The cache is dropped, so that what is compared is what the medium holds: after a failed sync
 //!    the cache of the host may show writes that never arrived.
 //! 3. Every sector is compared. One that belongs to neither side ends it; nothing has been written.
-//! 4. What is not right yet is written, ascending.
-//! 5. Synced, even if nothing was written: an earlier run may have been killed between write and
+//! 4. The medium is asked whether it can take what is to be written ([`Medium::can_write`]).
+//! 5. What is not right yet is written, ascending.
+//! 6. Synced, even if nothing was written: an earlier run may have been killed between write and
 //!    sync.
-//! 6. The cache is dropped again, everything is read back and compared.
+//! 7. The cache is dropped again, everything is read back and compared.
 //!
 //! Both directions can be repeated after any interruption, and are done once they return success.
 
@@ -88,6 +89,7 @@ fn transfer(
              it held after: another disk, or changed since"
         )));
     }
+    check_writable(patch, medium, &survey).context(|| "nothing was written")?;
     let mut writing = Writing { bytes_written: 0, bytes_total: total_bytes(&survey)? };
     let finished = writing
         .write_ranges(patch, medium, direction, &survey, progress)
@@ -98,6 +100,17 @@ fn transfer(
     })?;
     let bytes_read = arith::add(survey.bytes_read, verified.bytes_read)?;
     Ok(Outcome { found, bytes_read, bytes_written: writing.bytes_written })
+}
+
+/// Asks `medium` whether everything that is to be written can be.
+fn check_writable(patch: &Patch, medium: &dyn Medium, survey: &Survey) -> Result<()> {
+    let mut ranges = Vec::new();
+    for range in &survey.ranges {
+        let Some(run) = patch.runs().get(range.run_index) else { continue };
+        let start = arith::add(run.offset_bytes, len_u64(range.start))?;
+        ranges.push(start..arith::add(start, len_u64(range.len))?);
+    }
+    medium.can_write(&ranges)
 }
 
 /// Compares the medium itself, not the cache of the host, with both sides of `patch`.

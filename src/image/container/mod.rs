@@ -7,6 +7,8 @@
 //! | format | read and written                                              | read only | refused by name       |
 //! |--------|---------------------------------------------------------------|-----------|-----------------------|
 //! | raw    | everything: the file is the disk                              |           |                       |
+//! | VHD    | fixed, dynamic                                                | saved state | differencing        |
+//! | VMDK   | flat, sparse, in one or several extents                       | not closed | parent, streamOptimized, ESX sparse |
 //!
 //! # What a writer promises
 //!
@@ -15,7 +17,12 @@
 //! container consistent but for room that nothing refers to. The means are the same everywhere: new data first, then a
 //! sync, then what makes it reachable. Everything written is durable after `sync`, and not before.
 
+mod block_map;
 pub mod files;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod vhd;
+pub mod vmdk;
 
 use super::format::Format;
 use crate::disk::Disk;
@@ -52,6 +59,8 @@ impl Opened {
 pub fn open(format: Format, files: &mut dyn ReadFiles) -> Result<Opened> {
     match format {
         Format::Raw => Ok(Opened::new(files.target())),
+        Format::Vhd => vhd::open(files),
+        Format::Vmdk => vmdk::open(files),
         _ => Err(not_supported(format)),
     }
 }
@@ -63,8 +72,11 @@ pub fn open(format: Format, files: &mut dyn ReadFiles) -> Result<Opened> {
 /// * `Mismatch` - it changed since it was opened for reading.
 /// * Otherwise as [`open`].
 pub fn open_writable(format: Format, files: WriteFiles) -> Result<Box<dyn Medium>> {
-    let _ = files;
-    Err(not_supported(format))
+    match format {
+        Format::Vhd => vhd::open_writable(&files),
+        Format::Vmdk => vmdk::open_writable(files),
+        _ => Err(not_supported(format)),
+    }
 }
 
 fn not_supported(format: Format) -> Error {

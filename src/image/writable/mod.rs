@@ -26,6 +26,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
@@ -209,6 +210,10 @@ impl Medium for WritableImage {
 
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
         self.medium.read_at(offset_bytes, buffer)
+    }
+
+    fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
+        self.medium.can_write(ranges)
     }
 
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {

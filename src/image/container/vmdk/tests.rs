@@ -1,0 +1,373 @@
+//! Images of qemu-img, judged by qemu-img; small ones made by hand, for power cuts and damage.
+#![expect(clippy::disallowed_methods, reason = "tests write their own images")]
+
+use super::super::testing::{
+    Judged, Made, MemoryFiles, MemoryHost, can_write, mixed_disk, qemu_reads, random_writes,
+    read_all, read_some, run, survives_damage, survives_power_cuts, write_both, write_files,
+    write_some,
+};
+use super::*;
+use crate::disk::memory::MemoryDisk;
+use crate::disk::testing::directory;
+use std::fs;
+use std::path::Path;
+
+const MIB: usize = 1 << 20;
+
+fn memory(bytes: Vec<u8>) -> Arc<dyn Disk> {
+    Arc::new(MemoryDisk::new(bytes))
+}
+
+/// The names of the files that an image refers to.
+fn extents_of(image: &[u8]) -> Vec<String> {
+    match shape(&memory(image.to_vec())).unwrap() {
+        Shape::Monolithic(_) => Vec::new(),
+        Shape::Described(descriptor) => descriptor.files(),
+    }
+}
+
+/// Opens an image and what it refers to.
+fn open_path(path: &Path) -> Result<Arc<dyn Disk>> {
+    let first = fs::read(path).unwrap();
+    let of = |name: String| (name.clone(), fs::read(path.parent().unwrap().join(name)).unwrap());
+    let others = extents_of(&first).into_iter().map(of).collect();
+    Ok(open(&mut MemoryFiles::new(first, others))?.disk)
+}
+
+/// An image and what it refers to, in memory.
+struct Hosts(Vec<(String, MemoryHost)>);
+
+impl Hosts {
+    fn read(path: &Path) -> Self {
+        let first = fs::read(path).unwrap();
+        let of = |name: String| {
+            (name.clone(), MemoryHost::new(fs::read(path.parent().unwrap().join(name)).unwrap()))
+        };
+        let others: Vec<_> = extents_of(&first).into_iter().map(of).collect();
+        Self([vec![(String::new(), MemoryHost::new(first))], others].concat())
+    }
+
+    fn open(&self) -> Result<Box<dyn Medium>> {
+        let files: Vec<_> = self.0.iter().map(|(name, host)| (name.as_str(), host)).collect();
+        open_writable(write_files(&files))
+    }
+
+    fn store(&self, path: &Path) {
+        for (name, host) in &self.0 {
+            let place = if name.is_empty() { path } else { &path.parent().unwrap().join(name) };
+            fs::write(place, host.bytes()).unwrap();
+        }
+    }
+}
+
+fn open_host(host: &MemoryHost) -> Result<Box<dyn Medium>> {
+    open_writable(write_files(&[("", host)]))
+}
+
+/// Makes `writes` to an image and what it refers to, and to `raw`.
+fn write_path(path: &Path, raw: &mut [u8], writes: &[(u64, Vec<u8>)]) {
+    let hosts = Hosts::read(path);
+    let mut medium = hosts.open().unwrap();
+    let ranges: Vec<_> = writes.iter().map(|(at, bytes)| *at..*at + bytes.len() as u64).collect();
+    medium.can_write(&ranges).unwrap();
+    write_both(&mut *medium, raw, writes);
+    hosts.store(path);
+}
+
+fn check_with_qemu(path: &Path) {
+    let text = run("qemu-img", &["check", "-f", "vmdk", path.to_str().unwrap()]);
+    assert!(text.contains("No errors were found on the image."), "{text}");
+}
+
+const SUBFORMATS: [&str; 5] = [
+    "subformat=monolithicSparse",
+    "subformat=monolithicFlat",
+    "subformat=twoGbMaxExtentSparse",
+    "subformat=twoGbMaxExtentFlat",
+    "subformat=monolithicSparse,zeroed_grain=on",
+];
+
+#[test]
+fn images_of_qemu_are_read_and_written_as_raw_disks() {
+    let disk = mixed_disk(9 * MIB + 512 * 3, 3);
+    for (seed, options) in SUBFORMATS.iter().enumerate() {
+        let made = Made::from_disk(&disk, "vmdk", options);
+        assert!(read_all(&*open_path(&made.image).unwrap()) == disk, "{options}");
+        let mut raw = disk.clone();
+        write_path(&made.image, &mut raw, &random_writes(disk.len(), 60, seed as u64));
+        assert!(read_all(&*open_path(&made.image).unwrap()) == raw, "{options}");
+        assert!(made.as_qemu_reads_it() == raw, "{options}");
+        if options.contains("Sparse") {
+            check_with_qemu(&made.image);
+        }
+    }
+}
+
+#[test]
+fn empty_images_take_their_first_grains() {
+    for (seed, options) in SUBFORMATS.iter().enumerate() {
+        // Two grain tables, and an end inside of a grain.
+        let len = 40 * MIB + 512;
+        let made = Made::empty(len, "vmdk", options);
+        let mut raw = vec![0; len];
+        write_path(&made.image, &mut raw, &random_writes(len, 30, seed as u64));
+        assert!(made.as_qemu_reads_it() == raw, "{options}");
+        if options.contains("Sparse") {
+            check_with_qemu(&made.image);
+        }
+    }
+}
+
+/// More than one extent, as products that split at 2 GB make them.
+#[test]
+fn a_disk_in_several_extents_is_written_across_their_borders() {
+    let len = 5 << 30;
+    let made = Made::empty(len, "vmdk", "subformat=twoGbMaxExtentSparse");
+    let names = extents_of(&made.bytes());
+    assert_eq!(names, ["disk-s001.img", "disk-s002.img", "disk-s003.img"]);
+    let hosts = Hosts::read(&made.image);
+    let mut medium = hosts.open().unwrap();
+    assert_eq!(medium.len_bytes(), len as u64);
+    let descriptor = String::from_utf8(made.bytes()).unwrap();
+    let sectors = descriptor.lines().find_map(|line| line.strip_prefix("RW ")).unwrap();
+    let border: u64 = sectors.split(' ').next().unwrap().parse::<u64>().unwrap() * 512;
+    let bytes: Vec<u8> = (0..4096u32).map(|i| (i % 253) as u8).collect();
+    medium.write_at(border - 2048, &bytes).unwrap();
+    medium.sync().unwrap();
+    let mut back = vec![0; 4096];
+    medium.read_at(border - 2048, &mut back).unwrap();
+    assert_eq!(back, bytes);
+    hosts.store(&made.image);
+    check_with_qemu(&made.image);
+    let pattern = |at: u64, byte: &str| {
+        let command = format!("read -P {byte} {at} 1");
+        run("qemu-io", &["-r", "-f", "vmdk", "-c", &command, made.image.to_str().unwrap()])
+    };
+    for (at, byte) in [(border - 2048, "0"), (border, "24"), (border + 2047, "47")] {
+        let text = pattern(at, byte);
+        assert!(!text.contains("Pattern verification failed"), "{text}");
+    }
+}
+
+const GRAIN: usize = 4096;
+const GRAINS: usize = 1100;
+
+/// A monolithic sparse image with grains of 4 KiB, of which `present` are there. Only the first table is there.
+fn small(present: &[usize]) -> Vec<u8> {
+    let descriptor = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n\
+         createType=\"monolithicSparse\"\n\nRW {} SPARSE \"old name.vmdk\"\n",
+        GRAINS * 8
+    );
+    let mut image = vec![0; 16 * 512];
+    image[..4].copy_from_slice(b"KDMV");
+    let mut put = |at: usize, value: u64, len: usize| {
+        image[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
+    };
+    put(4, 1, 4);
+    put(8, 3, 4);
+    put(0x0c, GRAINS as u64 * 8, 8);
+    put(0x14, 8, 8);
+    // Descriptor at 1, redundant directory at 3, its table at 4, directory at 8, its table at 9.
+    put(0x1c, 1, 8);
+    put(0x24, 2, 8);
+    put(0x2c, 512, 4);
+    put(0x30, 3, 8);
+    put(0x38, 8, 8);
+    put(0x40, 16, 8);
+    put(3 * 512, 4, 4);
+    put(8 * 512, 9, 4);
+    image[0x49..0x4d].copy_from_slice(b"\n \r\n");
+    image[512..512 + descriptor.len()].copy_from_slice(descriptor.as_bytes());
+    for (number, grain) in present.iter().enumerate() {
+        let sector = (image.len() / 512) as u32;
+        for table in [4, 9] {
+            image[table * 512 + grain * 4..][..4].copy_from_slice(&sector.to_le_bytes());
+        }
+        image.extend(vec![0x60 + number as u8; GRAIN]);
+    }
+    image
+}
+
+fn open_small(bytes: Vec<u8>) -> Result<Arc<dyn Disk>> {
+    Ok(open(&mut MemoryFiles::one(bytes))?.disk)
+}
+
+#[test]
+fn every_power_cut_leaves_old_or_new_sectors_and_a_clean_image() {
+    let directory = directory();
+    let path = directory.path().join("cut.vmdk");
+    let judge = |image: &[u8], seen: &[u8]| {
+        fs::write(&path, image).unwrap();
+        check_with_qemu(&path);
+        assert!(qemu_reads(&path, "vmdk") == seen);
+    };
+    let format =
+        Judged { open: &open, open_writable: &open_writable, judge: &judge, judge_every: 67 };
+    // In place and on into two new grains; a new grain with a table; zeros; a new grain with a new table.
+    let writes = vec![
+        (512, vec![1; 8192]),
+        (7 * 4096, vec![2; 512]),
+        (20 * 4096, vec![0; 4096]),
+        (600 * 4096 + 1024, vec![3; 1024]),
+        (1099 * 4096 + 3584, vec![4; 512]),
+    ];
+    let looked_at = survives_power_cuts(&small(&[0, 7]), &writes, &format);
+    assert!(looked_at > 300, "{looked_at}");
+}
+
+#[test]
+fn tables_that_disagree_are_not_written() {
+    let good = small(&[0, 7]);
+    let host = |bytes: &[u8]| MemoryHost::new(bytes.to_vec());
+    let put = |sector: usize, grain: usize, value: u32| {
+        let mut image = good.clone();
+        image[sector * 512 + grain * 4..][..4].copy_from_slice(&value.to_le_bytes());
+        image
+    };
+    // An interrupted write: the second table is behind.
+    let behind = host(&put(4, 7, 0));
+    let mut medium = open_host(&behind).unwrap();
+    medium.write_at(7 * 4096, &[1; 512]).unwrap();
+    assert!(behind.bytes()[4 * 512..5 * 512] == behind.bytes()[9 * 512..10 * 512]);
+    // Two different grains.
+    let mut medium = open_host(&host(&put(4, 7, 16))).unwrap();
+    let error = medium.write_at(7 * 4096, &[1; 512]).unwrap_err();
+    assert!(error.to_string().contains("grain 7 is at sector 24"), "{error}");
+    // One grain for two places.
+    let shared = put(9, 7, 16);
+    let medium = open_host(&host(&shared)).unwrap();
+    assert!(can_write(&*medium, 0, 512).unwrap_err().to_string().contains("blocks 0 and 7"));
+    // A grain over the tables, and behind the end.
+    for sector in [9, 1_000_000] {
+        let disk = open_small(put(9, 0, sector)).unwrap();
+        assert_eq!(disk.read_vec(0, 1).unwrap_err().kind_name(), "corrupt");
+    }
+    // One table for two stretches, and a table over a grain.
+    for (sector, message) in [(9, "another grain table"), (20, "a grain")] {
+        let mut image = good.clone();
+        image.extend(vec![0; 4096]);
+        image[8 * 512 + 4..8 * 512 + 8].copy_from_slice(&u32::to_le_bytes(sector));
+        let medium = open_host(&host(&image)).unwrap();
+        let error = can_write(&*medium, 0, 512).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn a_descriptor_names_only_files_beside_it() {
+    let with = |line: &str| {
+        let text = format!("# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\n{line}\n");
+        Ok::<_, Error>(Descriptor::read_file(&memory(text.into_bytes()))?.files())
+    };
+    let good = [
+        ("RW 8 FLAT \"a b.vmdk\" 0", vec!["a b.vmdk"]),
+        (
+            "RW 8 VMFS \"a-flat.vmdk\"\r\nRW 8 ZERO\nRDONLY 8 FLAT \"a-flat.vmdk\" 8",
+            vec!["a-flat.vmdk"],
+        ),
+        ("RW 8 SPARSE \"..s001\"\nRW\t8  SPARSE  \"b\"", vec!["..s001", "b"]),
+    ];
+    for (line, names) in good {
+        assert_eq!(with(line).unwrap(), names, "{line}");
+    }
+    for (line, kind) in [
+        ("RW 8 FLAT \"../a\" 0", "corrupt"),
+        ("RW 8 FLAT \"/etc/shadow\" 0", "corrupt"),
+        ("RW 8 FLAT \"a\\b\" 0", "corrupt"),
+        ("RW 8 FLAT \"..\" 0", "corrupt"),
+        ("RW 8 FLAT \"\" 0", "corrupt"),
+        ("RW 8 FLAT \"a\x1b[m\" 0", "corrupt"),
+        ("RW 8 FLAT a 0", "corrupt"),
+        ("RW 0 FLAT \"a\" 0", "corrupt"),
+        ("RW x FLAT \"a\" 0", "corrupt"),
+        ("RW 8 FLAT \"a\" -1", "corrupt"),
+        ("RW 8 ZERO \"a\"", "corrupt"),
+        ("RW 8 SPARSE \"a\" 8", "corrupt"),
+        ("", "corrupt"),
+        ("RW 8 VMFSSPARSE \"a\"", "unsupported"),
+        ("RW 8 VMFSRDM \"a\"", "unsupported"),
+        ("NOACCESS 8 FLAT \"a\" 0", "unsupported"),
+        ("parentCID = 12345678\nRW 8 FLAT \"a\" 0", "unsupported"),
+        ("createType=\"streamOptimized\"\nRW 8 SPARSE \"a\"", "unsupported"),
+    ] {
+        assert_eq!(with(line).unwrap_err().kind_name(), kind, "{line}");
+    }
+    let many = "RW 8 ZERO\n".repeat(5000);
+    assert_eq!(with(&many).unwrap_err().kind_name(), "limit");
+}
+
+#[test]
+fn extents_that_cannot_be_written_are_refused_before_anything_is() {
+    let text =
+        b"# Disk DescriptorFile\nparentCID=ffffffff\nRW 2 FLAT \"a\" 1\nRDONLY 2 FLAT \"b\" 0\n\
+        RW 2 ZERO\n";
+    let file = || MemoryHost::new(vec![5; 2048]);
+    let hosts = [MemoryHost::new(text.to_vec()), file(), file()];
+    let names = [("", &hosts[0]), ("a", &hosts[1]), ("b", &hosts[2])];
+    let mut medium = open_writable(write_files(&names)).unwrap();
+    can_write(&*medium, 0, 1024).unwrap();
+    for start in [512, 2048] {
+        assert_eq!(can_write(&*medium, start, start + 1024).unwrap_err().kind_name(), "refused");
+    }
+    medium.write_at(0, &[6; 1024]).unwrap();
+    assert!(hosts[1].bytes()[512..1536] == [6; 1024] && hosts[1].bytes()[..512] == [5; 512]);
+    let with = |len: usize| {
+        let others = vec![("a".to_owned(), vec![1; len]), ("b".to_owned(), vec![2; 1024])];
+        open(&mut MemoryFiles::new(text.to_vec(), others)).map(|opened| opened.disk)
+    };
+    let disk = with(1536).unwrap();
+    assert_eq!(read_all(&*disk)[1023..2049], [vec![1], vec![2; 1024], vec![0]].concat());
+    assert!(with(1535).unwrap_err().to_string().contains("do not fit into its 1535 bytes"));
+    // Another file than was opened for reading, and one that is named twice.
+    let renamed = [("", &hosts[0]), ("c", &hosts[1]), ("b", &hosts[2])];
+    assert_eq!(open_writable(write_files(&renamed)).unwrap_err().kind_name(), "mismatch");
+    let twice =
+        MemoryHost::new(String::from_utf8_lossy(text).replace("\"b\"", "\"a\"").into_bytes());
+    let error = open_writable(write_files(&[("", &twice), ("a", &hosts[1])])).unwrap_err();
+    assert!(error.to_string().contains("two extents use the file a"), "{error}");
+    // Not closed.
+    let mut image = small(&[0]);
+    image[0x48] = 1;
+    assert!(open(&mut MemoryFiles::one(image.clone())).unwrap().not_writable.is_some());
+    let error = open_host(&MemoryHost::new(image)).unwrap_err();
+    assert!(error.to_string().contains("was not closed"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let made = Made::from_disk(&mixed_disk(MIB, 5), "vmdk", "subformat=streamOptimized");
+    let error = open_small(made.bytes()).unwrap_err();
+    assert!(error.to_string().contains("stream-optimized"), "{error}");
+    let error = open_small([b"COWD".as_slice(), &[0; 4096]].concat()).unwrap_err();
+    assert!(error.to_string().contains("COWD"), "{error}");
+    let made = Made::empty(MIB, "vmdk", "subformat=twoGbMaxExtentSparse");
+    let extent = fs::read(made.directory.path().join("disk-s001.img")).unwrap();
+    assert!(
+        open_small(extent).unwrap_err().to_string().contains("name the file with the descriptor")
+    );
+}
+
+#[test]
+fn damage_never_panics() {
+    let image = small(&[0, 7, 300]);
+    let structures = [
+        4..0x60,
+        0x60..512,
+        512..900,
+        3 * 512..3 * 512 + 16,
+        8 * 512..8 * 512 + 16,
+        4 * 512..4 * 512 + 40,
+        9 * 512..9 * 512 + 40,
+    ];
+    let opened = survives_damage(&image, &structures, 4000, &|bytes| {
+        let host = MemoryHost::new(bytes.clone());
+        let Ok(disk) = open_small(bytes) else { return false };
+        read_some(&*disk);
+        if let Ok(mut medium) = open_host(&host) {
+            write_some(&mut *medium);
+        }
+        true
+    });
+    assert!(opened > 500, "{opened}");
+}
