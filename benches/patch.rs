@@ -52,6 +52,7 @@ fn patch(count: usize, len: usize) -> (Patch, Memory) {
         sector_size_bytes: 512,
         table_guid: None,
         volumes: Vec::new(),
+        parts: Vec::new(),
     };
     let description = Description {
         regain_version: "0.1.0".into(),

@@ -52,6 +52,7 @@ static PATCHES: LazyLock<Vec<Good>> = LazyLock::new(|| {
         sector_size_bytes: 512,
         table_guid: None,
         volumes: Vec::new(),
+        parts: Vec::new(),
     };
     let description = Description {
         regain_version: "0".to_owned(),

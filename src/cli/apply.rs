@@ -2,6 +2,7 @@
 
 use super::args::{Apply, CommitArgs, Undo};
 use super::commit::{self, Way, commit, describe, state_name};
+use super::disks::Disks;
 use super::human::{self, add, count};
 use super::output::{Outcome, Ui};
 use super::{confirm, show, target};
@@ -15,30 +16,33 @@ use std::path::Path;
 /// Runs `apply`.
 pub(crate) fn apply(ui: &Ui, args: &Apply) -> Outcome {
     let patch = patch::load(&args.patch)?;
-    let image = target::open_image(&args.target)?;
-    let job = Job { ui, patch: &patch, image: &image, way: Way::Apply };
+    let images = target::open_images(&args.target, &args.devices)?;
+    let disks = Disks::of_patch(&patch, &images)?;
+    let job = Job { ui, patch: &patch, images: &images, disks: &disks, way: Way::Apply };
     job.run(Some(&args.commit), args.commit.yes)
 }
 
 /// Runs `undo`.
 pub(crate) fn undo(ui: &Ui, args: &Undo) -> Outcome {
     let patch = patch::load(&args.patch)?;
-    let image = target::open_image(&args.target)?;
-    let job = Job { ui, patch: &patch, image: &image, way: Way::Undo };
+    let images = target::open_images(&args.target, &args.devices)?;
+    let disks = Disks::of_patch(&patch, &images)?;
+    let job = Job { ui, patch: &patch, images: &images, disks: &disks, way: Way::Undo };
     job.run(None, args.yes)
 }
 
-/// One patch on its way to one target.
+/// One patch on its way to the disks that it is for.
 struct Job<'a> {
     ui: &'a Ui,
     patch: &'a Patch,
-    image: &'a Image,
+    images: &'a [Image],
+    disks: &'a Disks<'a>,
     way: Way,
 }
 
 impl Job<'_> {
     fn run(&self, args: Option<&CommitArgs>, has_yes: bool) -> Outcome {
-        let report_target = target::report_image(self.image);
+        let report_target = self.images.first().map(target::report_image).unwrap_or_default();
         let result = self.result(args, has_yes).map_err(|mut failure| {
             failure.target.get_or_insert_with(|| report_target.clone());
             failure
@@ -52,7 +56,8 @@ impl Job<'_> {
     }
 
     fn result(&self, args: Option<&CommitArgs>, has_yes: bool) -> Outcome<Applied> {
-        let found = patch::state(self.patch, self.image.disk.as_ref())?;
+        let found = self.disks.state(self.patch)?;
+        self.disks.check_identity(self.patch)?;
         let done = match self.way {
             Way::Apply => State::Applied,
             Way::Undo => State::Unapplied,
@@ -63,14 +68,15 @@ impl Job<'_> {
         if matches!(found, State::Partial { .. }) {
             self.ui.warn(&format!("found an {}", describe(found)));
         }
-        commit::check_free(self.image, has_yes)?;
-        let undo_path = args.map(|args| commit::undo_path(args, self.image)).transpose()?.flatten();
+        commit::check_free(self.disks, has_yes)?;
+        let images: Vec<&Image> = self.images.iter().collect();
+        let undo_path = args.map(|args| commit::undo_path(args, &images)).transpose()?.flatten();
         let undo_path = undo_path.as_deref();
         if !matches!(found, State::Foreign { .. }) {
             confirm::ask(self.ui, &self.question(undo_path), has_yes)?;
         }
-        let done = commit(self.ui, self.image, self.patch, self.way, undo_path, || Ok(()))?;
-        let bytes_read = self.image.bytes_read().saturating_add(done.bytes_read);
+        let done = commit(self.ui, self.disks, self.patch, self.way, undo_path, || Ok(()))?;
+        let bytes_read = self.disks.bytes_read().saturating_add(done.bytes_read);
         let io = Io { bytes_read, bytes_written: done.bytes_written };
         Ok(self.report(done.found, done.undo_file.as_deref(), io))
     }
@@ -87,9 +93,10 @@ impl Job<'_> {
                 bytes_changed: self.patch.bytes_changed(),
                 runs: len_u64(self.patch.runs().len()),
                 path: None,
+                apply_command: None,
             },
             undo_file: undo_file.map(super::shown),
-            undo_command: undo_file.map(|path| commit::undo_command(path, self.image)),
+            undo_command: undo_file.map(|path| commit::undo_command(path, self.disks)),
             io,
         }
     }
@@ -103,7 +110,7 @@ impl Job<'_> {
             "About to {verb} \"{}\" of {} on {}:\n",
             self.patch.description().command,
             self.patch.description().created,
-            super::shown(&self.image.path)
+            self.disks.name()
         );
         for note in &self.patch.description().files {
             text.push_str(&show::note_line(note));
@@ -123,13 +130,15 @@ impl Job<'_> {
     }
 
     fn text(&self, result: &Applied) -> String {
-        let name = super::shown(&self.image.path);
+        let name = self.disks.name();
+        let (is, it_is) =
+            if self.images.len() > 1 { ("are", "they were") } else { ("is", "it was") };
         if !result.changed {
-            return format!("nothing to do: {name} is already as wanted\n");
+            return format!("nothing to do: {name} {is} already as wanted\n");
         }
         let mut text = match self.way {
             Way::Apply => format!("applied to {name}"),
-            Way::Undo => format!("undone: {name} is as it was before"),
+            Way::Undo => format!("undone: {name} {is} as {it_is} before"),
         };
         add(
             &mut text,

@@ -1,14 +1,15 @@
 //! The one way from a patch to a target: hold it, compare, make the undo record durable, write, read back.
 
 use super::args::CommitArgs;
+use super::disks::Disks;
 use super::hints::shell_word;
 use super::host_file;
 use super::output::{Failure, Outcome, Ui};
 use super::progress::Progress;
+use crate::disk::medium::Medium;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::image::in_use::{self, Look};
-use crate::image::writable::{self, WritableImage};
+use crate::image::in_use::Look;
 use crate::patch::{self, DurableUndo, Patch, State};
 use crate::session::clock;
 use std::path::{Path, PathBuf};
@@ -35,13 +36,14 @@ pub(super) struct Committed {
 
 /// Refuses a target that is in use or read-only before anybody is asked anything. With `has_yes` nobody is, and
 /// [`commit`] opens the target at once.
-pub(super) fn check_free(image: &Image, has_yes: bool) -> Result<()> {
+pub(super) fn check_free(disks: &Disks<'_>, has_yes: bool) -> Result<()> {
     let look = if has_yes { Look::BeforeOpen } else { Look::Thorough };
-    in_use::in_use_report(image, look)?.map_or(Ok(()), |refusal| Err(refusal.into()))
+    disks.in_use(look)?.map_or(Ok(()), |refusal| Err(refusal.into()))
 }
 
-/// Where the undo record will be; none if it is not wanted. Refuses a name that is taken, and the target itself.
-pub(super) fn undo_path(args: &CommitArgs, image: &Image) -> Outcome<Option<PathBuf>> {
+/// Where the undo record will be; none if it is not wanted. Refuses a name that is taken, and one on any of the
+/// disks of the target, of which the first gives the name.
+pub(super) fn undo_path(args: &CommitArgs, images: &[&Image]) -> Outcome<Option<PathBuf>> {
     if args.no_undo {
         return Ok(None);
     }
@@ -50,9 +52,11 @@ pub(super) fn undo_path(args: &CommitArgs, image: &Image) -> Outcome<Option<Path
             host_file::check_absent(path)?;
             path.clone()
         }
-        None => default_undo_path(&image.path)?,
+        None => default_undo_path(images.first().map_or(Path::new("disk"), |it| &it.path))?,
     };
-    host_file::check_apart(&path, image)?;
+    for image in images {
+        host_file::check_apart(&path, image)?;
+    }
     Ok(Some(path))
 }
 
@@ -73,23 +77,23 @@ fn default_undo_path(target: &Path) -> Outcome<PathBuf> {
     }
 }
 
-/// Takes the target of `image` to one side of `patch`. `undo_path` is where the record goes before the first
+/// Takes `disks` to one side of `patch`. `undo_path` is where the record goes before the first
 /// write; `prepare` comes after it, and is the last that can go wrong without a trace.
 pub(super) fn commit(
     ui: &Ui,
-    image: &Image,
+    disks: &Disks<'_>,
     patch: &Patch,
     way: Way,
     undo_path: Option<&Path>,
     prepare: impl FnOnce() -> Result<()>,
 ) -> Outcome<Committed> {
-    let mut medium = writable::open(image)?;
+    let mut medium = disks.hold()?;
     let found = patch::state_of_medium(patch, &medium)?;
     check_not_foreign(found)?;
     let record = store_undo(patch, found, undo_path)?;
     let undo_file = record.path().map(Path::to_owned);
     if let Err(error) = prepare() {
-        return Err(interrupted(error, image, patch, &medium, undo_file.as_deref()));
+        return Err(interrupted(error, disks, patch, &medium, undo_file.as_deref()));
     }
     let bar = Progress::new(ui, "writing");
     let mut progress = |done, total| bar.set(done, total);
@@ -104,7 +108,7 @@ pub(super) fn commit(
             bytes_written: outcome.bytes_written,
             undo_file,
         }),
-        Err(error) => Err(interrupted(error, image, patch, &medium, undo_file.as_deref())),
+        Err(error) => Err(interrupted(error, disks, patch, &medium, undo_file.as_deref())),
     }
 }
 
@@ -128,9 +132,9 @@ fn store_undo(patch: &Patch, found: State, undo_path: Option<&Path>) -> Outcome<
 /// Says in which state a failed run left the target, and what finishes it or takes it back.
 fn interrupted(
     error: Error,
-    image: &Image,
+    disks: &Disks<'_>,
     patch: &Patch,
-    medium: &WritableImage,
+    medium: &dyn Medium,
     undo_file: Option<&Path>,
 ) -> Box<Failure> {
     let was_modified = error.target_modified();
@@ -146,7 +150,7 @@ fn interrupted(
         Ok(state) => format!("the target was modified: {}", describe(state)),
         Err(_) => "the target was modified; its state cannot be read".to_owned(),
     });
-    let target = shell_word(&super::shown(&image.path));
+    let target = disks.arguments();
     Box::new(match undo_file.map(|path| shell_word(&super::shown(path))) {
         Some(path) => failure.hint(format!(
             "finish it with `regain apply {path} {target}`, or take it back with `regain undo {path} \
@@ -182,7 +186,6 @@ pub(super) fn state_name(state: State) -> &'static str {
 }
 
 /// The command that takes a change back.
-pub(super) fn undo_command(undo_file: &Path, image: &Image) -> String {
-    let (file, target) = (super::shown(undo_file), super::shown(&image.path));
-    format!("regain undo {} {}", shell_word(&file), shell_word(&target))
+pub(super) fn undo_command(undo_file: &Path, disks: &Disks<'_>) -> String {
+    format!("regain undo {} {}", shell_word(&super::shown(undo_file)), disks.arguments())
 }

@@ -3,6 +3,7 @@
 
 use super::args::WriteArgs;
 use super::commit::{self, Committed, Way, commit};
+use super::disks::Disks;
 use super::hints::shell_word;
 use super::host_file::Fresh;
 use super::human::{self, add, count, styled};
@@ -15,7 +16,8 @@ use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Result};
 use crate::fs::path::GuestPath;
 use crate::fs::{FileSystem, Timestamp};
-use crate::image::in_use::{Look, in_use_report};
+use crate::image::Image;
+use crate::image::in_use::Look;
 use crate::login::Finding;
 use crate::patch::{self, Patch};
 use crate::report::change::{self, Change, GeneratedKey, Io};
@@ -120,26 +122,36 @@ impl Job<'_> {
         result: &mut Change,
     ) -> Outcome {
         let patch = &edit.patch;
+        let disks = Disks::of_edit(session, &edit.disks)?;
         result.verified_by = Some(edit.verdict.reader().to_owned());
         result.patch = Some(change::Patch {
             bytes_changed: patch.bytes_changed(),
             runs: len_u64(patch.runs().len()),
             path: None,
+            apply_command: None,
         });
         if self.write.dry_run {
             result.changed = !patch.is_empty();
-            if let Some(refusal) = in_use_report(session.target(), Look::Thorough)? {
+            if let Some(refusal) = disks.in_use(Look::Thorough)? {
                 self.ui.warn(&format!("writing would be refused: {refusal}"));
             }
             return Ok(());
         }
         if let Some(key) = self.new_key {
-            key.check_apart(session.target())?;
+            session.disks().try_for_each(|disk| key.check_apart(&disk.image))?;
         }
         let mut fresh = Fresh::default();
         match &self.write.patch_out {
-            Some(path) => self.write_patch(session, patch, path, &mut fresh, result)?,
-            None => self.write_target(session, index, patch, &mut fresh, result)?,
+            Some(path) => {
+                self.write_patch(session, patch, path, &mut fresh, result)?;
+                if let Some(report) = &mut result.patch {
+                    let path = super::shown(path);
+                    let command =
+                        format!("regain apply {} {}", shell_word(&path), disks.arguments());
+                    (report.path, report.apply_command) = (Some(path), Some(command));
+                }
+            }
+            None => self.write_target(session, index, (patch, &disks), &mut fresh, result)?,
         }
         fresh.keep();
         Ok(())
@@ -153,12 +165,9 @@ impl Job<'_> {
         fresh: &mut Fresh,
         result: &mut Change,
     ) -> Outcome {
-        host_file::check_apart(path, session.target())?;
+        session.disks().try_for_each(|disk| host_file::check_apart(path, &disk.image))?;
         result.generated_key = self.store_key(fresh)?;
         patch::store(patch, path)?;
-        if let Some(report) = &mut result.patch {
-            report.path = Some(super::shown(path));
-        }
         Ok(())
     }
 
@@ -166,14 +175,15 @@ impl Job<'_> {
         &self,
         session: &Session,
         index: usize,
-        patch: &Patch,
+        (patch, disks): (&Patch, &Disks<'_>),
         fresh: &mut Fresh,
         result: &mut Change,
     ) -> Outcome {
-        commit::check_free(session.target(), self.write.commit.yes)?;
-        let undo_path = commit::undo_path(&self.write.commit, session.target())?;
+        commit::check_free(disks, self.write.commit.yes)?;
+        let images: Vec<&Image> = session.disks().map(|disk| &disk.image).collect();
+        let undo_path = commit::undo_path(&self.write.commit, &images)?;
         let system = session.volume_at(index)?.describe_system();
-        let question = question(session, system, patch, result, undo_path.as_deref());
+        let question = question(disks, system, patch, result, undo_path.as_deref());
         confirm::ask(self.ui, &question, self.write.commit.yes)?;
         // Before the first write, so that no lost key is ever on the target.
         let prepare = || {
@@ -181,13 +191,13 @@ impl Job<'_> {
             Ok(())
         };
         let undo_path = undo_path.as_deref();
-        let done = commit(self.ui, session.target(), patch, Way::Apply, undo_path, prepare);
+        let done = commit(self.ui, disks, patch, Way::Apply, undo_path, prepare);
         let done = done.inspect_err(|failure| {
             if failure.error.target_modified() {
                 fresh.keep();
             }
         })?;
-        note_committed(session, &done, result);
+        note_committed(disks, &done, result);
         Ok(())
     }
 
@@ -222,14 +232,14 @@ impl Job<'_> {
     }
 
     /// What to do next; `after` is what there is to say once the target is written.
-    pub(super) fn next_step(&self, session: &Session, result: &Change, after: &str) -> String {
-        let target = shell_word(&session.target_name());
+    pub(super) fn next_step(&self, result: &Change, after: &str) -> String {
         if self.write.dry_run {
             return "next: the same command without --dry-run\n".to_owned();
         }
-        if let Some(path) = &self.write.patch_out {
+        if let (Some(path), Some(patch)) = (&self.write.patch_out, &result.patch) {
             let path = shell_word(&super::shown(path));
-            return format!("next: regain show {path}; regain apply {path} {target}\n");
+            let apply = patch.apply_command.as_deref().unwrap_or_default();
+            return format!("next: regain show {path}; {apply}\n");
         }
         let mut text = String::new();
         if let Some(command) = &result.undo_command {
@@ -240,23 +250,23 @@ impl Job<'_> {
     }
 }
 
-fn note_committed(session: &Session, done: &Committed, result: &mut Change) {
+fn note_committed(disks: &Disks<'_>, done: &Committed, result: &mut Change) {
     result.changed = done.bytes_written > 0;
     result.io = Io { bytes_read: done.bytes_read, bytes_written: done.bytes_written };
     result.undo_file = done.undo_file.as_deref().map(super::shown);
-    let command = |path: &PathBuf| commit::undo_command(path, session.target());
+    let command = |path: &PathBuf| commit::undo_command(path, disks);
     result.undo_command = done.undo_file.as_ref().map(command);
 }
 
 /// What is asked before the first write.
 fn question(
-    session: &Session,
+    disks: &Disks<'_>,
     system: Option<String>,
     patch: &Patch,
     result: &Change,
     undo_path: Option<&Path>,
 ) -> String {
-    let mut text = format!("About to write to {}, ", session.target_name());
+    let mut text = format!("About to write to {}, ", disks.name());
     let system = system.map(|system| format!(" ({system})")).unwrap_or_default();
     add(&mut text, format_args!("volume {}{system}:\n", result.volume_id));
     text.push_str(&show::file_lines(&result.changes));

@@ -161,10 +161,10 @@ impl KeyJob<'_> {
         if let Some(error) = plan.refusal() {
             return Err(partly_refused(error, &plan, &result));
         }
-        Ok(ui.finish(self.way.command, report_target, &result, || self.text(session, &result))?)
+        Ok(ui.finish(self.way.command, report_target, &result, || self.text(&result))?)
     }
 
-    fn text(&self, session: &Session, result: &Change) -> String {
+    fn text(&self, result: &Change) -> String {
         if result.changes.is_empty() {
             return format!("nothing to do: {}\n", already(result));
         }
@@ -199,7 +199,7 @@ impl KeyJob<'_> {
         };
         let user = names.first().map_or("USER", String::as_str);
         let after = format!("start the machine from this disk, then {program} {user}@HOST");
-        text.push_str(&self.job.next_step(session, result, &after));
+        text.push_str(&self.job.next_step(result, &after));
         text
     }
 

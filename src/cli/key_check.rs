@@ -68,7 +68,7 @@ impl Check<'_> {
 
     /// The next command against a refusal.
     fn way_out(&self, session: &Session, volume: &SessionVolume, found: &UserCheck) -> String {
-        let target = shell_word(&session.target_name());
+        let target = super::disks::session_arguments(session);
         let user = shell_word(&escape_limited(&found.user, 64));
         if found.verdict == Verdict::Unknown {
             return "look at what it depends on; nothing on this volume decides it".to_owned();

@@ -2,7 +2,6 @@
 
 use super::args::KeyRevoke;
 use super::edit::Job;
-use super::hints::shell_word;
 use super::human::{add, count};
 use super::output::{Failure, Outcome, Ui};
 use super::{host_file, keys, target};
@@ -106,8 +105,8 @@ fn text(job: &Job<'_>, session: &Session, request: &KeyRevokeRequest, result: &C
     let files = count(len_u64(result.changes.len()), "file");
     let mut text = format!("{}: {verb} {files}, of {}\n", job.head(), names.join(", "));
     text.push_str(&Job::body(result));
-    let list = format!("regain key list {}", shell_word(&session.target_name()));
-    text.push_str(&job.next_step(session, result, &format!("{list} shows the keys that are left")));
+    let list = format!("regain key list {}", super::disks::session_arguments(session));
+    text.push_str(&job.next_step(result, &format!("{list} shows the keys that are left")));
     text
 }
 

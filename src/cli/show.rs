@@ -6,7 +6,7 @@ use super::output::{Outcome, Styles, Ui};
 use crate::patch::{self, Patch};
 use crate::report::Target;
 use crate::report::change::FileChange;
-use crate::report::patch::{File, Identity, Run, Shown, VolumeIdentity};
+use crate::report::patch::{DiskIdentity, File, Identity, Run, Shown, VolumeIdentity};
 
 /// Ranges that are listed without `-v`.
 const RUNS_SHOWN_MAX: usize = 20;
@@ -23,11 +23,20 @@ pub(crate) fn run(ui: &Ui, args: &Show) -> Outcome {
 fn report(path: &str, patch: &Patch) -> Shown {
     let description = patch.description();
     let identity = &description.identity;
-    let run = |run: &patch::Run| Run {
-        offset_bytes: run.offset_bytes,
-        size_bytes: run.len_bytes(),
-        bytes_differing: run.bytes_changed(),
-        labels: run.labels.clone(),
+    let run = |run: &patch::Run| {
+        let (number, offset_bytes) = patch::parts::locate(identity, run.offset_bytes);
+        Run {
+            disk: (!identity.parts.is_empty()).then(|| number.saturating_add(1)),
+            offset_bytes,
+            size_bytes: run.len_bytes(),
+            bytes_differing: run.bytes_changed(),
+            labels: run.labels.clone(),
+        }
+    };
+    let disk = |part: &patch::PartIdentity| DiskIdentity {
+        path: part.name.clone(),
+        size_bytes: part.size_bytes,
+        table_guid: part.table_guid.clone(),
     };
     let volume = |volume: &patch::VolumeIdentity| VolumeIdentity {
         id: volume.id.clone(),
@@ -44,6 +53,7 @@ fn report(path: &str, patch: &Patch) -> Shown {
             size_bytes: identity.size_bytes,
             table_guid: identity.table_guid.clone(),
             volumes: identity.volumes.iter().map(volume).collect(),
+            disks: identity.parts.iter().map(disk).collect(),
         },
         files: description.files.iter().map(file).collect(),
         bytes_changed: patch.bytes_changed(),
@@ -60,11 +70,7 @@ fn text(shown: &Shown, styles: Styles, is_verbose: bool) -> String {
         shown.made_by,
         shown.created
     );
-    add(&mut text, format_args!("for a disk of {}", exact_size(shown.identity.size_bytes)));
-    if let Some(guid) = &shown.identity.table_guid {
-        add(&mut text, format_args!(" with GUID {guid}"));
-    }
-    text.push('\n');
+    text.push_str(&disks_text(&shown.identity));
     for volume in &shown.identity.volumes {
         add(&mut text, format_args!("  volume {}: {}", volume.id, volume.file_system));
         if let Some(uuid) = &volume.uuid {
@@ -86,6 +92,24 @@ fn text(shown: &Shown, styles: Styles, is_verbose: bool) -> String {
         ),
     );
     text.push_str(&ranges(shown, styles, is_verbose));
+    text
+}
+
+/// What the patch is for.
+fn disks_text(identity: &Identity) -> String {
+    let guid = |guid: &Option<String>| {
+        guid.as_ref().map(|guid| format!(" with GUID {guid}")).unwrap_or_default()
+    };
+    if identity.disks.is_empty() {
+        let size = exact_size(identity.size_bytes);
+        return format!("for a disk of {size}{}\n", guid(&identity.table_guid));
+    }
+    let mut text = format!("for {} disks\n", identity.disks.len());
+    for (number, disk) in (1..).zip(&identity.disks) {
+        let size = exact_size(disk.size_bytes);
+        let guid = guid(&disk.table_guid);
+        add(&mut text, format_args!("  disk {number}: {}, {size}{guid}\n", disk.path));
+    }
     text
 }
 
@@ -119,7 +143,10 @@ fn ranges(shown: &Shown, styles: Styles, is_verbose: bool) -> String {
     let limit = if is_verbose { usize::MAX } else { RUNS_SHOWN_MAX };
     for run in shown.runs.iter().take(limit) {
         table.row([
-            format!("{:#x}", run.offset_bytes),
+            match run.disk {
+                Some(number) => format!("{number}:{:#x}", run.offset_bytes),
+                None => format!("{:#x}", run.offset_bytes),
+            },
             run.size_bytes.to_string(),
             run.bytes_differing.to_string(),
             run.labels.join(", "),

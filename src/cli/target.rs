@@ -51,11 +51,16 @@ pub(crate) fn choose(ui: &Ui, session: &mut Session, wanted: Option<&str>) -> Ou
     Ok(index)
 }
 
-/// Opens the target of `args` without looking inside.
-pub(crate) fn open_image(args: &TargetArgs) -> Outcome<Image> {
-    let format = format(args)?;
-    let image = image::open(&args.target, format);
-    image.map_err(|error| with_open_hint(error, &args.target))
+/// Opens the target of `args`, and the disks that belong to it, without looking inside.
+pub(crate) fn open_images(args: &TargetArgs, devices: &DeviceArgs) -> Outcome<Vec<Image>> {
+    let open = |path: &Path, format| {
+        image::open(path, format).map_err(|error| with_open_hint(error, path))
+    };
+    let mut images = vec![open(&args.target, format(args)?)?];
+    for device in &devices.device {
+        images.push(open(device, None)?);
+    }
+    Ok(images)
 }
 
 fn format(args: &TargetArgs) -> Result<Option<Format>> {

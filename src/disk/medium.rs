@@ -57,3 +57,25 @@ pub trait HostMedium: Medium + Send {
     /// `Io`.
     fn set_len(&mut self, len_bytes: u64) -> Result<()>;
 }
+
+impl<M: Medium + ?Sized> Medium for &mut M {
+    fn len_bytes(&self) -> u64 {
+        (**self).len_bytes()
+    }
+
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
+        (**self).read_at(offset_bytes, buffer)
+    }
+
+    fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
+        (**self).write_at(offset_bytes, bytes)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        (**self).sync()
+    }
+
+    fn drop_cache(&mut self) -> Result<()> {
+        (**self).drop_cache()
+    }
+}

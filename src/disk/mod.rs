@@ -7,6 +7,7 @@ pub mod cache;
 pub mod fault;
 pub mod file;
 pub mod fixed;
+pub mod joined;
 pub mod medium;
 pub mod memory;
 pub mod overlay;

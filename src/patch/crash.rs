@@ -78,7 +78,7 @@ impl Case {
 }
 
 /// Every failure at every operation: cuts with every tear, single errors, lies.
-fn faults(operations: &[Operation]) -> Vec<Fault> {
+pub(super) fn faults(operations: &[Operation]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (at, operation) in operations.iter().enumerate() {
         let torn_sectors_max = match operation {
@@ -94,7 +94,7 @@ fn faults(operations: &[Operation]) -> Vec<Fault> {
 }
 
 /// Every image that a power cut now can leave.
-fn crash_images(medium: &FaultMedium) -> BTreeSet<Vec<u8>> {
+pub(super) fn crash_images(medium: &FaultMedium) -> BTreeSet<Vec<u8>> {
     let sectors: usize = medium.unsynced_sectors().iter().sum();
     assert!(sectors <= EXHAUSTIVE_SECTORS_MAX, "{sectors} unsynced sectors");
     let image_of = |subset: u32| {

@@ -7,7 +7,7 @@
 //! [`escape`](crate::bytes::text::escape) gives it.
 
 use crate::bytes::text;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// What a patch is for.
@@ -39,6 +39,23 @@ pub struct TargetIdentity {
     /// The edited file systems.
     #[serde(default)]
     pub volumes: Vec<VolumeIdentity>,
+    /// The disks, if there are several: see [`parts`](super::parts). Their joined size is `size_bytes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartIdentity>,
+}
+
+/// What identifies one of several disks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartIdentity {
+    /// The disk as it was given.
+    pub name: String,
+    /// Size of the disk in bytes.
+    pub size_bytes: u64,
+    /// Size of a logical sector in bytes.
+    pub sector_size_bytes: u32,
+    /// Disk GUID of the partition table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_guid: Option<String>,
 }
 
 /// What identifies an edited file system.
@@ -46,7 +63,7 @@ pub struct TargetIdentity {
 pub struct VolumeIdentity {
     /// The volume as the command line names it, as in "1".
     pub id: String,
-    /// Where it starts on the disk.
+    /// Where it starts on the disk; 0 if it is not consecutive bytes of one disk.
     pub offset_bytes: u64,
     /// Its type, as in "ext4".
     pub file_system: String,
@@ -97,6 +114,9 @@ impl TargetIdentity {
         compare("disk size in bytes", size_bytes(self), size_bytes(found))?;
         let table_guid = |identity: &Self| identity.table_guid.clone();
         compare("disk GUID", table_guid(self), table_guid(found))?;
+        for (number, (part, other)) in (1..).zip(self.parts.iter().zip(&found.parts)) {
+            part.check(other).context(|| format!("disk {number}, {}", part.name))?;
+        }
         for volume in &self.volumes {
             let same_place = |other: &&VolumeIdentity| other.offset_bytes == volume.offset_bytes;
             let Some(other) = found.volumes.iter().find(same_place) else { continue };
@@ -110,12 +130,24 @@ impl TargetIdentity {
 
     fn cleaned(mut self) -> Self {
         self.table_guid = self.table_guid.as_deref().map(clean);
+        for part in &mut self.parts {
+            part.name = clean(&part.name);
+            part.table_guid = part.table_guid.as_deref().map(clean);
+        }
         for volume in &mut self.volumes {
             volume.id = clean(&volume.id);
             volume.file_system = clean(&volume.file_system);
             volume.uuid = volume.uuid.as_deref().map(clean);
         }
         self
+    }
+}
+
+impl PartIdentity {
+    fn check(&self, found: &Self) -> Result<()> {
+        let size_bytes = |part: &Self| Some(part.size_bytes.to_string());
+        compare("disk size in bytes", size_bytes(self), size_bytes(found))?;
+        compare("disk GUID", self.table_guid.clone(), found.table_guid.clone())
     }
 }
 
@@ -161,9 +193,18 @@ mod tests {
         let made_for = description(4096).identity;
         let unchanged = made_for.check(&made_for);
         assert!(unchanged.is_ok());
-        let changes: [(Edit, &str); 4] = [
+        let part = |name: &str, guid: &str| PartIdentity {
+            name: name.to_owned(),
+            size_bytes: 2048,
+            sector_size_bytes: 512,
+            table_guid: Some(guid.to_owned()),
+        };
+        let made_for = TargetIdentity { parts: vec![part("a", "1"), part("b", "2")], ..made_for };
+        let changes: [(Edit, &str); 6] = [
             (|found| found.size_bytes = 512, "disk size in bytes is 512"),
             (|found| found.table_guid = Some("other".into()), "disk GUID is other"),
+            (|found| found.parts[1].size_bytes = 1, "disk 2, b: disk size in bytes is 1"),
+            (|found| found.parts.swap(0, 1), "disk 1, a: disk GUID is 2"),
             (|found| found.volumes[0].file_system = "xfs".into(), "file system of volume 1 is xfs"),
             (|found| found.volumes[0].uuid = Some("other".into()), "UUID of volume 1 is other"),
         ];

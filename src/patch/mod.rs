@@ -9,19 +9,24 @@
 //! Patch::new -> store -> DurableUndo -> apply -> (state: Applied) -> undo -> (state: Unapplied)
 //! ```
 //!
+//! A patch may be for several disks, which it sees as one ([`parts`]).
+//!
 //! Not handled here: opening targets (`image`), and patches of mounted directories.
 
 mod apply;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod crash_joined;
 pub mod description;
 pub mod format;
+pub mod parts;
 pub mod show;
 pub mod state;
 pub mod store;
 
 pub use apply::{Outcome, Progress, apply, undo};
-pub use description::{Description, FileNote, TargetIdentity, VolumeIdentity};
+pub use description::{Description, FileNote, PartIdentity, TargetIdentity, VolumeIdentity};
 pub use format::{decode, encode, load};
 pub use show::show;
 pub use state::{State, state, state_of_medium};
@@ -31,6 +36,7 @@ use crate::bytes::arith::{self, len_u64};
 use crate::disk::SECTOR_BYTES;
 use crate::disk::overlay::Change;
 use crate::error::{Corrupt, Result};
+use std::ops::Range;
 
 /// Bound on the labels of one run; those that do not fit are counted in the last one.
 pub const LABELS_MAX: usize = 4096;
@@ -86,12 +92,12 @@ pub enum RunDefect {
         /// End of the run before it.
         previous_end_bytes: u64,
     },
-    /// Ends behind the target.
+    /// Ends behind its disk, or starts between two.
     #[error("with its {len_bytes} bytes ends behind the target of {size_bytes} bytes")]
     Outside {
         /// Length in bytes.
         len_bytes: u64,
-        /// Size of the target in bytes.
+        /// Where the disk ends in bytes.
         size_bytes: u64,
     },
 }
@@ -111,7 +117,8 @@ impl Patch {
     }
 
     fn from_parts(description: Description, runs: Vec<Run>) -> Result<Self> {
-        check_runs(description.identity.size_bytes, &runs)?;
+        let disks = parts::ranges(&description.identity)?;
+        check_runs(&disks, &runs)?;
         Ok(Self { description: description.cleaned(), runs })
     }
 
@@ -190,21 +197,24 @@ fn cut_label(label: &str) -> String {
     label
 }
 
-/// Checks what every patch promises about its runs on a target of `size_bytes`.
+/// Checks what every patch promises about its runs on a target whose disks lie at `disks`.
 ///
 /// # Errors
 /// `Corrupt` with [`RunDefect`] at the first run that breaks the promise.
-pub fn check_runs(size_bytes: u64, runs: &[Run]) -> Result<()> {
+fn check_runs(disks: &[Range<u64>], runs: &[Run]) -> Result<()> {
     let mut previous_end_bytes = 0;
     for run in runs {
-        previous_end_bytes = check_run(size_bytes, previous_end_bytes, run)
+        let number = disks.partition_point(|disk| disk.end <= run.offset_bytes);
+        // Behind the last disk it lies outside of that one.
+        let disk = disks.get(number).or(disks.last()).cloned().unwrap_or_default();
+        previous_end_bytes = check_run(&disk, previous_end_bytes, run)
             .map_err(|defect| Corrupt::new("patch run", defect).at(run.offset_bytes))?;
     }
     Ok(())
 }
 
-/// Checks one run and gives its end.
-fn check_run(size_bytes: u64, previous_end_bytes: u64, run: &Run) -> Result<u64, RunDefect> {
+/// Checks one run on its disk and gives its end.
+fn check_run(disk: &Range<u64>, previous_end_bytes: u64, run: &Run) -> Result<u64, RunDefect> {
     let len_bytes = run.len_bytes();
     if run.before.len() != run.after.len() {
         let before = len_u64(run.before.len());
@@ -216,13 +226,13 @@ fn check_run(size_bytes: u64, previous_end_bytes: u64, run: &Run) -> Result<u64,
     if run.offset_bytes < previous_end_bytes {
         return Err(RunDefect::Overlap { previous_end_bytes });
     }
-    let outside = RunDefect::Outside { len_bytes, size_bytes };
+    let outside = RunDefect::Outside { len_bytes, size_bytes: disk.end };
     let end = arith::add(run.offset_bytes, len_bytes).map_err(|_| outside)?;
-    if end > size_bytes {
+    if run.offset_bytes < disk.start || end > disk.end {
         return Err(outside);
     }
     let sector_bytes = len_u64(SECTOR_BYTES);
-    let ends_on_boundary = end.is_multiple_of(sector_bytes) || end == size_bytes;
+    let ends_on_boundary = end.is_multiple_of(sector_bytes) || end == disk.end;
     if !run.offset_bytes.is_multiple_of(sector_bytes) || !ends_on_boundary {
         return Err(RunDefect::Unaligned { len_bytes });
     }
@@ -250,6 +260,7 @@ pub(crate) mod tests {
                     file_system: "ext4".into(),
                     uuid: Some("0fc63daf-8483-4772-8e79-3d69d8477de4".into()),
                 }],
+                parts: Vec::new(),
             },
             files: vec![FileNote {
                 volume: "1".into(),

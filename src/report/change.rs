@@ -106,6 +106,9 @@ pub struct Patch {
     pub runs: u64,
     /// The patch file of `--patch-out`.
     pub path: Option<String>,
+    /// What writes that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apply_command: Option<String>,
 }
 
 /// A new key pair.

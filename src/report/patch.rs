@@ -46,6 +46,20 @@ pub struct Identity {
     pub table_guid: Option<String>,
     /// The edited file systems.
     pub volumes: Vec<VolumeIdentity>,
+    /// The disks in their order, if there are several; their joined size is `size_bytes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskIdentity>,
+}
+
+/// One of several disks that a patch is for.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiskIdentity {
+    /// The disk as it was given when the patch was made.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// GUID of its partition table.
+    pub table_guid: Option<String>,
 }
 
 /// An edited file system.
@@ -64,6 +78,9 @@ pub struct VolumeIdentity {
 /// One byte range.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
+    /// Number of the disk from 1, if the patch is for several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<usize>,
     /// Start on the disk.
     pub offset_bytes: u64,
     /// Length.

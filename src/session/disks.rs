@@ -72,6 +72,12 @@ impl SessionDisk {
     }
 }
 
+/// The disk GUID of the partition table of `image`, if there is a sound one.
+pub fn table_guid(image: &Image) -> Option<String> {
+    let layout = find_layout(image.disk.as_ref()).ok()?;
+    layout.table_guid.map(|guid| guid.to_string())
+}
+
 fn empty_layout(disk: &dyn Disk) -> Layout {
     Layout {
         table: TableKind::None,

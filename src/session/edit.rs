@@ -87,14 +87,14 @@ impl Session {
         let files = self.notes(index, plan).context(|| layer.clone())?;
         let changes = self.take_down(&edited).context(|| layer)?;
         let disks: Vec<DiskIndex> = changes.iter().map(|(disk, _)| *disk).collect();
+        let (identity, changes) = self.identify(&edited, changes)?;
         let description = Description {
             regain_version: env!("CARGO_PKG_VERSION").to_owned(),
             created: clock::utc(time),
             command: command.to_owned(),
-            identity: self.identity(&edited, &disks)?,
+            identity,
             files,
         };
-        let changes = changes.into_iter().flat_map(|(_, changes)| changes).collect();
         for volume in edited {
             self.close(volume);
         }

@@ -15,7 +15,7 @@ mod open;
 pub mod select;
 pub mod tree;
 
-pub use disks::SessionDisk;
+pub use disks::{SessionDisk, table_guid};
 
 use crate::bytes::text::escape;
 use crate::disk::Disk;

@@ -73,6 +73,7 @@ fn large_patch(directory: &Path) -> Vec<u8> {
             sector_size_bytes: 512,
             table_guid: None,
             volumes: Vec::new(),
+            parts: Vec::new(),
         },
         files: Vec::new(),
     };

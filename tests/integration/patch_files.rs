@@ -50,6 +50,7 @@ fn image_and_patch(scratch: &Scratch) -> (PathBuf, Patch) {
             sector_size_bytes: 512,
             table_guid: None,
             volumes: Vec::new(),
+            parts: Vec::new(),
         },
         files: vec![note],
     };

@@ -139,9 +139,10 @@ pub(crate) struct TargetArgs {
 /// What belongs to the target besides itself.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
-    /// Further disk that belongs to the target, such as that of an external log; may be repeated
+    /// Further disk that belongs to the target; may be repeated
     ///
-    /// It is only read. An XFS whose log lies on another disk can be edited if that log is given and clean.
+    /// One with more of its logical volumes or of its RAID, with a home directory, or with the log of an XFS (which is
+    /// only read).
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) device: Vec<PathBuf>,
 }
@@ -236,6 +237,8 @@ pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
     pub(crate) commit: CommitArgs,
 }
 
@@ -244,13 +247,16 @@ pub(crate) struct Apply {
 /// Also takes back a run that was interrupted. The undo file is named at the end of `regain key add`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
-  regain undo regain-undo-20260102T030405Z-disk.img.patch disk.img")]
+  regain undo regain-undo-20260102T030405Z-disk.img.patch disk.img
+  regain undo lvm.undo first.img --device second.img")]
 pub(crate) struct Undo {
     /// Undo file, or patch
     #[arg(value_name = "PATCH", value_hint = ValueHint::FilePath)]
     pub(crate) patch: PathBuf,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
     /// Ask no question; needed when standard input is no terminal
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -1,6 +1,7 @@
 //! The ways back into a Linux system: adding a key, and what else is on its volume.
 
 use crate::action::key_add::{self, KeyAddRequest};
+use crate::cli::disks::session_arguments;
 use crate::cli::hints::shell_word;
 use crate::error::Result;
 use crate::guest::linux;
@@ -35,10 +36,10 @@ fn trial_request(fix: bool) -> Result<KeyAddRequest> {
 
 /// The target, and the volume where it must be named, as words of a command.
 pub(super) fn target_words(session: &Session, volume: &SessionVolume) -> String {
-    let name = shell_word(&session.target_name());
+    let name = session_arguments(session);
     match session.volumes.iter().filter(|volume| volume.system().is_some()).count() {
         0 | 1 => name,
-        _ => format!("{name} --volume {}", volume.volume.id),
+        _ => format!("{name} --volume {}", shell_word(&volume.volume.id)),
     }
 }
 

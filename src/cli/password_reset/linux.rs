@@ -39,7 +39,7 @@ impl Run<'_> {
         }
         let mut result = self.job.run(session, index, &plan)?;
         self.show_password(&mut result);
-        let text = || text(&self.job, session, &result);
+        let text = || text(&self.job, &result);
         Ok(self.job.ui.finish("password reset", report_target, &result, text)?)
     }
 
@@ -116,7 +116,7 @@ fn refusal(plan: &Plan) -> Option<Error> {
     Some(Refusal::NoPasswordLogin { user, reason }.into())
 }
 
-fn text(job: &Job<'_>, session: &Session, result: &Change) -> String {
+fn text(job: &Job<'_>, result: &Change) -> String {
     let name = result.users.first().map(|user| user.name.escaped()).unwrap_or_default();
     let after = format!(
         "start the machine from this disk, connect to its serial console, and log in as {}",
@@ -130,6 +130,6 @@ fn text(job: &Job<'_>, session: &Session, result: &Change) -> String {
     if let Some(password) = &result.generated_password {
         add(&mut text, format_args!("new password of {name}, shown only now: {password}\n"));
     }
-    text.push_str(&job.next_step(session, result, &after));
+    text.push_str(&job.next_step(result, &after));
     text
 }

@@ -55,7 +55,7 @@ impl Run<'_> {
         }
         let mut result = self.job.run(session, index, &plan)?;
         self.show_password(&mut result);
-        let text = || text(&self.job, &request, session, &result);
+        let text = || text(&self.job, &request, &result);
         Ok(self.job.ui.finish("password reset", report_target, &result, text)?)
     }
 }
@@ -75,7 +75,7 @@ fn with_fallback(error: Error, request: &ResetRequest, target: &str) -> Box<Fail
     )))
 }
 
-fn text(job: &Job<'_>, request: &ResetRequest, session: &Session, result: &Change) -> String {
+fn text(job: &Job<'_>, request: &ResetRequest, result: &Change) -> String {
     let name = result.users.first().map(|user| user.name.escaped()).unwrap_or_default();
     let what = format!("the password of {name} will be set at the next boot");
     let after = match request.method {
@@ -100,6 +100,6 @@ fn text(job: &Job<'_>, request: &ResetRequest, session: &Session, result: &Chang
     if let Some(password) = &result.generated_password {
         add(&mut text, format_args!("new password of {name}, shown only now: {password}\n"));
     }
-    text.push_str(&job.next_step(session, result, &after));
+    text.push_str(&job.next_step(result, &after));
     text
 }

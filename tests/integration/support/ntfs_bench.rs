@@ -368,6 +368,7 @@ fn description(size_bytes: u64) -> Description {
             sector_size_bytes: 512,
             table_guid: None,
             volumes: Vec::new(),
+            parts: Vec::new(),
         },
         files: vec![FileNote {
             volume: "1".into(),
