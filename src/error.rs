@@ -184,6 +184,12 @@ pub enum Refusal {
     /// The target is the root of the machine on which regain runs.
     #[error("it is the root of the running system")]
     RunningSystem,
+    /// A snapshot, or another subvolume that must not change.
+    #[error("the subvolume {path} is read-only")]
+    ReadOnlySubvolume {
+        /// Its path below the top of the file system, escaped.
+        path: String,
+    },
     /// No room for the edit.
     #[error("no free {what}: {needed} needed, {available} available")]
     NoSpace {

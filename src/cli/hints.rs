@@ -177,6 +177,11 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
             "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
         }
         Refusal::MountedReadOnly { .. } | Refusal::RunningSystem => directory_hint(refusal),
+        Refusal::ReadOnlySubvolume { .. } => {
+            "change it from inside the system (transactional-update shell on SLE Micro), or choose a user whose home is \
+             on a writable subvolume"
+                .to_owned()
+        }
         Refusal::NoSpace { .. } => {
             "make room on it: mount it on a rescue machine and empty /var/cache or old logs".to_owned()
         }

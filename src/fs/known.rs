@@ -1,9 +1,10 @@
 //! The file systems that regain edits, by kind: how one is opened, and who verifies an edit of it.
 
+use super::btrfs::Btrfs;
 use super::ext::{self, Ext};
 use super::ntfs::{self, Ntfs};
 use super::probe::ProbeKind;
-use super::verify::{Expectation, Verdict};
+use super::verify::{Expectation, OwnReader, Verdict, check};
 use super::xfs::{self, Xfs};
 use super::{FileEdit, FileSystem, Timestamp};
 use crate::disk::cache::Cache;
@@ -41,6 +42,7 @@ pub fn open_with(
         Own::Ext(ext) => ext,
         Own::Xfs(xfs) => xfs,
         Own::Ntfs(ntfs) => ntfs,
+        Own::Btrfs(btrfs) => btrfs,
     })
 }
 
@@ -74,6 +76,7 @@ enum Own {
     Ext(Box<Ext>),
     Xfs(Box<Xfs>),
     Ntfs(Box<Ntfs>),
+    Btrfs(Box<Btrfs>),
 }
 
 impl Own {
@@ -89,6 +92,7 @@ impl Own {
             }
             ProbeKind::Xfs => Ok(Self::Xfs(Box::new(Xfs::open_with(disk, devices, clock)?))),
             ProbeKind::Ntfs => Ok(Self::Ntfs(Box::new(Ntfs::open(disk, clock)?))),
+            ProbeKind::Btrfs => Ok(Self::Btrfs(Box::new(Btrfs::open(disk, clock)?))),
             _ => Err(reason_against(kind)),
         }
     }
@@ -114,6 +118,7 @@ impl Fresh {
             Own::Ext(ext) => ext.as_ref(),
             Own::Xfs(xfs) => xfs.as_ref(),
             Own::Ntfs(ntfs) => ntfs.as_ref(),
+            Own::Btrfs(btrfs) => btrfs.as_ref(),
         }
     }
 
@@ -126,6 +131,11 @@ impl Fresh {
         match &self.fs {
             Own::Xfs(xfs) => xfs::verify(xfs, written, expectations),
             Own::Ntfs(ntfs) => ntfs::verify(ntfs, written, expectations),
+            Own::Btrfs(btrfs) => {
+                check(&OwnReader(btrfs.as_ref()), expectations)?;
+                let reason = "there is no independent reader for Btrfs".to_owned();
+                Ok(Verdict::OwnReaderOnly { reason })
+            }
             Own::Ext(ext) => {
                 let below: Arc<dyn Disk> = self.disk.clone();
                 ext::verify::verify(Arc::new(Cache::new(below)), ext.as_ref(), expectations)
@@ -171,7 +181,7 @@ mod tests {
     #[test]
     fn what_we_do_not_edit_is_named() {
         for (kind, name, text) in [
-            (ProbeKind::Btrfs, "unsupported", "Btrfs: editing not supported yet"),
+            (ProbeKind::F2fs, "unsupported", "F2FS: editing not supported yet"),
             (ProbeKind::Luks { version: 2 }, "refused", "the LUKS volume is encrypted"),
             (ProbeKind::Erofs, "refused", "editing with erofs is not supported"),
         ] {

@@ -132,3 +132,17 @@ fn the_oracle_accepts_a_fixture_and_finds_damage() {
     }
     assert!(!check(&*disk).is_empty());
 }
+
+/// A volume of `fixtures/btrfs` (see `INDEX` there) under an empty overlay, such as `default` or `dirty/append`.
+pub(crate) fn recorded(name: &str) -> Arc<Overlay> {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let unpack = || {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/btrfs");
+        let path = fixtures.join(format!("{name}.zst"));
+        let output = Command::new(program("zstd")).args(["-q", "-d", "-c"]).arg(&path).output();
+        let output = output.unwrap_or_else(|error| panic!("zstd (package zstd): {error}"));
+        assert!(output.status.success(), "{}: {output:?}", path.display());
+        Arc::new(MemoryDisk::new(output.stdout))
+    };
+    Arc::new(Overlay::new(made.entry(format!("recorded {name}")).or_insert_with(unpack).clone()))
+}

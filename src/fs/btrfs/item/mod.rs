@@ -23,15 +23,10 @@ mod inode;
 mod reference;
 mod root;
 
-#[allow(unused_imports, reason = "the file system comes next")]
 pub(crate) use directory::{DirItem, EntryType};
-#[allow(unused_imports, reason = "the file system comes next")]
 pub(crate) use file_extent::{Compression, FileExtent, Placement, Stored};
-#[allow(unused_imports, reason = "the file system comes next")]
-pub(crate) use inode::{INODE_ITEM_BYTES, InodeFlags, InodeItem, kind_of, mode_of};
-#[allow(unused_imports, reason = "the file system comes next")]
-pub(crate) use reference::{InodeRef, extref_hash};
-#[allow(unused_imports, reason = "the file system comes next")]
+pub(crate) use inode::{INODE_ITEM_BYTES, InodeFlags, InodeItem, mode_of};
+pub(crate) use reference::InodeRef;
 pub(crate) use root::{RootItem, RootRef};
 
 use crate::bytes::field::Short;

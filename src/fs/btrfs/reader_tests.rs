@@ -1,0 +1,122 @@
+//! The reader against `fixtures/btrfs`, without the kernel's view, which the black-box tests compare.
+
+use super::testing::recorded;
+use super::*;
+use crate::fs::path::{GuestPath, find};
+use crate::fs::{FileSystem, Health, NodeKind, Timestamp};
+
+fn open(name: &str) -> Btrfs {
+    Btrfs::open(recorded(name), Timestamp::default()).unwrap()
+}
+
+fn read(fs: &Btrfs, path: &str) -> Vec<u8> {
+    let found = find(fs, &GuestPath::new(path)).unwrap();
+    let found = found.unwrap_or_else(|| panic!("{path} is not there"));
+    fs.read(found.node, 1 << 24).unwrap()
+}
+
+#[test]
+fn files_of_every_form() {
+    for name in ["default", "xxhash", "sha256", "blake2", "mixed", "node-64k", "dup-data"] {
+        let fs = open(name);
+        assert_eq!(read(&fs, "/etc/hostname"), b"locked-out\n", "{name}");
+        let inline = read(&fs, "/data/inline/size-2047");
+        assert_eq!((inline.len(), &inline[..10]), (2047, b"content of".as_slice()), "{name}");
+        assert_eq!(fs.health(), Health::Clean);
+    }
+}
+
+#[test]
+fn compressed_files_are_those_of_the_script() {
+    let fs = open("default");
+    for method in ["zlib", "lzo", "zstd"] {
+        let long = read(&fs, &format!("/data/packed/{method}/long"));
+        for (index, line) in long.split(|&byte| byte == b'\n').enumerate().take(12_000) {
+            let number = index + 1;
+            let padding = "x".repeat(number % 37);
+            let expected = format!("line {number} of a file that packs well, {padding}");
+            assert_eq!(line, expected.as_bytes(), "{method}");
+        }
+        let changed = read(&fs, &format!("/data/packed/{method}/overwritten"));
+        assert_eq!(&changed[50_000..50_018], b"no longer the same", "{method}");
+        let punched = read(&fs, &format!("/data/packed/{method}/punched"));
+        assert!(punched[40_960..106_496].iter().all(|&byte| byte == 0), "{method}");
+        let inline = read(&fs, &format!("/data/packed/{method}/inline"));
+        assert_eq!(inline, "the same words ".repeat(100).as_bytes(), "{method}");
+    }
+}
+
+#[test]
+fn names_with_one_hash_are_told_apart() {
+    let fs = open("default");
+    assert_eq!(read(&fs, "/data/collisions/mtwjgxhjk"), b"one\n");
+    assert_eq!(read(&fs, "/data/collisions/cyvilpkff"), b"two\n");
+    let found = find(&fs, &GuestPath::new("/data/collisions/attributes")).unwrap().unwrap();
+    for (name, value) in [("user.lyyjygkkm", "one"), ("user.rrrkassux", "two")] {
+        let found = fs.xattr(found.node, name.as_bytes()).unwrap();
+        assert_eq!(found.as_deref(), Some(value.as_bytes()), "{name}");
+    }
+    assert_eq!(fs.xattr(found.node, b"user.none").unwrap(), None);
+}
+
+#[test]
+fn subvolumes_are_listed_and_found() {
+    let fs = open("suse");
+    let subvolumes = fs.subvolumes().unwrap();
+    let paths: Vec<String> = subvolumes.iter().map(|one| one.path.to_string()).collect();
+    let expected = [
+        "/",
+        "/@",
+        "/@/.snapshots",
+        "/@/home",
+        "/@/root",
+        "/@/var",
+        "/@/.snapshots/1/snapshot",
+        "/@/.snapshots/2/snapshot",
+    ];
+    assert_eq!(paths, expected);
+    let default = find_subvolume(&fs, &SubvolumeName::Default).unwrap();
+    assert_eq!(default.path.to_string(), "/@/.snapshots/1/snapshot");
+    assert!(!default.is_read_only && subvolumes.last().unwrap().is_read_only);
+    assert_eq!(find_subvolume(&fs, &SubvolumeName::Id(default.id)).unwrap(), default);
+    let home = find_subvolume(&fs, &SubvolumeName::Path(b"@/home")).unwrap();
+    assert_eq!(fs.metadata(home.root).unwrap().kind, NodeKind::Directory);
+    assert_eq!(find(&fs, &home.path).unwrap().unwrap().node, home.root);
+    let missing = find_subvolume(&fs, &SubvolumeName::Path(b"/none")).unwrap_err();
+    assert_eq!(missing.to_string(), "subvolume /none");
+    let listed = fs.view.subvolumes().unwrap();
+    let (first, second) = (&listed[6], &listed[7]);
+    assert_eq!((second.parent_uuid, first.parent_uuid), (first.uuid, None));
+}
+
+#[test]
+fn a_snapshot_shows_an_empty_directory_for_a_subvolume_inside() {
+    let fs = open("default");
+    assert_eq!(read(&fs, "/data/nested/outer/inner/file"), b"in the inner one\n");
+    let stub = find(&fs, &GuestPath::new("/data/nested/frozen/inner")).unwrap().unwrap();
+    let metadata = fs.metadata(stub.node).unwrap();
+    assert_eq!((metadata.kind, metadata.mode), (NodeKind::Directory, 0o755));
+    assert_eq!(fs.lookup(stub.node, b"file").unwrap(), None);
+    assert!(find(&fs, &GuestPath::new("/data/nested/gone")).unwrap().is_none());
+}
+
+#[test]
+fn a_read_only_snapshot_is_refused_by_its_path() {
+    let fs = open("micro");
+    let root = find_subvolume(&fs, &SubvolumeName::Default).unwrap();
+    assert!(root.is_read_only);
+    let refusal = fs.check_subvolume_writable(root.root).unwrap_err();
+    assert_eq!(refusal.to_string(), "the subvolume /@/.snapshots/1/snapshot is read-only");
+    let home = find_subvolume(&fs, &SubvolumeName::Path(b"/@/home")).unwrap();
+    fs.check_subvolume_writable(home.root).unwrap();
+}
+
+#[test]
+fn the_wrong_kind_is_refused() {
+    let fs = open("xxhash");
+    let found = find(&fs, &GuestPath::new("/etc/hostname")).unwrap().unwrap();
+    let error = fs.lookup(found.node, b"x").unwrap_err().to_string();
+    assert!(error.ends_with("is a regular file, not a directory"), "{error}");
+    assert!(fs.read_at(fs.root(), 0, 1).is_err());
+    assert!(fs.read_link(found.node).is_err());
+}
