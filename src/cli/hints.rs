@@ -117,6 +117,13 @@ impl FailedVolume {
             }
             (Some(ProbeKind::Xfs), _) => "`xfs_repair` of its partition device".to_owned(),
             (Some(ProbeKind::Ntfs), _) => "`chkdsk` of a Windows machine".to_owned(),
+            (Some(ProbeKind::Btrfs), 0) => {
+                let place = path.map_or_else(|| "VOLUME".to_owned(), |path| shell_word(path));
+                format!("`btrfs check --readonly {place}`")
+            }
+            (Some(ProbeKind::Btrfs), _) => {
+                "`btrfs check --readonly` of its partition device".to_owned()
+            }
             (Some(_), offset) => {
                 let place = path.map(|path| match offset {
                     0 => shell_word(path),
@@ -133,6 +140,11 @@ impl FailedVolume {
             Some(ProbeKind::Xfs) => {
                 "start the machine and stop it cleanly, or mount the volume once with `-o \
                                      nouuid` on a kernel that knows its features, then try again"
+                    .to_owned()
+            }
+            Some(ProbeKind::Btrfs) => {
+                "start the machine and stop it cleanly, or mount and unmount the volume once on a rescue machine, which \
+                 replays the log, then try again"
                     .to_owned()
             }
             _ => format!(

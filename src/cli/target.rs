@@ -126,7 +126,7 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
             "activate it (`vgchange -ay`) and name the logical volume: /dev/GROUP/NAME"
         }
         Some(ProbeKind::MdRaid) => "assemble it (`mdadm --assemble`) and name the array: /dev/md0",
-        Some(ProbeKind::Btrfs | ProbeKind::F2fs | ProbeKind::Zfs) => {
+        Some(ProbeKind::F2fs | ProbeKind::Zfs) => {
             "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
         }
         _ if is_cut_short => "compare the size of this copy with the original: it may be cut short",

@@ -21,6 +21,7 @@
 mod access_lists;
 mod bad_input;
 mod broken;
+mod btrfs_reader;
 mod cli_commands;
 mod cli_fields;
 mod cli_options;

@@ -111,6 +111,6 @@ fn a_file_system_that_is_not_supported_yet() {
     let scratch = Scratch::new();
     let image = scratch.join("disk.img");
     std::fs::File::create(&image).unwrap().set_len(128 * 1024 * 1024).unwrap();
-    crate::support::tools::succeed("mkfs.btrfs", &["-q", image.to_str().unwrap()]);
-    Bench::new(scratch, image, 0).assert_refused(&[3, 4, 5], &["Btrfs"]);
+    crate::support::tools::succeed("mkfs.f2fs", &["-q", image.to_str().unwrap()]);
+    Bench::new(scratch, image, 0).assert_refused(&[3, 4, 5], &["F2FS"]);
 }

@@ -2,6 +2,7 @@
 
 #[allow(unreachable_pub, reason = "the fuzz targets use it too")]
 pub(crate) mod attempt;
+pub(crate) mod btrfs_image;
 pub(crate) mod digest;
 pub(crate) mod hive_build;
 pub(crate) mod hive_check;

@@ -1,0 +1,88 @@
+//! Our reader shows every Btrfs volume as the kernel does.
+
+use crate::support::btrfs_image::{self, Mount};
+use crate::support::scratch::Scratch;
+use crate::support::{tools, xfs_tree};
+use regain::fs::probe::ProbeKind;
+use regain::fs::{FileSystem, Health, Timestamp, known};
+
+fn open(path: &std::path::Path) -> Box<dyn regain::fs::FileEdit> {
+    let overlay = btrfs_image::overlay(path);
+    let fs = known::open(ProbeKind::Btrfs, overlay, Timestamp::default());
+    fs.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn our_reader_shows_every_fixture_as_recorded() {
+    let scratch = Scratch::new();
+    for name in btrfs_image::names("") {
+        let path = btrfs_image::unpack(&scratch, &name);
+        let fs = open(&path);
+        assert_eq!((fs.health(), fs.warnings().len()), (Health::Clean, 0), "{name}");
+        assert_shown(&name, fs.as_file_system());
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn our_reader_replays_every_log_as_the_kernel_does() {
+    let scratch = Scratch::new();
+    for name in btrfs_image::names("dirty/") {
+        let path = btrfs_image::unpack(&scratch, &name);
+        let fs = open(&path);
+        assert_eq!((fs.health(), fs.warnings()), (Health::JournalDirty, [].as_slice()), "{name}");
+        assert_shown(&name, fs.as_file_system());
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+fn assert_shown(name: &str, fs: &dyn FileSystem) {
+    let mut found = xfs_tree::of_reader(fs);
+    let mut recorded = btrfs_image::recorded_tree(name);
+    let stubs = xfs_tree::of_reader(fs);
+    btrfs_image::without_stub_times(&mut found, &stubs);
+    btrfs_image::without_stub_times(&mut recorded, &stubs);
+    xfs_tree::assert_equal(&recorded, &found, name);
+}
+
+/// `btrfs restore` is a reader of its own.
+#[test]
+fn contents_are_those_that_btrfs_restore_gives() {
+    let scratch = Scratch::new();
+    for name in ["default", "blake2", "mixed"] {
+        let path = btrfs_image::unpack(&scratch, name);
+        let target = scratch.join(name);
+        std::fs::create_dir(&target).unwrap();
+        tools::succeed("btrfs", &["restore", path.to_str().unwrap(), target.to_str().unwrap()]);
+        let fs = open(&path);
+        let mut count = 0;
+        for (file, fields) in xfs_tree::of_reader(fs.as_file_system()).0 {
+            let restored = target.join(file.trim_start_matches('/'));
+            // It leaves out subvolumes, and files of terabytes.
+            let is_small = fields["size"].parse::<u64>().unwrap() < 1 << 26;
+            if fields["type"] == "File" && is_small && restored.is_file() {
+                let digest = crate::support::digest::of_file(&restored);
+                assert_eq!(fields["content"], digest, "{name}: {file}");
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{name}: only {count} files were compared");
+    }
+}
+
+#[test]
+#[ignore = "needs root: loop devices and mounts"]
+fn root_only_the_kernel_reads_every_btrfs_fixture_as_recorded() {
+    let scratch = Scratch::new();
+    for name in btrfs_image::names("").into_iter().chain(btrfs_image::names("dirty/")) {
+        let path = btrfs_image::unpack(&scratch, &name);
+        let mount = Mount::new(&path, &scratch.join("mount"), "subvolid=5,ro");
+        let mut shown = xfs_tree::of_kernel(mount.root());
+        let fs = open(&path);
+        let stubs = xfs_tree::of_reader(fs.as_file_system());
+        btrfs_image::without_stub_times(&mut shown, &stubs);
+        btrfs_image::assert_recorded(&name, &shown);
+        drop(mount);
+        std::fs::remove_file(path).unwrap();
+    }
+}
