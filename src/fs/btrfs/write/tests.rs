@@ -4,10 +4,11 @@ use super::super::checksum::name_hash;
 use super::super::extent::change::Extent;
 use super::super::extent::item::Reference;
 use super::super::key::{Key, item, object};
-use super::super::testing::{assert_clean, fixture};
+use super::super::testing::{assert_clean, fixture, recorded};
 use super::super::volume::Volume;
 use crate::disk::overlay::Overlay;
 use crate::fs::Timestamp;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
@@ -96,5 +97,76 @@ fn data_and_its_checksums_come_and_go() {
         volume.change_reference(bytenr, Extent::Data(bytes), user, -1);
         volume.commit(CLOCK).unwrap();
         assert_clean(&*disk, &format!("{arguments:?}"));
+    }
+}
+
+/// Volumes that the kernel filled; most have snapshots.
+const RECORDED: &[&str] = &[
+    "default",
+    "xxhash",
+    "sha256",
+    "blake2",
+    "mixed",
+    "node-64k",
+    "dup-data",
+    "zstd",
+    "metadata-uuid",
+    "suse",
+    "micro",
+    "fedora",
+    "ubuntu",
+];
+
+/// The trees of all subvolumes.
+fn subvolumes(volume: &Volume) -> Vec<u64> {
+    let mut trees = Vec::new();
+    let (from, to) = (Key::first_of(object::FS_TREE), Key::last_of(object::LAST_FREE));
+    volume
+        .for_each(&volume.root_tree(), from, to, &mut |key, _| {
+            if key.kind == item::ROOT_ITEM && object::is_subvolume(key.objectid) {
+                trees.push(key.objectid);
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    trees
+}
+
+/// Every `step`th inode of a tree.
+fn inodes(volume: &Volume, tree: u64, step: usize) -> Vec<u64> {
+    let mut inodes = Vec::new();
+    let root = volume.root(tree).unwrap();
+    volume
+        .for_each(&root, Key::MIN, Key::MAX, &mut |key, _| {
+            if key.kind == item::INODE_ITEM {
+                inodes.push(key.objectid);
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    inodes.into_iter().step_by(step).collect()
+}
+
+#[test]
+fn blocks_that_snapshots_share_are_left_to_the_others() {
+    for name in RECORDED {
+        let disk = recorded(name);
+        let mut volume = open(&disk);
+        volume.check_editable().unwrap();
+        for (round, step) in [(0, 40), (1, 7), (2, 1)] {
+            for tree in subvolumes(&volume) {
+                for inode in inodes(&volume, tree, step).into_iter().take(200) {
+                    let (key, data) = attribute(round, 30 + inode as usize % 300);
+                    let key = Key { objectid: inode, ..key };
+                    volume.insert(tree, key, data).unwrap();
+                }
+                if tree % 2 == 0 || round == 2 {
+                    volume.commit(CLOCK).unwrap();
+                    assert_clean(&*disk, &format!("{name}: tree {tree}, round {round}"));
+                }
+            }
+            volume.commit(CLOCK).unwrap();
+        }
+        assert_clean(&*disk, name);
     }
 }
