@@ -35,6 +35,11 @@ impl View {
         &self.volume
     }
 
+    /// The volume, to be changed.
+    pub(crate) fn volume_mut(&mut self) -> &mut Volume {
+        &mut self.volume
+    }
+
     /// Forgets what the log changed.
     pub(crate) fn revert(&mut self) {
         (self.changes, self.checksums, self.count) = (BTreeMap::new(), BTreeMap::new(), 0);

@@ -26,7 +26,7 @@ mod root;
 pub(crate) use directory::{DirItem, EntryType};
 pub(crate) use file_extent::{Compression, FileExtent, Placement, Stored};
 pub(crate) use inode::{INODE_ITEM_BYTES, InodeFlags, InodeItem, mode_of};
-pub(crate) use reference::InodeRef;
+pub(crate) use reference::{InodeRef, extref_hash};
 pub(crate) use root::{RootItem, RootRef};
 
 use crate::bytes::field::Short;

@@ -1,0 +1,205 @@
+//! Edits of volumes that the kernel filled, judged by `btrfs check`, and read back through `Btrfs`.
+
+use super::super::Btrfs;
+use super::super::testing::{assert_clean, fixture, recorded};
+use crate::disk::overlay::Overlay;
+use crate::fs::{FileEdit, FileSystem, MetadataChange, NewNode, NodeId, Timestamp, Xattr};
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
+
+const RECORDED: &[&str] = &[
+    "default",
+    "xxhash",
+    "sha256",
+    "blake2",
+    "mixed",
+    "node-64k",
+    "dup-data",
+    "zstd",
+    "metadata-uuid",
+    "suse",
+    "fedora",
+    "ubuntu",
+];
+
+fn open(disk: &Arc<Overlay>) -> Btrfs {
+    Btrfs::open(disk.clone(), CLOCK).unwrap()
+}
+
+fn new(mode: u32) -> NewNode {
+    let label = Xattr { name: b"security.selinux".to_vec(), value: b"unconfined\0".to_vec() };
+    NewNode { mode, uid: 7, gid: 8, xattrs: vec![label] }
+}
+
+#[test]
+fn every_edit_is_clean_on_every_shape() {
+    for name in RECORDED {
+        let disk = recorded(name);
+        let mut fs = open(&disk);
+        let subvolumes = fs.subvolumes().unwrap();
+        let writable = subvolumes.into_iter().filter(|subvolume| !subvolume.is_read_only);
+        // The last ones are snapshots.
+        for root in writable.map(|subvolume| subvolume.root).rev().take(2) {
+            let directory = fs.create_directory(root, b".ssh-new", &new(0o700)).unwrap();
+            let small = fs.create_file(directory, b"small", &new(0o600), b"one\n").unwrap();
+            let large = fs.create_file(directory, b"large", &new(0o644), &[9; 70_001]).unwrap();
+            fs.append(small, b"two\n").unwrap();
+            fs.append(large, &[8; 5000]).unwrap();
+            fs.finish().unwrap();
+            assert_clean(&*disk, &format!("{name}: created"));
+            let mut again = open(&disk);
+            assert_eq!(again.read(small, 100).unwrap(), b"one\ntwo\n");
+            let content = again.read(large, 1 << 20).unwrap();
+            assert_eq!(content.len(), 75_001);
+            assert!(content[..70_001].iter().all(|byte| *byte == 9));
+            assert!(content[70_001..].iter().all(|byte| *byte == 8));
+            again.append(small, &[b'x'; 3000]).unwrap();
+            again.overwrite(large, 4090, &[7; 10]).unwrap();
+            let change = MetadataChange { mode: Some(0o640), uid: Some(3), ..Default::default() };
+            again.set_metadata(small, &change).unwrap();
+            again.set_xattr(small, b"user.a", Some(&[1; 500])).unwrap();
+            again.finish().unwrap();
+            assert_clean(&*disk, &format!("{name}: changed"));
+            let mut again = open(&disk);
+            assert_eq!(
+                again.read_at(large, 4089, 12).unwrap(),
+                [&[9][..], &[7; 10], &[9]].concat()
+            );
+            assert_eq!(again.read(small, 5000).unwrap().len(), 3008);
+            assert_eq!(again.metadata(small).unwrap().mode, 0o640);
+            again.replace(large, b"short").unwrap();
+            again.remove(directory, b"small").unwrap();
+            again.set_xattr(directory, b"security.selinux", None).unwrap();
+            again.finish().unwrap();
+            assert_clean(&*disk, &format!("{name}: removed"));
+            fs = open(&disk);
+            assert_eq!(fs.read(large, 100).unwrap(), b"short");
+            assert_eq!(fs.lookup(directory, b"small").unwrap(), None);
+        }
+    }
+}
+
+/// All regular files and directories of the subvolumes that can be edited.
+fn nodes(fs: &Btrfs) -> (Vec<NodeId>, Vec<(NodeId, Vec<u8>)>) {
+    let (mut directories, mut files) = (Vec::new(), Vec::new());
+    let subvolumes = fs.subvolumes().unwrap();
+    let is_writable = |node: NodeId| {
+        let id = node.0 >> 40;
+        subvolumes.iter().any(|subvolume| subvolume.id == id && !subvolume.is_read_only)
+    };
+    let mut todo = vec![fs.root()];
+    while let Some(directory) = todo.pop() {
+        if is_writable(directory) {
+            directories.push(directory);
+        }
+        fs.read_dir(directory, &mut |entry| {
+            match fs.metadata(entry.node)?.kind {
+                crate::fs::NodeKind::Directory if entry.node.0 & 0xff_ffff_ffff != 2 => {
+                    todo.push(entry.node);
+                }
+                crate::fs::NodeKind::File if is_writable(directory) => {
+                    files.push((directory, entry.name));
+                }
+                _ => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    }
+    (directories, files)
+}
+
+/// Random edits, each followed by `btrfs check`. `REGAIN_BTRFS_EDITS` sets how many for each shape.
+#[test]
+fn random_edits_are_clean() {
+    let count = std::env::var("REGAIN_BTRFS_EDITS").ok().and_then(|text| text.parse().ok());
+    let seed: u8 =
+        std::env::var("REGAIN_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    for (index, name) in RECORDED.iter().enumerate() {
+        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed + index as u8; 32]);
+        let disk = recorded(name);
+        for round in 0..count.unwrap_or(4) {
+            let mut fs = open(&disk);
+            let (directories, files) = nodes(&fs);
+            let steps = 1 + random.next_u32() % 4;
+            let mut said = String::new();
+            for step in 0..steps {
+                said += &edit(&mut fs, &mut random, (&directories, &files), (round, step));
+            }
+            fs.finish().unwrap();
+            assert_clean(&*disk, &format!("{name}, seed {seed}, round {round}: {said}"));
+        }
+    }
+}
+
+/// One edit, which the volume may refuse.
+fn edit(
+    fs: &mut Btrfs,
+    random: &mut TestRng,
+    (directories, files): (&[NodeId], &[(NodeId, Vec<u8>)]),
+    (round, step): (u32, u32),
+) -> String {
+    let lens = [0, 1, 50, 700, 2048, 2049, 4096, 4097, 20_000, 150_000];
+    let len = lens[random.next_u32() as usize % lens.len()];
+    let bytes = vec![random.next_u32() as u8; len];
+    let directory = directories[random.next_u32() as usize % directories.len()];
+    let (parent, name) = &files[random.next_u32() as usize % files.len()];
+    let file = fs.lookup(*parent, name).unwrap();
+    let new_name = format!("new-{round}-{step}-{}", "n".repeat(random.next_u32() as usize % 200));
+    let kind = random.next_u32() % 10;
+    let result = match (kind, file) {
+        (0, _) => fs.create_directory(directory, new_name.as_bytes(), &new(0o755)).map(|_| ()),
+        (1 | 2, _) | (_, None) => {
+            fs.create_file(directory, new_name.as_bytes(), &new(0o644), &bytes).map(|_| ())
+        }
+        (3 | 4, Some(file)) => fs.append(file, &bytes),
+        (5, Some(file)) => fs.replace(file, &bytes),
+        (6, Some(_)) => fs.remove(*parent, name),
+        (7, Some(file)) => {
+            let change = MetadataChange { mode: Some(0o600), ..Default::default() };
+            fs.set_metadata(file, &change)
+        }
+        (8, Some(file)) => {
+            let value = &bytes[..len.min(1000)];
+            fs.set_xattr(file, format!("user.{}", round % 7).as_bytes(), Some(value))
+        }
+        (_, Some(file)) => {
+            let size = fs.metadata(file).unwrap().size_bytes;
+            let at = u64::from(random.next_u32()) % (size + 1);
+            let len = len.min((size - at) as usize);
+            fs.overwrite(file, at, &bytes[..len])
+        }
+    };
+    let what = format!("{kind} {:?} {len}; ", String::from_utf8_lossy(name));
+    if let Err(error) = result {
+        assert_eq!(error.kind_name(), "refused", "{what}: {error}");
+        return format!("refused: {error}");
+    }
+    what
+}
+
+#[test]
+fn a_read_only_snapshot_is_refused() {
+    let disk = recorded("micro");
+    let mut fs = open(&disk);
+    let subvolumes = fs.subvolumes().unwrap();
+    let read_only = subvolumes.iter().find(|subvolume| subvolume.is_read_only).unwrap();
+    let error = fs.create_file(read_only.root, b"new", &new(0o644), b"").unwrap_err();
+    assert_eq!(error.kind_name(), "refused");
+    assert!(error.to_string().contains("read-only"), "{error}");
+}
+
+#[test]
+fn a_path_that_mkfs_made_is_edited() {
+    let disk = fixture(&["-n", "4096"]);
+    let mut fs = open(&disk);
+    let etc = fs.lookup(fs.root(), b"etc").unwrap().unwrap();
+    let passwd = fs.lookup(etc, b"passwd").unwrap().unwrap();
+    fs.append(passwd, b"new:x:1:1::/:/bin/sh\n").unwrap();
+    fs.finish().unwrap();
+    assert_clean(&*disk, "appended");
+}
