@@ -152,7 +152,7 @@ impl PartIdentity {
 }
 
 impl FileNote {
-    fn cleaned(self) -> Self {
+    pub(super) fn cleaned(self) -> Self {
         let Self { volume, path, action, detail } = self;
         Self {
             volume: clean(&volume),
@@ -163,7 +163,7 @@ impl FileNote {
     }
 }
 
-fn compare(what: &str, expected: Option<String>, found: Option<String>) -> Result<()> {
+pub(super) fn compare(what: &str, expected: Option<String>, found: Option<String>) -> Result<()> {
     match expected.zip(found) {
         Some((expected, found)) if !expected.eq_ignore_ascii_case(&found) => {
             let found = clean(&found);

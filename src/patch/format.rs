@@ -28,7 +28,8 @@
 //! Magic, version, file length and digest keep their place in every version, so that damage is
 //! always told from news: a file whose digest fails is `Corrupt`, a sound file of another version
 //! is `Unsupported`. Version 1 stays readable for ever. What can be added without a new version is
-//! a JSON field that an old reader may ignore.
+//! a JSON field that an old reader may ignore. Version 2 has file records in place of runs, for
+//! directories: see [`files::format`](super::files::format).
 //!
 //! # Assumptions about the medium
 //! The target is changed in place, with this file as the journal. That is safe if
@@ -65,7 +66,7 @@ pub const PATCH_BYTES_MAX: u64 = 1280 * 1024 * 1024;
 pub const DESCRIPTION_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Length of the fixed part before the description.
-const HEADER_BYTES: usize = 28;
+pub(super) const HEADER_BYTES: usize = 28;
 
 /// Length of the digest at the end.
 const DIGEST_BYTES: usize = 32;
@@ -107,6 +108,9 @@ pub enum FormatDefect {
     /// Bytes between the last run and the digest.
     #[error("has {0} bytes behind its last run")]
     Rest(u64),
+    /// A number that stands for nothing.
+    #[error("has a number {0} that stands for nothing")]
+    Number(u8),
 }
 
 /// The bytes of the patch file of `patch`.
@@ -216,10 +220,15 @@ impl Write for HashingSink<'_> {
 /// # Errors
 /// As [`decode`]; `Usage` if it is no regular file; `Io`.
 pub fn load(path: &Path) -> Result<Patch> {
-    load_file(path).context(|| text::escape(path.as_os_str().as_encoded_bytes()))
+    let shown = || text::escape(path.as_os_str().as_encoded_bytes());
+    read_file(path).and_then(|bytes| decode(&bytes)).context(shown)
 }
 
-fn load_file(path: &Path) -> Result<Patch> {
+/// The bytes of the patch file at `path`.
+///
+/// # Errors
+/// `Usage` if it is no regular file; `Limit`; `Io`.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     // Asked by name first, because opening a fifo would wait for a writer.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
@@ -229,10 +238,18 @@ fn load_file(path: &Path) -> Result<Patch> {
     let mut bytes = Vec::new();
     let mut file = File::open(path)?.take(PATCH_BYTES_MAX.saturating_add(1));
     file.read_to_end(&mut bytes)?;
-    decode(&bytes)
+    Ok(bytes)
 }
 
-fn check_file_size(actual: u64) -> Result<()> {
+/// The version of a patch file, sound or not.
+///
+/// # Errors
+/// `Corrupt` if it is too short.
+pub(super) fn version_of(bytes: &[u8]) -> Result<u32> {
+    Ok(field::le_u32(bytes, 8)?)
+}
+
+pub(super) fn check_file_size(actual: u64) -> Result<()> {
     if actual > PATCH_BYTES_MAX {
         return Err(Error::limit("size of the patch file in bytes", PATCH_BYTES_MAX, actual));
     }
@@ -249,7 +266,7 @@ fn check_file_size(actual: u64) -> Result<()> {
 pub fn decode(bytes: &[u8]) -> Result<Patch> {
     check_file_size(len_u64(bytes.len()))?;
     let body = check_frame(bytes).map_err(|defect| Corrupt::new("patch file", defect))?;
-    let version = field::le_u32(bytes, 8)?;
+    let version = version_of(bytes)?;
     if version != FORMAT_VERSION {
         let known = format!("this regain knows version {FORMAT_VERSION}");
         return Err(Error::unsupported(format!("patch file of version {version}; {known}")));
@@ -266,7 +283,7 @@ pub fn decode(bytes: &[u8]) -> Result<Patch> {
 }
 
 /// Checks magic, length and digest, and gives the bytes between header and digest.
-fn check_frame(bytes: &[u8]) -> Result<&[u8], FormatDefect> {
+pub(super) fn check_frame(bytes: &[u8]) -> Result<&[u8], FormatDefect> {
     let actual = len_u64(bytes.len());
     let head = bytes.get(..MAGIC.len()).unwrap_or(bytes);
     if head.is_empty() || !MAGIC.starts_with(head) {
@@ -288,14 +305,14 @@ fn check_frame(bytes: &[u8]) -> Result<&[u8], FormatDefect> {
 }
 
 /// A defect and its offset in the file.
-type Located = (FormatDefect, u64);
+pub(super) type Located = (FormatDefect, u64);
 
 fn parse_body(
     body: &[u8],
     description_bytes: u64,
     run_count: u32,
 ) -> Result<(Description, Vec<Run>), Located> {
-    let mut reader = Reader { rest: body, at: len_u64(HEADER_BYTES) };
+    let mut reader = Reader::new(body);
     let at = reader.at;
     let json = reader.take(description_bytes)?;
     let description = serde_json::from_slice(json).map_err(|error| {
@@ -313,14 +330,29 @@ fn parse_body(
 }
 
 /// Takes fields from the front of the body.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
     /// Offset of `rest` in the file.
     at: u64,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len_bytes: u64) -> Result<&'a [u8], Located> {
+    /// A reader of the bytes behind the header.
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { rest: body, at: len_u64(HEADER_BYTES) }
+    }
+
+    /// Offset in the file.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Bytes that are left.
+    pub(super) fn left_bytes(&self) -> u64 {
+        len_u64(self.rest.len())
+    }
+
+    pub(super) fn take(&mut self, len_bytes: u64) -> Result<&'a [u8], Located> {
         let available = len_u64(self.rest.len());
         let ends = (FormatDefect::Ends { needed: len_bytes, available }, self.at);
         let len = arith::to(len_bytes).map_err(|_| ends.clone())?;
@@ -330,14 +362,14 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Located> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Located> {
         let at = self.at;
         let bytes = self.take(len_u64(N))?;
         let (needed, available) = (len_u64(N), len_u64(bytes.len()));
         bytes.try_into().map_err(|_| (FormatDefect::Ends { needed, available }, at))
     }
 
-    fn u16(&mut self) -> Result<u16, Located> {
+    pub(super) fn u16(&mut self) -> Result<u16, Located> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 

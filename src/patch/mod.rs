@@ -9,9 +9,10 @@
 //! Patch::new -> store -> DurableUndo -> apply -> (state: Applied) -> undo -> (state: Unapplied)
 //! ```
 //!
-//! A patch may be for several disks, which it sees as one ([`parts`]).
+//! A patch may be for several disks, which it sees as one ([`parts`]). A mounted directory is changed file by file: its
+//! patches are in [`files`], and [`load_any`] reads either.
 //!
-//! Not handled here: opening targets (`image`), and patches of mounted directories.
+//! Not handled here: opening targets (`image`).
 
 mod apply;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod crash;
 #[cfg(test)]
 mod crash_joined;
 pub mod description;
+pub mod files;
 pub mod format;
 pub mod parts;
 pub mod show;
@@ -30,12 +32,12 @@ pub use description::{Description, FileNote, PartIdentity, TargetIdentity, Volum
 pub use format::{decode, encode, load};
 pub use show::show;
 pub use state::{State, state, state_of_medium};
-pub use store::{DurableUndo, store};
+pub use store::{DurableUndo, store, store_files};
 
 use crate::bytes::arith::{self, len_u64};
 use crate::disk::SECTOR_BYTES;
 use crate::disk::overlay::Change;
-use crate::error::{Corrupt, Result};
+use crate::error::{Context as _, Corrupt, Result};
 use std::ops::Range;
 
 /// Bound on the labels of one run; those that do not fit are counted in the last one.
@@ -43,6 +45,30 @@ pub const LABELS_MAX: usize = 4096;
 
 /// Bound on the length of one label in bytes; longer ones are cut.
 pub const LABEL_BYTES_MAX: usize = 1024;
+
+/// A patch file of either sort.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnyPatch {
+    /// For disks.
+    Bytes(Patch),
+    /// For a directory.
+    Files(files::FilePatch),
+}
+
+/// Reads the patch file at `path`, whatever its target is.
+///
+/// # Errors
+/// As [`load`] and [`files::decode`].
+pub fn load_any(path: &std::path::Path) -> Result<AnyPatch> {
+    let shown = || crate::bytes::text::escape(path.as_os_str().as_encoded_bytes());
+    let decode_any = |bytes: Vec<u8>| {
+        if format::version_of(&bytes).ok() == Some(files::format::FILES_FORMAT_VERSION) {
+            return files::decode(&bytes).map(AnyPatch::Files);
+        }
+        decode(&bytes).map(AnyPatch::Bytes)
+    };
+    format::read_file(path).and_then(decode_any).context(shown)
+}
 
 /// A finished edit: what it is, and every run of bytes that it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! the last step gives, no write to the target.
 
 use super::Patch;
+use super::files::{self, FilePatch};
 use super::format::{self, PatchDigest};
 use crate::bytes::text;
 use crate::error::{Context as _, Error, Refusal, Result};
@@ -47,8 +48,19 @@ impl DurableUndo {
     /// # Errors
     /// `Mismatch` if it belongs to another one.
     pub(super) fn check(&self, patch: &Patch) -> Result<()> {
+        self.check_digest(|| format::digest(patch))
+    }
+
+    /// Checks that this is the record with that digest.
+    ///
+    /// # Errors
+    /// `Mismatch` if it belongs to another patch.
+    pub(super) fn check_digest(
+        &self,
+        expected: impl FnOnce() -> Result<PatchDigest>,
+    ) -> Result<()> {
         match &self.0 {
-            Record::Stored { digest, .. } if *digest != format::digest(patch)? => {
+            Record::Stored { digest, .. } if *digest != expected()? => {
                 Err(Error::mismatch("the undo record belongs to another patch"))
             }
             _ => Ok(()),
@@ -63,11 +75,30 @@ impl DurableUndo {
 /// * `Limit` - as [`encode`](super::encode).
 /// * `Io` - it cannot be written; no file is left at `path`.
 pub fn store(patch: &Patch, path: &Path) -> Result<DurableUndo> {
+    store_with(path, |sink| format::write_to(patch, sink))
+}
+
+/// Writes the patch file of the directory patch `patch` to `path`, as [`store`] does.
+///
+/// # Errors
+/// As [`store`].
+pub fn store_files(patch: &FilePatch, path: &Path) -> Result<DurableUndo> {
+    let bytes = files::encode(patch)?;
+    store_with(path, |sink| {
+        sink.write_all(&bytes)?;
+        files::format::digest_of(&bytes)
+    })
+}
+
+fn store_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> Result<PatchDigest>,
+) -> Result<DurableUndo> {
     let shown = || text::escape(path.as_os_str().as_encoded_bytes());
     if path.symlink_metadata().is_ok() {
         return Err(Refusal::FileExists { path: shown() }.into());
     }
-    Staged::write(patch, path).and_then(|staged| staged.publish(path)).context(shown)
+    Staged::write(path, write).and_then(|staged| staged.publish(path)).context(shown)
 }
 
 /// A patch file that is written and synced, but not in its place.
@@ -77,14 +108,17 @@ struct Staged {
 }
 
 impl Staged {
-    fn write(patch: &Patch, path: &Path) -> Result<Self> {
+    fn write(
+        path: &Path,
+        write: impl FnOnce(&mut dyn io::Write) -> Result<PatchDigest>,
+    ) -> Result<Self> {
         let mut file = tempfile::Builder::new()
             .prefix(".regain-")
             .suffix(".tmp")
             .permissions(Permissions::from_mode(PATCH_FILE_MODE))
             .tempfile_in(directory_of(path))?;
         let mut sink = BufWriter::new(file.as_file_mut());
-        let digest = format::write_to(patch, &mut sink)?;
+        let digest = write(&mut sink)?;
         sink.flush()?;
         drop(sink);
         file.as_file().sync_all()?;
@@ -158,7 +192,7 @@ mod tests {
             assert!(is_refused, "{error}");
         }
         // Somebody else takes the name between the first look and the rename.
-        let staged = Staged::write(&patch(2), &path).unwrap();
+        let staged = Staged::write(&path, |sink| format::write_to(&patch(2), sink)).unwrap();
         let error = staged.publish(&path).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Refused(Refusal::FileExists { .. })), "{error}");
         assert_eq!(load(&path).unwrap(), patch(1));
@@ -171,7 +205,7 @@ mod tests {
     fn a_crash_before_the_rename_leaves_no_record() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("undo.patch");
-        let staged = Staged::write(&patch(1), &path).unwrap();
+        let staged = Staged::write(&path, |sink| format::write_to(&patch(1), sink)).unwrap();
         // Killed: no destructor runs.
         std::mem::forget(staged);
         assert!(!path.exists());

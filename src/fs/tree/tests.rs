@@ -1,4 +1,5 @@
 //! A directory of the host as a file system, and edits of it in memory.
+#![allow(clippy::disallowed_methods, reason = "a test makes its files as it likes")]
 
 use super::*;
 use crate::fs::path::{GuestPath, Resolution, find, read_file, resolve};

@@ -70,6 +70,17 @@ impl Handle {
         Ok(allowed.map_err(io::Error::from)?)
     }
 
+    /// Lets what is read next come from the medium, where the host can do that.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn drop_cache(&self) -> Result<()> {
+        if self.stat.kind == Kind::File {
+            super::super::writable::drop_pages(&self.open_content()?)?;
+        }
+        Ok(())
+    }
+
     /// Opens a regular file or directory for reading, without changing its time of access where that is allowed.
     pub(super) fn open_content(&self) -> Result<File> {
         let only = match self.stat.kind {
@@ -131,12 +142,10 @@ impl Handle {
     /// `Io`; nothing is an error on file systems that have none.
     pub fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
         let path = self.own_path();
-        let ask = |buffer: &mut Vec<u8>| {
+        let list = grown(|buffer| {
             rustix::fs::listxattr(path.as_str(), rustix::buffer::spare_capacity(buffer))
-        };
-        let list = grown(ask)?.unwrap_or_default();
-        let names = list.split(|&byte| byte == 0).filter(|name| !name.is_empty());
-        Ok(names.map(<[u8]>::to_vec).collect())
+        })?;
+        Ok(names_in(&list.unwrap_or_default()))
     }
 
     /// The value of an extended attribute; `None` if it is not there.
@@ -169,6 +178,23 @@ pub(super) fn read_at(file: &File, offset_bytes: u64, len: usize) -> Result<Vec<
     }
     bytes.truncate(done);
     Ok(bytes)
+}
+
+fn names_in(list: &[u8]) -> Vec<Vec<u8>> {
+    let names = list.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    names.map(<[u8]>::to_vec).collect()
+}
+
+/// The attributes of an open file that the kernel lists.
+pub(super) fn names_of_file(file: &File) -> Result<Vec<Vec<u8>>> {
+    let list =
+        grown(|buffer| rustix::fs::flistxattr(file, rustix::buffer::spare_capacity(buffer)))?;
+    Ok(names_in(&list.unwrap_or_default()))
+}
+
+/// The value of an attribute of an open file.
+pub(super) fn attribute_of_file(file: &File, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    grown(|buffer| rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(buffer)))
 }
 
 /// Asks with a buffer that is large enough mostly, and with the largest one if it is not.

@@ -14,6 +14,7 @@ pub mod handle;
 pub mod mounts;
 pub mod record;
 pub mod stat;
+pub mod write;
 
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Error, Refusal, Result};
@@ -104,6 +105,29 @@ impl Directory {
         &self.root
     }
 
+    /// True if `other` is the same object of the host.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.root.stat.key == other.root.stat.key
+    }
+
+    /// Follows `names` down from the root, through directories only.
+    ///
+    /// # Errors
+    /// `Mismatch` if one of them is something else, such as a link; as [`Directory::child`].
+    pub fn walk<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Result<Option<Rc<Handle>>> {
+        let mut at = self.root.clone();
+        for name in names {
+            let child = self.child(&at, name).context(|| escape(name))?;
+            let Some(child) = child else { return Ok(None) };
+            if child.stat.kind != stat::Kind::Directory {
+                let name = escape(name);
+                return Err(Error::mismatch(format!("{name} is no longer a directory")));
+            }
+            at = Rc::new(child);
+        }
+        Ok(Some(at))
+    }
+
     /// Type of the file system of the root, as the kernel names it.
     pub fn type_name(&self) -> &str {
         &self.mount.type_name
@@ -112,6 +136,23 @@ impl Directory {
     /// The name of the security descriptor of a file, if the root is on NTFS.
     pub fn ntfs_acl_name(&self) -> Option<&'static str> {
         self.ntfs_acl_name
+    }
+
+    /// The name that the host has for the attribute `name`.
+    pub fn host_attribute<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+        match self.ntfs_acl_name {
+            Some(host_name) if name == NTFS_ACL_NAMES[0].as_bytes() => host_name.as_bytes(),
+            _ => name,
+        }
+    }
+
+    /// True for an attribute that the host makes up or sets on its own, so that it says nothing about an edit: those of
+    /// the NTFS drivers, of its integrity measurement, and the label where it labels every file.
+    pub fn is_made_by_host(&self, name: &[u8]) -> bool {
+        name.starts_with(b"system.ntfs_")
+            || name.starts_with(b"system.dos_")
+            || matches!(name, b"security.ima" | b"security.evm")
+            || (name == b"security.selinux" && Path::new("/sys/fs/selinux/enforce").exists())
     }
 
     /// `path` of the host as a path inside the target, if it is below it; else as it was.
