@@ -43,6 +43,12 @@ impl Btrfs {
         if let Some(error) = volume.first_copy() {
             warnings.push(format!("another copy of the superblock is used: {error}"));
         }
+        if volume.has_quota()? {
+            warnings.push(
+                "quota groups: an edit marks their counts as out of date, until btrfs quota rescan"
+                    .to_owned(),
+            );
+        }
         let superblock = volume.superblock();
         let (flags, has_log) = (superblock.flags, superblock.log_root != 0);
         let health = match () {

@@ -130,6 +130,8 @@ pub(crate) mod item {
     pub(crate) const FREE_SPACE_BITMAP: u8 = 200;
     /// A chunk; objectid 256, offset: the logical address.
     pub(crate) const CHUNK_ITEM: u8 = 228;
+    /// State of the quota groups; objectid and offset 0.
+    pub(crate) const QGROUP_STATUS: u8 = 240;
     /// State of a balance (`TEMPORARY_ITEM`).
     pub(crate) const TEMPORARY_ITEM: u8 = 248;
     /// State of a device replacement, in the device tree.

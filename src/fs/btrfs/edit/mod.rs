@@ -12,6 +12,8 @@
 
 mod attributes;
 mod content;
+#[cfg(test)]
+mod kernel_tests;
 mod names;
 mod node;
 #[cfg(test)]

@@ -9,9 +9,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
+pub(super) const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
 
-const RECORDED: &[&str] = &[
+pub(super) const RECORDED: &[&str] = &[
     "default",
     "xxhash",
     "sha256",
@@ -30,7 +30,7 @@ fn open(disk: &Arc<Overlay>) -> Btrfs {
     Btrfs::open(disk.clone(), CLOCK).unwrap()
 }
 
-fn new(mode: u32) -> NewNode {
+pub(super) fn new(mode: u32) -> NewNode {
     let label = Xattr { name: b"security.selinux".to_vec(), value: b"unconfined\0".to_vec() };
     NewNode { mode, uid: 7, gid: 8, xattrs: vec![label] }
 }
@@ -46,7 +46,7 @@ fn every_edit_is_clean_on_every_shape() {
         for root in writable.map(|subvolume| subvolume.root).rev().take(2) {
             let directory = fs.create_directory(root, b".ssh-new", &new(0o700)).unwrap();
             let small = fs.create_file(directory, b"small", &new(0o600), b"one\n").unwrap();
-            let large = fs.create_file(directory, b"large", &new(0o644), &[9; 70_001]).unwrap();
+            let large = fs.create_file(directory, b"large", &new(0o644), &vec![9; 70_001]).unwrap();
             fs.append(small, b"two\n").unwrap();
             fs.append(large, &[8; 5000]).unwrap();
             fs.finish().unwrap();
@@ -113,25 +113,31 @@ fn nodes(fs: &Btrfs) -> (Vec<NodeId>, Vec<(NodeId, Vec<u8>)>) {
     (directories, files)
 }
 
-/// Random edits, each followed by `btrfs check`. `REGAIN_BTRFS_EDITS` sets how many for each shape.
+/// Random edits. `REGAIN_BTRFS_EDITS` sets how many transactions for each shape, `REGAIN_SEED` where they start.
 #[test]
 fn random_edits_are_clean() {
-    let count = std::env::var("REGAIN_BTRFS_EDITS").ok().and_then(|text| text.parse().ok());
-    let seed: u8 =
-        std::env::var("REGAIN_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let seed = u8::try_from(number("REGAIN_SEED").unwrap_or(1)).unwrap();
     for (index, name) in RECORDED.iter().enumerate() {
-        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed + index as u8; 32]);
-        let disk = recorded(name);
-        for round in 0..count.unwrap_or(4) {
-            let mut fs = open(&disk);
-            let (directories, files) = nodes(&fs);
-            let steps = 1 + random.next_u32() % 4;
-            let mut said = String::new();
-            for step in 0..steps {
-                said += &edit(&mut fs, &mut random, (&directories, &files), (round, step));
-            }
-            fs.finish().unwrap();
-            assert_clean(&*disk, &format!("{name}, seed {seed}, round {round}: {said}"));
+        let seed = seed.wrapping_add(u8::try_from(index).unwrap());
+        random_edits(&recorded(name), name, seed, number("REGAIN_BTRFS_EDITS").unwrap_or(3), true);
+    }
+}
+
+/// Transactions of one to four random edits, each followed by `btrfs check`, or all of them.
+pub(super) fn random_edits(disk: &Arc<Overlay>, name: &str, seed: u8, count: u32, each: bool) {
+    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut said = String::new();
+    for round in 0..count {
+        let mut fs = open(disk);
+        let (directories, files) = nodes(&fs);
+        said = if each { String::new() } else { said };
+        for step in 0..1 + random.next_u32() % 4 {
+            said += &edit(&mut fs, &mut random, (&directories, &files), (round, step));
+        }
+        fs.finish().unwrap();
+        if each || round + 1 == count {
+            assert_clean(&**disk, &format!("{name}, seed {seed}, round {round}: {said}"));
         }
     }
 }
@@ -202,4 +208,16 @@ fn a_path_that_mkfs_made_is_edited() {
     fs.append(passwd, b"new:x:1:1::/:/bin/sh\n").unwrap();
     fs.finish().unwrap();
     assert_clean(&*disk, "appended");
+}
+
+#[test]
+fn counts_of_quota_groups_are_marked_as_out_of_date() {
+    let disk = fixture(&["-R", "quota"]);
+    let mut fs = open(&disk);
+    assert!(fs.warnings()[0].contains("btrfs quota rescan"));
+    fs.create_file(fs.root(), b"new", &new(0o644), &[1; 5000]).unwrap();
+    fs.finish().unwrap();
+    assert_clean(&*disk, "quota");
+    let status = super::super::testing::dump(&*disk, &["-t", "8"]);
+    assert!(status.contains("flags ON|INCONSISTENT"), "{status}");
 }

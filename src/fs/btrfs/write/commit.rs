@@ -36,6 +36,7 @@ impl Volume {
     }
 
     fn settle(&mut self, clock: Timestamp) -> Result<()> {
+        self.outdate_quota()?;
         for _ in 0..ROUNDS_MAX {
             let mut is_changed = self.apply_changes()?;
             is_changed |= self.store_groups()?;

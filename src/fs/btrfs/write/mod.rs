@@ -7,6 +7,7 @@
 //! ```text
 //!  commit      references, block groups, root items until nothing changes; blocks; superblocks
 //!  checksums   the checksum tree: of data that is written, of data that is given up
+//!  quota       counts of quota groups are marked as out of date
 //!  items       insert, replace, delete
 //!  shape       splitting and joining blocks, growing and shrinking trees
 //!  path        the blocks from the root to a leaf, all of them copied
@@ -25,6 +26,7 @@ mod items;
 mod path;
 pub(crate) mod pending;
 mod preflight;
+mod quota;
 mod shape;
 mod superblock;
 #[cfg(test)]

@@ -72,9 +72,6 @@ impl Volume {
         if self.root_item(object::TREE_RELOC)?.is_some() {
             return refuse("a relocation in progress");
         }
-        if self.root_item(object::QUOTA_TREE)?.is_some() {
-            return refuse("quota groups");
-        }
         let devices = self.root(object::DEV_TREE)?;
         let replace = self.get(&devices, Key::new(0, item::DEV_REPLACE, 0))?;
         if let Some(state) = replace
