@@ -8,6 +8,7 @@
 //! |--------|---------------------------------------------------------------|-----------|-----------------------|
 //! | raw    | everything: the file is the disk                              |           |                       |
 //! | VHD    | fixed, dynamic                                                | saved state | differencing        |
+//! | VHDX   | in blocks that are there                                      | new blocks | log not replayed, differencing |
 //! | VMDK   | flat, sparse, in one or several extents                       | not closed | parent, streamOptimized, ESX sparse |
 //!
 //! # What a writer promises
@@ -22,6 +23,7 @@ pub mod files;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vhd;
+pub mod vhdx;
 pub mod vmdk;
 
 use super::format::Format;
@@ -60,6 +62,7 @@ pub fn open(format: Format, files: &mut dyn ReadFiles) -> Result<Opened> {
     match format {
         Format::Raw => Ok(Opened::new(files.target())),
         Format::Vhd => vhd::open(files),
+        Format::Vhdx => vhdx::open(files),
         Format::Vmdk => vmdk::open(files),
         _ => Err(not_supported(format)),
     }
@@ -74,6 +77,7 @@ pub fn open(format: Format, files: &mut dyn ReadFiles) -> Result<Opened> {
 pub fn open_writable(format: Format, files: WriteFiles) -> Result<Box<dyn Medium>> {
     match format {
         Format::Vhd => vhd::open_writable(&files),
+        Format::Vhdx => vhdx::open_writable(&files),
         Format::Vmdk => vmdk::open_writable(files),
         _ => Err(not_supported(format)),
     }

@@ -1,0 +1,244 @@
+//! Images of qemu-img, judged by qemu-img.
+#![expect(clippy::disallowed_methods, reason = "tests write their own images")]
+
+use super::super::testing::{
+    Judged, Made, MemoryFiles, MemoryHost, can_write, mixed_disk, qemu_reads, random_writes,
+    read_all, read_some, run, survives_damage, survives_power_cuts, write_both, write_files,
+    write_some,
+};
+use super::*;
+use crate::bytes::checksum::crc32c_raw;
+use crate::disk::Disk;
+use crate::disk::testing::directory;
+use std::fs;
+
+const MIB_LEN: usize = 1 << 20;
+
+fn open_bytes(bytes: Vec<u8>) -> Result<Arc<dyn Disk>> {
+    Ok(open(&mut MemoryFiles::one(bytes))?.disk)
+}
+
+fn open_host(host: &MemoryHost) -> Result<Box<dyn Medium>> {
+    open_writable(&write_files(&[("", host)]))
+}
+
+/// Repairs the sum of the structure of `len` bytes at `at`.
+fn sum(image: &mut [u8], at: usize, len: usize) {
+    let Some(bytes) = image.get_mut(at..at + len) else { return };
+    bytes[4..8].fill(0);
+    let sum = !crc32c_raw(!0, bytes);
+    bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+}
+
+fn sums(image: &mut [u8]) {
+    for (at, len) in [(64, 4), (128, 4), (192, 64), (256, 64)] {
+        sum(image, at * 1024, len * 1024);
+    }
+}
+
+/// Where the current header is.
+fn current(image: &[u8]) -> usize {
+    let sequence = |at: usize| u64::from_le_bytes(image[at + 8..at + 16].try_into().unwrap());
+    let [first, second] = [64 * 1024, 128 * 1024];
+    if sequence(first) > sequence(second) { first } else { second }
+}
+
+const OPTIONS: [&str; 3] = [
+    "subformat=dynamic,block_size=1048576",
+    "subformat=fixed,block_size=1048576",
+    "subformat=dynamic,block_size=2097152,log_size=2097152",
+];
+
+#[test]
+fn images_of_qemu_are_read_and_written_in_place() {
+    let disk = mixed_disk(5 * MIB_LEN + 3 * 512, 4);
+    for (seed, options) in OPTIONS.iter().enumerate() {
+        let made = Made::from_disk(&disk, "vhdx", options);
+        let before = made.bytes();
+        let read = read_all(&*open_bytes(before.clone()).unwrap());
+        assert!(read == made.as_qemu_reads_it(), "{options}");
+        assert!(read[..disk.len()] == disk, "{options}");
+        let mut raw = read;
+        let host = MemoryHost::new(before.clone());
+        let mut medium = open_host(&host).unwrap();
+        let writes = random_writes(raw.len(), 60, seed as u64);
+        let ranges: Vec<_> =
+            writes.iter().map(|(at, bytes)| *at..*at + bytes.len() as u64).collect();
+        medium.can_write(&ranges).unwrap();
+        assert_eq!(host.operation_count(), 0);
+        write_both(&mut *medium, &mut raw, &writes);
+        let after = host.bytes();
+        assert!(read_all(&*open_bytes(after.clone()).unwrap()) == raw);
+        // The next header, with other identifiers, once.
+        let [old, new] = [&before[current(&before)..], &after[current(&after)..]];
+        let sequence = |header: &[u8]| u64::from_le_bytes(header[8..16].try_into().unwrap());
+        assert_eq!(sequence(new), sequence(old) + 1);
+        assert!(
+            new[16..32] != old[16..32] && new[32..48] != old[32..48] && new[48..80] == old[48..80]
+        );
+        fs::write(&made.image, after).unwrap();
+        let (image, plain) = (made.image.to_str().unwrap(), made.directory.path().join("plain"));
+        fs::write(&plain, &raw).unwrap();
+        let plain = plain.to_str().unwrap();
+        let compared = run("qemu-img", &["compare", "-f", "vhdx", "-F", "raw", image, plain]);
+        assert!(compared.contains("Images are identical."), "{compared}");
+        let checked = run("qemu-img", &["check", "-f", "vhdx", image]);
+        assert!(checked.contains("No errors were found on the image."), "{checked}");
+    }
+}
+
+#[test]
+fn a_block_that_is_not_there_is_refused_before_anything_is_written() {
+    let mut disk = vec![0; 4 * MIB_LEN];
+    disk[MIB_LEN] = 1;
+    let made = Made::from_disk(&disk, "vhdx", OPTIONS[0]);
+    let host = MemoryHost::new(made.bytes());
+    let mut medium = open_host(&host).unwrap();
+    can_write(&*medium, 1 << 20, 2 << 20).unwrap();
+    for error in [
+        can_write(&*medium, (2 << 20) - 512, (2 << 20) + 512).unwrap_err(),
+        medium.write_at(3 << 20, &[1; 512]).unwrap_err(),
+    ] {
+        assert_eq!(error.kind_name(), "refused");
+        assert!(error.to_string().contains("has no block yet"), "{error}");
+    }
+    assert_eq!(host.operation_count(), 0);
+    // Zeros need no block.
+    let mut medium = open_host(&host).unwrap();
+    medium.write_at(3 << 20, &[0; 512]).unwrap();
+    assert_eq!(host.operation_count(), 0);
+}
+
+#[test]
+fn every_power_cut_leaves_old_or_new_sectors_and_a_header() {
+    let made = Made::from_disk(&mixed_disk(2 * MIB_LEN, 6), "vhdx", OPTIONS[1]);
+    let directory = directory();
+    let path = directory.path().join("cut.vhdx");
+    let judge = |image: &[u8], seen: &[u8]| {
+        fs::write(&path, image).unwrap();
+        assert!(qemu_reads(&path, "vhdx") == seen);
+    };
+    let format = Judged {
+        open: &open,
+        open_writable: &|files| open_writable(&files),
+        judge: &judge,
+        judge_every: 31,
+    };
+    let writes = vec![(512, vec![1; 1024]), ((1 << 20) - 512, vec![2; 1024])];
+    let looked_at = survives_power_cuts(&made.bytes(), &writes, &format);
+    assert!(looked_at > 40, "{looked_at}");
+}
+
+#[test]
+fn a_log_that_was_not_replayed_is_refused() {
+    let made = Made::from_disk(&mixed_disk(MIB_LEN, 7), "vhdx", OPTIONS[0]);
+    let mut image = made.bytes();
+    let at = current(&image);
+    image[at + 48..at + 64].fill(0x11);
+    sum(&mut image, at, 4096);
+    for error in [
+        open_bytes(image.clone()).unwrap_err(),
+        open_host(&MemoryHost::new(image.clone())).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("qemu-img check -r all -f vhdx"), "{error}");
+    }
+    // The older header may say what it wants.
+    let mut image = made.bytes();
+    let other = if at == 64 * 1024 { 128 * 1024 } else { 64 * 1024 };
+    image[other + 48..other + 64].fill(0x11);
+    sum(&mut image, other, 4096);
+    assert!(open_bytes(image).is_ok());
+}
+
+#[test]
+fn either_copy_of_the_headers_is_enough() {
+    let made = Made::from_disk(&mixed_disk(MIB_LEN, 8), "vhdx", OPTIONS[0]);
+    let good = made.bytes();
+    let expected = read_all(&*open_bytes(good.clone()).unwrap());
+    for at in [64, 192] {
+        let mut image = good.clone();
+        image[at * 1024 + 100] ^= 1;
+        assert!(read_all(&*open_bytes(image.clone()).unwrap()) == expected);
+        let second = if at == 64 { 128 } else { 256 };
+        image[second * 1024 + 100] ^= 1;
+        assert_eq!(open_bytes(image).unwrap_err().kind_name(), "corrupt");
+    }
+    // Two headers that are the same, as some programs make them; two that only have the same number.
+    let mut image = good.clone();
+    image.copy_within(64 * 1024..68 * 1024, 128 * 1024);
+    assert!(open_bytes(image.clone()).is_ok());
+    image[64 * 1024 + 20] ^= 1;
+    sums(&mut image);
+    assert!(open_bytes(image).unwrap_err().to_string().contains("the sequence number"));
+}
+
+/// The places of the regions, from the table.
+fn region(image: &[u8], guid_start: [u8; 4]) -> usize {
+    let table = &image[192 * 1024..];
+    let count = u32::from_le_bytes(table[8..12].try_into().unwrap()) as usize;
+    let mut entries = table[16..].chunks_exact(32).take(count);
+    let entry = entries.find(|entry| entry[..4] == guid_start).unwrap();
+    u64::from_le_bytes(entry[16..24].try_into().unwrap()) as usize
+}
+
+#[test]
+fn blocks_in_one_place_or_over_structures_are_damage() {
+    let disk = mixed_disk(4 * MIB_LEN, 9);
+    let made = Made::from_disk(&disk, "vhdx", OPTIONS[1]);
+    let good = made.bytes();
+    let bat = region(&good, [0x66, 0x77, 0xc2, 0x2d]);
+    let with = |index: usize, entry: u64| {
+        let mut image = good.clone();
+        image[bat + index * 8..][..8].copy_from_slice(&entry.to_le_bytes());
+        image
+    };
+    let first = u64::from_le_bytes(good[bat..bat + 8].try_into().unwrap());
+    let medium = open_host(&MemoryHost::new(with(3, first))).unwrap();
+    let error = can_write(&*medium, 0, 512).unwrap_err();
+    assert!(error.to_string().contains("blocks 0 and 3"), "{error}");
+    can_write(&*medium, 1 << 20, (1 << 20) + 512).unwrap();
+    for entry in [6, (1 << 20) | 6, ((bat as u64 >> 20) << 20) | 6, (1 << 40) | 6, first | 7] {
+        let error = open_bytes(with(2, entry)).unwrap().read_vec(2 << 20, 1).unwrap_err();
+        assert_eq!(error.kind_name(), "corrupt", "{entry:#x}");
+    }
+}
+
+#[test]
+fn differencing_images_are_refused_by_name() {
+    let made = Made::from_disk(&mixed_disk(MIB_LEN, 10), "vhdx", OPTIONS[0]);
+    let mut image = made.bytes();
+    let metadata = region(&image, [0x06, 0xa2, 0x7c, 0x8b]);
+    let entries = image[metadata + 32..metadata + 32 + 2047 * 32].chunks_exact(32);
+    let found = entries.clone().find(|entry| entry[..4] == [0x37, 0x67, 0xa1, 0xca]).unwrap();
+    let at = metadata + u32::from_le_bytes(found[16..20].try_into().unwrap()) as usize;
+    image[at + 4] |= 2;
+    let error = open_bytes(image).unwrap_err();
+    assert!(error.to_string().contains("qemu-img convert -p -f vhdx -O raw"), "{error}");
+}
+
+#[test]
+fn damage_never_panics() {
+    let made = Made::from_disk(&mixed_disk(3 * MIB_LEN, 11), "vhdx", OPTIONS[0]);
+    let image = made.bytes();
+    let bat = region(&image, [0x66, 0x77, 0xc2, 0x2d]);
+    let metadata = region(&image, [0x06, 0xa2, 0x7c, 0x8b]);
+    let structures = [
+        64 * 1024..64 * 1024 + 80,
+        128 * 1024..128 * 1024 + 80,
+        192 * 1024 + 8..192 * 1024 + 80,
+        metadata..metadata + 200,
+        metadata + 65536..metadata + 65536 + 64,
+        bat..bat + 40,
+    ];
+    let opened = survives_damage(&image, &structures, 1500, &|mut bytes| {
+        sums(&mut bytes);
+        let host = MemoryHost::new(bytes.clone());
+        let Ok(disk) = open_bytes(bytes) else { return false };
+        read_some(&*disk);
+        if let Ok(mut medium) = open_host(&host) {
+            write_some(&mut *medium);
+        }
+        true
+    });
+    assert!(opened > 200, "{opened}");
+}
