@@ -9,7 +9,7 @@ use crate::fs::probe::ProbeKind;
 use crate::image::format::{Conversion, Format};
 use crate::image::{self, Image, ImageKind};
 use crate::report::Target;
-use crate::session::{OpenOptions, Session};
+use crate::session::{OpenOptions, Session, check_distinct};
 use std::path::Path;
 
 /// Opens the target of `args`, with the disks that belong to it, and looks at every volume.
@@ -60,6 +60,7 @@ pub(crate) fn open_images(args: &TargetArgs, devices: &DeviceArgs) -> Outcome<Ve
     for device in &devices.device {
         images.push(open(device, None)?);
     }
+    check_distinct(&images.iter().collect::<Vec<_>>())?;
     Ok(images)
 }
 
@@ -122,9 +123,6 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
         && session.table_warnings().iter().any(|warning| warning.contains("is ignored"));
     let failure = Failure::from(error);
     let hint = match kind {
-        Some(ProbeKind::Lvm2) => {
-            "activate it (`vgchange -ay`) and name the logical volume: /dev/GROUP/NAME"
-        }
         Some(ProbeKind::MdRaid) => "assemble it (`mdadm --assemble`) and name the array: /dev/md0",
         Some(ProbeKind::F2fs | ProbeKind::Zfs) => {
             "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
@@ -143,11 +141,14 @@ pub(crate) fn failed_volume(session: &Session, id: Option<&str>) -> FailedVolume
         (None, [only]) => Some(only),
         (None, _) => None,
     };
-    volume.map_or_else(FailedVolume::default, |volume| FailedVolume {
+    let Some(volume) = volume else { return FailedVolume::default() };
+    let start = volume.place.start();
+    let disk = start.and_then(|(disk, _)| session.disk(disk).ok());
+    FailedVolume {
         kind: volume.probe.as_ref().map(|probe| probe.kind),
-        path: Some(super::shown(&session.target().path)),
-        offset_bytes: volume.volume.offset_bytes,
-    })
+        path: disk.map(|disk| super::shown(&disk.image.path)),
+        offset_bytes: start.map_or(0, |(_, offset_bytes)| offset_bytes),
+    }
 }
 
 /// What a report says of an open target.

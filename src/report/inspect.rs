@@ -9,6 +9,9 @@ use serde::Serialize;
 pub struct Inspection {
     /// The container.
     pub image: Image,
+    /// Every disk with its path, if several were given; the first one is that of `image`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
     /// Its partitions, or the one file system without a table.
     pub volumes: Vec<Volume>,
     /// The operating systems on them.
@@ -17,6 +20,16 @@ pub struct Inspection {
     pub warnings: Vec<String>,
     /// Bytes read from the host for all this.
     pub io: super::change::Io,
+}
+
+/// One of several disks.
+#[derive(Debug, Clone, Serialize)]
+pub struct Disk {
+    /// As it was given.
+    pub path: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub image: Image,
 }
 
 /// The container of a disk.
@@ -38,10 +51,19 @@ pub struct Image {
 /// One volume.
 #[derive(Debug, Clone, Serialize)]
 pub struct Volume {
-    /// What `--volume` takes: the partition number, or `0` for a disk without a table.
+    /// What `--volume` takes: the partition number, or `0` for a disk without a table, with the number of the disk in
+    /// front on further disks (`2:1`); `GROUP/NAME` of a logical volume.
     pub id: String,
-    /// Start on the disk.
-    pub offset_bytes: u64,
+    /// `partition`, `logical_volume`.
+    pub source: &'static str,
+    /// The volumes that it lies on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<String>,
+    /// Number of the disk from 1, if there are several and it lies on one only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<usize>,
+    /// Start on the disk; none if its bytes do not follow each other on one.
+    pub offset_bytes: Option<u64>,
     /// Size.
     pub size_bytes: u64,
     /// What the table says it is for.

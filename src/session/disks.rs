@@ -72,6 +72,26 @@ impl SessionDisk {
     }
 }
 
+/// Refuses a disk that was given twice, by one name or by two.
+///
+/// # Errors
+/// `Usage`.
+pub fn check_distinct(images: &[&Image]) -> Result<()> {
+    let mut known: Vec<&Image> = Vec::new();
+    for image in images {
+        let (one, path) = (image.file.identity, image.path.as_os_str().as_encoded_bytes());
+        let is_same = |other: &&Image| {
+            let other = other.file.identity;
+            one == other || (one.device_number != 0 && one.device_number == other.device_number)
+        };
+        if known.iter().any(is_same) {
+            return Err(Error::usage(format!("{} is given twice", escape(path))));
+        }
+        known.push(image);
+    }
+    Ok(())
+}
+
 /// The disk GUID of the partition table of `image`, if there is a sound one.
 pub fn table_guid(image: &Image) -> Option<String> {
     let layout = find_layout(image.disk.as_ref()).ok()?;

@@ -142,6 +142,10 @@ impl Session {
         action::edit::run(plan, editor)?;
         editor.finish()?;
         let promises = self.promises(index, promised, questions)?;
+        for promise in &promises {
+            let volume = self.volume_at(promise.volume)?;
+            volume.check_writable().context(|| volume.describe())?;
+        }
         let verdict = self.verify(&promises, time)?;
         self.look_after(index, time, after)?;
         Ok((promises, verdict))

@@ -10,12 +10,15 @@ mod describe;
 mod disks;
 pub mod edit;
 mod expect;
+mod layers;
 mod lower;
 mod open;
 pub mod select;
+mod source;
 pub mod tree;
 
-pub use disks::{SessionDisk, table_guid};
+pub use disks::{SessionDisk, check_distinct, table_guid};
+pub use source::Source;
 
 use crate::bytes::text::escape;
 use crate::disk::Disk;
@@ -54,8 +57,10 @@ pub struct Session {
     target: SessionDisk,
     /// The further ones, in their order.
     further: Vec<SessionDisk>,
-    /// The volumes: those of each disk in its order.
+    /// The volumes: those of each disk in its order, then those that lie on others.
     pub volumes: Vec<SessionVolume>,
+    /// What is odd about the layers between disks and volumes.
+    layer_warnings: Vec<String>,
 }
 
 /// A volume and what is on it.
@@ -65,6 +70,12 @@ pub struct SessionVolume {
     pub volume: Volume,
     /// Where it lies.
     pub place: Arc<Place>,
+    /// What made it.
+    pub source: Source,
+    /// Indices of the volumes that it lies on; none for a partition of a disk.
+    pub parents: Vec<usize>,
+    /// Why it must not be written, whatever is on it.
+    pub obstacle: Option<Refusal>,
     /// What its superblock says; none if it was not recognised.
     pub probe: Option<Probe>,
     /// The open file system, or why there is none.
@@ -76,6 +87,8 @@ pub struct SessionVolume {
 pub enum Content {
     /// A file system that we read.
     Open(Box<OpenVolume>),
+    /// No file system: other volumes lie on it. What it is, as in "a physical volume of the group vg".
+    Layer(String),
     /// Nothing that was recognised.
     Unknown,
     /// A file system that regain does not read, or that could not be opened.
@@ -116,14 +129,21 @@ impl Session {
         let target = SessionDisk::open(target, options.format)?;
         let open_further = |path: &PathBuf| SessionDisk::open_further(path);
         let further = options.devices.iter().map(open_further).collect::<Result<_>>()?;
-        let mut session = Self { target, further, volumes: Vec::new() };
-        session.volumes = open::volumes(&session, options)?;
+        let (volumes, layer_warnings) = (Vec::new(), Vec::new());
+        let mut session = Self { target, further, volumes, layer_warnings };
+        check_distinct(&session.disks().map(|disk| &disk.image).collect::<Vec<_>>())?;
+        (session.volumes, session.layer_warnings) = layers::volumes(&session, options)?;
         Ok(session)
     }
 
     /// The disk that was named first.
     pub fn target(&self) -> &Image {
         &self.target.image
+    }
+
+    /// The same with its partition table.
+    pub fn target_disk(&self) -> &SessionDisk {
+        &self.target
     }
 
     /// Every disk in the order of [`DiskIndex`]: the target, then the further ones.
@@ -145,9 +165,10 @@ impl Session {
         &self.target.layout
     }
 
-    /// What was wrong with the tables of the disks without making them useless.
+    /// What was wrong with partition tables and other layers without making them useless.
     pub fn table_warnings(&self) -> Vec<String> {
-        self.disks().flat_map(|disk| disk.layout.warnings.iter().cloned()).collect()
+        let tables = self.disks().flat_map(|disk| &disk.layout.warnings);
+        tables.chain(&self.layer_warnings).cloned().collect()
     }
 
     /// The target as it was given, safe to print.
@@ -200,7 +221,7 @@ impl SessionVolume {
     pub fn open(&self) -> Option<&OpenVolume> {
         match &self.content {
             Content::Open(open) => Some(open),
-            Content::Unknown | Content::Closed(_) => None,
+            Content::Layer(_) | Content::Unknown | Content::Closed(_) => None,
         }
     }
 
@@ -238,7 +259,7 @@ impl SessionVolume {
                 ErrorKind::Corrupt(_) => Some("errors"),
                 _ => None,
             },
-            Content::Unknown => None,
+            Content::Layer(_) | Content::Unknown => None,
         }
     }
 
@@ -247,11 +268,22 @@ impl SessionVolume {
         match &self.content {
             Content::Open(open) => {
                 let unreadable = || open.system.as_ref().err().map(ToString::to_string);
-                open.fs.check_writable().err().map(|error| error.to_string()).or_else(unreadable)
+                let obstacle = self.obstacle.as_ref().map(ToString::to_string);
+                let of_file_system = open.fs.check_writable().err().map(|error| error.to_string());
+                obstacle.or(of_file_system).or_else(unreadable)
             }
+            Content::Layer(what) => Some(what.clone()),
             Content::Closed(error) => Some(error.to_string()),
             Content::Unknown => Some("no known file system".to_owned()),
         }
+    }
+
+    /// Refuses a volume that must not be written, whatever is on it.
+    ///
+    /// # Errors
+    /// `Refused`.
+    pub fn check_writable(&self) -> Result<()> {
+        self.obstacle.clone().map_or(Ok(()), |obstacle| Err(obstacle.into()))
     }
 
     /// What the user should know about the file system before an edit, each with the name of the volume.

@@ -48,14 +48,16 @@ impl Session {
     pub fn unreadable_besides(&self, chosen: usize) -> Vec<String> {
         let others = self.volumes.iter().enumerate().filter(|(index, _)| *index != chosen);
         let reasons = others.filter_map(|(_, volume)| match &volume.content {
-            Content::Closed(error) if has_ext(volume) || has_ntfs(volume) => {
+            Content::Closed(error)
+                if has_ext(volume) || has_ntfs(volume) || volume.probe.is_none() =>
+            {
                 Some(format!("{}: {error}", volume.describe()))
             }
             Content::Open(open) => {
                 let error = open.system.as_ref().err()?;
                 Some(format!("{}: {error}", volume.describe()))
             }
-            Content::Closed(_) | Content::Unknown => None,
+            Content::Closed(_) | Content::Layer(_) | Content::Unknown => None,
         });
         reasons.collect()
     }
@@ -89,7 +91,9 @@ impl Session {
 
     /// The kind of file system that stands in the way of finding a system, if that is the reason.
     pub fn blocking_kind(&self) -> Option<ProbeKind> {
-        let kinds = self.volumes.iter().filter_map(|volume| Some(volume.probe.as_ref()?.kind));
+        let is_closed = |volume: &&SessionVolume| matches!(volume.content, Content::Closed(_));
+        let closed = self.volumes.iter().filter(is_closed);
+        let kinds = closed.filter_map(|volume| Some(volume.probe.as_ref()?.kind));
         kinds.into_iter().find(|&kind| can_hold_a_root(kind) && !is_ext(kind))
     }
 
@@ -117,6 +121,9 @@ impl Session {
                 Err(error) => Err(error),
                 Ok(_) => Err(Error::not_found("no operating system on it")),
             },
+            Content::Layer(what) => {
+                Err(Error::not_found(format!("no operating system on it: it is {what}")))
+            }
             Content::Unknown => Err(Error::not_found("no file system that regain knows")),
         };
         match reason.context(|| layer).context(|| name) {
@@ -134,6 +141,7 @@ fn indices(session: &Session, fits: impl Fn(&SessionVolume) -> bool) -> Vec<usiz
 fn is_called(volume: &SessionVolume, name: &str) -> bool {
     let probe = volume.probe.as_ref();
     volume.volume.id == name
+        || volume.source.is_called(name)
         || probe.is_some_and(|probe| {
             (!probe.uuid.is_empty() && probe.uuid.eq_ignore_ascii_case(name))
                 || (!probe.label.is_empty() && probe.label == name.as_bytes())
@@ -144,9 +152,10 @@ impl SessionVolume {
     /// True if a system may be on it that could not be looked for.
     pub fn may_hide_a_system(&self) -> bool {
         match &self.content {
-            Content::Closed(_) => self.probe.as_ref().is_some_and(|p| can_hold_a_root(p.kind)),
+            // A volume that cannot be put together may hold anything.
+            Content::Closed(_) => self.probe.as_ref().is_none_or(|p| can_hold_a_root(p.kind)),
             Content::Open(open) => open.system.is_err(),
-            Content::Unknown => false,
+            Content::Layer(_) | Content::Unknown => false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! that is looked at and edited in an overlay, and over overlays of the disks, through which a finished edit is
 //! brought down to the bytes that the disks hold.
 
+use super::lvm;
 use crate::bytes::arith;
 use crate::disk::DiskEdit;
 use crate::disk::window::Window;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 pub struct DiskIndex(pub usize);
 
 /// How to make a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Place {
     /// All of a disk.
     Disk(DiskIndex),
@@ -29,6 +30,15 @@ pub enum Place {
         /// How long it is.
         size_bytes: u64,
     },
+    /// A logical volume of LVM.
+    Logical {
+        /// Where its bytes are.
+        mapping: lvm::Mapping,
+        /// Its physical volumes, in the order of the [`members`](lvm::Mapping::members) of the mapping.
+        physical: Vec<Arc<Place>>,
+    },
+    /// It cannot be made: what it is made of is not known, or not there.
+    Unknown,
 }
 
 impl Place {
@@ -51,6 +61,12 @@ impl Place {
             Self::Part { whole, offset_bytes, size_bytes } => {
                 Ok(Arc::new(Window::new(whole.on(disks)?, *offset_bytes, *size_bytes)?))
             }
+            Self::Logical { mapping, physical } => {
+                let physical = physical.iter().map(|place| place.on(disks));
+                let physical = physical.collect::<Result<_>>()?;
+                Ok(Arc::new(lvm::LogicalDisk::new(mapping.clone(), physical)?))
+            }
+            Self::Unknown => Err(Error::not_found("the bytes of the volume")),
         }
     }
 
@@ -59,6 +75,8 @@ impl Place {
         match self {
             Self::Disk(index) => BTreeSet::from([*index]),
             Self::Part { whole, .. } => whole.disks(),
+            Self::Logical { physical, .. } => physical.iter().flat_map(|it| it.disks()).collect(),
+            Self::Unknown => BTreeSet::new(),
         }
     }
 
@@ -70,6 +88,7 @@ impl Place {
                 let (disk, start_bytes) = whole.start()?;
                 Some((disk, arith::add(start_bytes, *offset_bytes).ok()?))
             }
+            Self::Logical { .. } | Self::Unknown => None,
         }
     }
 }

@@ -61,7 +61,7 @@ fn inspect() {
         &place.ok("inspect root.img --json"),
         &format!(
             "image image.format image.size_bytes image.sector_size_bytes image.partition_table image.table_guid
-             volumes volumes[].id volumes[].offset_bytes volumes[].size_bytes volumes[].partition_type
+             volumes volumes[].id volumes[].source volumes[].offset_bytes volumes[].size_bytes volumes[].partition_type
              volumes[].partition_name volumes[].file_system volumes[].label volumes[].uuid volumes[].health
              volumes[].writable volumes[].reason
              systems systems[].volume_id systems[].family systems[].name systems[].version systems[].arch

@@ -112,5 +112,5 @@ fn one_place_opens_a_target_for_writing() {
         .map(|(file, _)| file)
         .collect();
     places.sort();
-    assert_eq!(places, [Path::new("image/writable.rs")]);
+    assert_eq!(places, [Path::new("image/writable/mod.rs")]);
 }

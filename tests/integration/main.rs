@@ -54,6 +54,7 @@ mod patch_files;
 mod random;
 mod reader;
 mod root_only;
+mod stacks;
 mod support;
 mod windows;
 mod windows_fallbacks;

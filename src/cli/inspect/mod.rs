@@ -14,24 +14,41 @@ use crate::guest::{self, linux};
 use crate::login::Guest;
 use crate::report::Text;
 use crate::report::change::Io;
-use crate::report::inspect::{CloudInit, Image, Inspection, System, User, Volume};
+use crate::report::inspect::{CloudInit, Disk, Image, Inspection, System, User, Volume};
 use crate::report::keys::Key;
-use crate::session::{Session, SessionVolume, clock};
+use crate::session::{Session, SessionDisk, SessionVolume, clock};
+use crate::volume::place::DiskIndex;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
-    let mut session = target::open(ui, &args.target, &args.devices, clock::now())?;
+    let session = target::open(ui, &args.target, &args.devices, clock::now())?;
     let mut report_target = target::report(&session);
-    if let Some(wanted) = &args.volume.volume {
-        let index = session.find(wanted)?;
-        let volume = session.volumes.swap_remove(index);
-        report_target.volume_id = Some(volume.volume.id.clone());
-        session.volumes = vec![volume];
-    }
-    let result = inspection(&session);
+    let only = match &args.volume.volume {
+        Some(wanted) => Some(session.find(wanted)?),
+        None => None,
+    };
+    let shown = Shown { session: &session, only };
+    report_target.volume_id =
+        shown.volumes().next().filter(|_| only.is_some()).map(|it| it.volume.id.clone());
+    let result = inspection(shown);
     let show = Show { styles: ui.styles, has_keys: ui.is_verbose() };
-    ui.finish("inspect", &report_target, &result, || text(&session, &result, show))?;
+    ui.finish("inspect", &report_target, &result, || text(shown, &result, show))?;
     Ok(())
+}
+
+/// What is inspected: all volumes of a session, or one.
+#[derive(Debug, Clone, Copy)]
+struct Shown<'a> {
+    session: &'a Session,
+    only: Option<usize>,
+}
+
+impl<'a> Shown<'a> {
+    fn volumes(self) -> impl Iterator<Item = &'a SessionVolume> {
+        let is_shown = move |index: usize| self.only.is_none_or(|only| only == index);
+        let volumes = self.session.volumes.iter().enumerate();
+        volumes.filter(move |(index, _)| is_shown(*index)).map(|(_, volume)| volume)
+    }
 }
 
 /// How to show an inspection to people.
@@ -42,10 +59,11 @@ struct Show {
     has_keys: bool,
 }
 
-fn inspection(session: &Session) -> Inspection {
+fn inspection(shown: Shown<'_>) -> Inspection {
+    let session = shown.session;
     let mut warnings = session.table_warnings();
     let mut systems = Vec::new();
-    for volume in &session.volumes {
+    for volume in shown.volumes() {
         warnings.extend(volume.warnings());
         if let Some(found) = volume.system() {
             systems.push(match found {
@@ -56,28 +74,42 @@ fn inspection(session: &Session) -> Inspection {
             });
         }
     }
-    let disk = &session.target().disk;
+    let images: Vec<Image> = session.disks().map(image).collect();
+    let paths = session.disks().map(SessionDisk::name);
+    let disk = |(path, image): (String, &Image)| Disk { path, image: image.clone() };
+    let disks: Vec<Disk> = paths.zip(&images).map(disk).collect();
     Inspection {
-        image: Image {
-            format: session.target().format.to_string(),
-            size_bytes: disk.len_bytes(),
-            sector_size_bytes: session.layout().sector_size_bytes,
-            partition_table: session.layout().table.name(),
-            table_guid: session.layout().table_guid.map(|guid| guid.to_string()),
-        },
-        volumes: session.volumes.iter().map(volume).collect(),
+        image: image(session.target_disk()),
+        disks: if disks.len() > 1 { disks } else { Vec::new() },
+        volumes: shown.volumes().map(|it| volume(session, it)).collect(),
         systems,
         warnings,
         io: Io { bytes_read: session.bytes_read(), bytes_written: 0 },
     }
 }
 
-fn volume(volume: &SessionVolume) -> Volume {
+fn image(disk: &SessionDisk) -> Image {
+    Image {
+        format: disk.image.format.to_string(),
+        size_bytes: disk.image.disk.len_bytes(),
+        sector_size_bytes: disk.layout.sector_size_bytes,
+        partition_table: disk.layout.table.name(),
+        table_guid: disk.layout.table_guid.map(|guid| guid.to_string()),
+    }
+}
+
+fn volume(session: &Session, volume: &SessionVolume) -> Volume {
     let reason = volume.reason_against_writing();
     let probe = volume.probe.as_ref();
+    let parents = volume.parents.iter().filter_map(|&parent| session.volumes.get(parent));
+    let disks = volume.place.disks();
+    let only_disk = disks.first().filter(|_| disks.len() == 1 && session.disks().count() > 1);
     Volume {
         id: volume.volume.id.clone(),
-        offset_bytes: volume.volume.offset_bytes,
+        source: volume.source.name(),
+        parents: parents.map(|parent| parent.volume.id.clone()).collect(),
+        disk: only_disk.map(|DiskIndex(index)| index.saturating_add(1)),
+        offset_bytes: volume.place.start().map(|(_, offset_bytes)| offset_bytes),
         size_bytes: volume.volume.size_bytes,
         partition_type: volume.volume.type_label.clone(),
         partition_name: volume.volume.name.clone().into(),
@@ -177,26 +209,29 @@ fn users(system: &linux::System, keys: &[Key], default_name: Option<&[u8]>) -> V
     users
 }
 
-fn text(session: &Session, found: &Inspection, show: Show) -> String {
-    let styles = show.styles;
-    let image = &found.image;
+fn disk_text(name: &str, image: &Image, styles: Styles) -> String {
     let table = match image.partition_table {
         "none" => "no partition table".to_owned(),
         name => format!("{} partition table", name.to_uppercase()),
     };
-    let mut text = format!(
-        "{}: {} disk, {}, {table}\n\n",
-        styled(styles.strong, session.target_name()),
-        image.format,
-        human::size(image.size_bytes),
-    );
+    let (name, size) = (styled(styles.strong, name), human::size(image.size_bytes));
+    format!("{name}: {} disk, {size}, {table}\n", image.format)
+}
+
+fn text(shown: Shown<'_>, found: &Inspection, show: Show) -> String {
+    let (session, styles) = (shown.session, show.styles);
+    let mut text = disk_text(&session.target_name(), &found.image, styles);
+    for disk in found.disks.iter().skip(1) {
+        text.push_str(&disk_text(&disk.path, &disk.image, styles));
+    }
+    text.push('\n');
     text.push_str(&volumes_text(&found.volumes, styles));
     for system in &found.systems {
         text.push('\n');
         text.push_str(&system_text(system, show));
     }
     if found.systems.is_empty() {
-        let is_hidden = session.volumes.iter().any(SessionVolume::may_hide_a_system);
+        let is_hidden = shown.volumes().any(SessionVolume::may_hide_a_system);
         text.push_str(if is_hidden {
             "\nNo operating system found on what could be read.\n"
         } else {
@@ -216,7 +251,7 @@ fn volumes_text(volumes: &[Volume], styles: Styles) -> String {
         table.row([
             volume.id.clone(),
             human::size(volume.size_bytes),
-            volume.partition_type.clone(),
+            type_of(volume),
             volume.file_system.clone().unwrap_or_default(),
             volume.label.as_ref().map(Text::escaped).unwrap_or_default(),
             volume.health.unwrap_or_default().replace('_', " "),
@@ -225,12 +260,21 @@ fn volumes_text(volumes: &[Volume], styles: Styles) -> String {
         ]);
     }
     let mut text = table.render(0, styles.faint);
-    for volume in volumes.iter().filter(|volume| volume.file_system.is_some()) {
+    let is_known = |volume: &&Volume| volume.file_system.is_some() || !volume.parents.is_empty();
+    for volume in volumes.iter().filter(is_known) {
         if let Some(reason) = &volume.reason {
             add(&mut text, format_args!("  volume {}: {reason}\n", volume.id));
         }
     }
     text
+}
+
+/// What a volume is, and on which others it lies.
+fn type_of(volume: &Volume) -> String {
+    match volume.parents.as_slice() {
+        [] => volume.partition_type.clone(),
+        parents => format!("{} on {}", volume.partition_type, parents.join(", ")),
+    }
 }
 
 fn users_text(users: &[User], styles: Styles) -> String {

@@ -31,6 +31,7 @@ pub(crate) mod scratch;
 pub(crate) mod sequence;
 pub(crate) mod shapes;
 pub(crate) mod sparse;
+pub(crate) mod stack_bench;
 pub(crate) mod structures;
 pub(crate) mod tools;
 pub(crate) mod tree;
