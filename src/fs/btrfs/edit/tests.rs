@@ -24,6 +24,9 @@ pub(super) const RECORDED: &[&str] = &[
     "suse",
     "fedora",
     "ubuntu",
+    "shared/snapshots",
+    "shared/removed",
+    "shared/balanced",
 ];
 
 fn open(disk: &Arc<Overlay>) -> Btrfs {

@@ -115,6 +115,9 @@ const RECORDED: &[&str] = &[
     "micro",
     "fedora",
     "ubuntu",
+    "shared/snapshots",
+    "shared/removed",
+    "shared/balanced",
 ];
 
 /// The trees of all subvolumes.
