@@ -95,7 +95,8 @@ impl Session {
             identity,
             files,
         };
-        for volume in edited {
+        // The tree still shows the edit, which is not on the volumes any more.
+        for volume in edited.into_iter().chain([index]) {
             self.close(volume);
         }
         Ok(Edit { patch: Patch::new(description, changes)?, disks, verdict })

@@ -12,6 +12,7 @@ pub mod edit;
 mod expect;
 mod layers;
 mod lower;
+mod mounts;
 mod open;
 pub mod select;
 mod source;
@@ -133,6 +134,7 @@ impl Session {
         let mut session = Self { target, further, volumes, layer_warnings };
         check_distinct(&session.disks().map(|disk| &disk.image).collect::<Vec<_>>())?;
         (session.volumes, session.layer_warnings) = layers::volumes(&session, options)?;
+        session.mount_systems()?;
         Ok(session)
     }
 

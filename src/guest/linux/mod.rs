@@ -14,6 +14,7 @@ pub mod fstab;
 pub mod kernel_command_line;
 pub mod name_services;
 pub mod os_release;
+pub mod root_subvolume;
 pub mod routes;
 pub mod service;
 pub mod text;

@@ -1,0 +1,105 @@
+//! Which volumes belong to which system: what the fstab of each root says is mounted from all volumes of the
+//! session (VOL-14, VOL-17).
+//!
+//! A volume may be part of several trees, as a /home that two systems share. Of a Btrfs the root subvolume is
+//! chosen first. What cannot be mounted is noted in the tree, and told of by the login rules where it matters.
+
+use super::{Content, Session, SessionVolume};
+use crate::bytes::field::le_u32;
+use crate::error::{ErrorKind, Result};
+use crate::fs::FileSystem;
+use crate::fs::mounted::Mounted;
+use crate::fs::probe::ProbeKind;
+use crate::guest::linux::fstab::VolumeNames;
+use crate::guest::linux::fstab::mounting::{Candidate, mount_all};
+use crate::guest::linux::{root_subvolume, text};
+use crate::guest::{self};
+use crate::volume::TableKind;
+
+/// Where the signature of a disk stands in its master boot record, from which partitions get their UUID.
+const MBR_SIGNATURE_AT: u64 = 440;
+
+impl Session {
+    /// Mounts what belongs to each system, and looks again at the systems: a root without its /usr says little.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn mount_systems(&mut self) -> Result<()> {
+        let mut candidates = Vec::new();
+        for volume in &self.volumes {
+            candidates.push(Candidate {
+                names: self.names(volume)?,
+                name: volume.describe(),
+                content: match &volume.content {
+                    Content::Open(open) => Ok(open.fs.clone()),
+                    Content::Closed(error) => Err(error.to_string()),
+                    Content::Unknown => Err("it holds no file system that regain knows".to_owned()),
+                },
+            });
+        }
+        for index in 0..self.volumes.len() {
+            let Ok(open) = self.open_at(index) else { continue };
+            if !may_be_root(&open.fs, open.kind) {
+                continue;
+            }
+            match tree(index, &candidates) {
+                Ok(Some(tree)) => {
+                    let system = guest::detect(&tree);
+                    self.mount(index, tree)?;
+                    self.open_mut(index)?.system = system;
+                }
+                Ok(None) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => return Err(error),
+                Err(error) => self.open_mut(index)?.system = Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a volume is called on its guest.
+    fn names(&self, volume: &SessionVolume) -> Result<VolumeNames> {
+        let probe = volume.probe.as_ref();
+        let part = &volume.volume;
+        let names = VolumeNames {
+            uuid: probe.map(|probe| probe.uuid.clone()).unwrap_or_default(),
+            label: probe.map(|probe| probe.label.clone()).unwrap_or_default(),
+            part_uuid: match part.part_uuid {
+                Some(uuid) => uuid.to_string(),
+                None => self.mbr_part_uuid(volume)?.unwrap_or_default(),
+            },
+            part_label: part.name.clone(),
+            paths: Vec::new(),
+        };
+        // Logical volumes are called by group and name.
+        Ok(match part.id.split_once('/') {
+            Some((group, name)) => names.with_logical_volume(group.as_bytes(), name.as_bytes()),
+            None => names,
+        })
+    }
+
+    /// The UUID of a partition in a master boot record: signature of the disk and number.
+    fn mbr_part_uuid(&self, volume: &SessionVolume) -> Result<Option<String>> {
+        let Some((index, _)) = volume.place.start() else { return Ok(None) };
+        let disk = self.disk(index)?;
+        if disk.layout.table != TableKind::Mbr || volume.volume.number == 0 {
+            return Ok(None);
+        }
+        let signature = le_u32(&disk.bytes.read_vec(MBR_SIGNATURE_AT, 4)?, 0)?;
+        let number = volume.volume.number;
+        Ok((signature != 0).then(|| format!("{signature:08x}-{number:02x}")))
+    }
+}
+
+/// True for what may have an fstab: not Windows, and not a volume with homes only.
+fn may_be_root(fs: &dyn FileSystem, kind: ProbeKind) -> bool {
+    kind != ProbeKind::Ntfs && (kind == ProbeKind::Btrfs || text::exists(fs, "/etc"))
+}
+
+/// The tree of the system on the volume at `index`; `None` if nothing is mounted in it, and its root is that of the
+/// file system.
+fn tree(index: usize, candidates: &[Candidate]) -> Result<Option<Mounted>> {
+    let Some(directory) = root_subvolume::find(index, candidates)? else { return Ok(None) };
+    let is_top = directory.parent().is_none();
+    let tree = mount_all(index, directory, candidates)?;
+    Ok((!is_top || !tree.mount_points().is_empty()).then_some(tree))
+}
