@@ -79,8 +79,11 @@ fn text(shown: &Shown, styles: Styles, is_verbose: bool) -> String {
         text.push('\n');
     }
     text.push_str("\nFiles\n");
+    let is_spread = shown.identity.volumes.len() > 1;
     for file in &shown.files {
-        text.push_str(&line(&file.action, &file.path, &file.detail));
+        let volume = format!("{} (on volume {})", file.path, file.volume_id);
+        let path = if is_spread { &volume } else { &file.path };
+        text.push_str(&line(&file.action, path, &file.detail));
     }
     add(
         &mut text,
@@ -114,7 +117,12 @@ fn disks_text(identity: &Identity) -> String {
 }
 
 fn file(note: &patch::FileNote) -> File {
-    File { path: note.path.clone(), action: note.action.clone(), detail: note.detail.clone() }
+    File {
+        volume_id: note.volume.clone(),
+        path: note.path.clone(),
+        action: note.action.clone(),
+        detail: note.detail.clone(),
+    }
 }
 
 /// One line about a file that a patch changes.

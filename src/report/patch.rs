@@ -29,7 +29,9 @@ pub struct Shown {
 /// One file that a patch changes.
 #[derive(Debug, Clone, Serialize)]
 pub struct File {
-    /// Path on the volume; what is not printable in it is escaped.
+    /// The volume that holds it.
+    pub volume_id: String,
+    /// Path in the system, mount points included; what is not printable in it is escaped.
     pub path: String,
     /// As in [`FileChange`](super::change::FileChange).
     pub action: String,

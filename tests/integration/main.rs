@@ -42,6 +42,7 @@ mod login_scenarios;
 mod login_truth;
 mod lvm;
 mod matrix;
+mod mounts;
 mod needs_check;
 mod ntfs_broken;
 mod ntfs_checker;

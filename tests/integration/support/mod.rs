@@ -15,6 +15,7 @@ pub(crate) mod lvm;
 #[allow(dead_code, reason = "the unit tests of LVM use it too")]
 pub(crate) mod lvm_build;
 pub(crate) mod model;
+pub(crate) mod mounted_disk;
 pub(crate) mod ntfs_bench;
 pub(crate) mod ntfs_check;
 pub(crate) mod ntfs_image;
