@@ -102,7 +102,7 @@ impl Job<'_> {
             users: plan.users.iter().map(user).collect(),
             changes: plan.changes.iter().map(file_change).collect(),
             findings: plan.findings.iter().map(finding).collect(),
-            warnings: volume.warnings(),
+            warnings: session.warnings_about(index, plan)?,
             verified_by: None,
             patch: None,
             undo_file: None,

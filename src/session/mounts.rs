@@ -4,17 +4,19 @@
 //! A volume may be part of several trees, as a /home that two systems share. Of a Btrfs the root subvolume is
 //! chosen first. What cannot be mounted is noted in the tree, and told of by the login rules where it matters.
 
-use super::{Content, Session, SessionVolume};
+use super::{Content, Session, SessionVolume, Source};
+use crate::action::Plan;
 use crate::bytes::field::le_u32;
 use crate::error::{ErrorKind, Result};
 use crate::fs::FileSystem;
 use crate::fs::mounted::Mounted;
 use crate::fs::probe::ProbeKind;
+use crate::guest;
 use crate::guest::linux::fstab::VolumeNames;
 use crate::guest::linux::fstab::mounting::{Candidate, mount_all};
 use crate::guest::linux::{root_subvolume, text};
-use crate::guest::{self};
 use crate::volume::TableKind;
+use std::collections::BTreeSet;
 
 /// Where the signature of a disk stands in its master boot record, from which partitions get their UUID.
 const MBR_SIGNATURE_AT: u64 = 440;
@@ -33,6 +35,7 @@ impl Session {
                 content: match &volume.content {
                     Content::Open(open) => Ok(open.fs.clone()),
                     Content::Closed(error) => Err(error.to_string()),
+                    Content::Layer(what) => Err(format!("it is {what}")),
                     Content::Unknown => Err("it holds no file system that regain knows".to_owned()),
                 },
             });
@@ -56,6 +59,27 @@ impl Session {
         Ok(())
     }
 
+    /// What the user should know about the volumes that `plan` edits in the tree of the volume at `index`, each with
+    /// its name; about that volume if it edits none.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn warnings_about(&self, index: usize, plan: &Plan) -> Result<Vec<String>> {
+        let mut volumes = BTreeSet::new();
+        for change in &plan.changes {
+            // What is below a directory that the plan makes lies where that directory does.
+            volumes.insert(self.locate(index, change.path())?.volume);
+        }
+        if volumes.is_empty() {
+            volumes.insert(index);
+        }
+        let mut warnings = Vec::new();
+        for volume in volumes {
+            warnings.extend(self.volume_at(volume)?.warnings());
+        }
+        Ok(warnings)
+    }
+
     /// What a volume is called on its guest.
     fn names(&self, volume: &SessionVolume) -> Result<VolumeNames> {
         let probe = volume.probe.as_ref();
@@ -70,10 +94,9 @@ impl Session {
             part_label: part.name.clone(),
             paths: Vec::new(),
         };
-        // Logical volumes are called by group and name.
-        Ok(match part.id.split_once('/') {
-            Some((group, name)) => names.with_logical_volume(group.as_bytes(), name.as_bytes()),
-            None => names,
+        Ok(match &volume.source {
+            Source::Logical { group, name, .. } => names.with_logical_volume(group, name),
+            Source::Partition => names,
         })
     }
 
