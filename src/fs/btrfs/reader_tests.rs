@@ -120,3 +120,22 @@ fn the_wrong_kind_is_refused() {
     assert!(fs.read_at(fs.root(), 0, 1).is_err());
     assert!(fs.read_link(found.node).is_err());
 }
+
+/// More are compared with the kernel's replay in the black-box tests.
+#[test]
+fn a_log_is_replayed_for_reading_and_refused_for_editing() {
+    for (name, path, content) in [
+        ("dirty/replace", "/etc/config", "all new content\n"),
+        ("dirty/rename-over", "/etc/config", "replaced\n"),
+        ("dirty/create", "/etc/new", "new\n"),
+        ("dirty/subvolume", "/data/volume/file", "in a subvolume\nmore\n"),
+    ] {
+        let fs = open(name);
+        assert_eq!(fs.health(), Health::JournalDirty, "{name}");
+        assert_eq!(String::from_utf8(read(&fs, path)).unwrap(), content, "{name}");
+        let refusal = fs.check_writable().unwrap_err();
+        assert_eq!(refusal.kind_name(), "refused", "{name}: {refusal}");
+    }
+    let fs = open("dirty/remove");
+    assert!(find(&fs, &GuestPath::new("/data/other")).unwrap().is_none());
+}

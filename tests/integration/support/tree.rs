@@ -122,7 +122,9 @@ fn list(target: &str) -> BTreeMap<String, u64> {
 /// `/13/040755/0/0/name/size/` as name, inode number, "is a directory".
 fn entry(line: &str) -> Option<(String, u64, bool)> {
     let parts: Vec<&str> = line.split('/').collect();
-    let [_, number, mode, _, _, name, ..] = parts.as_slice() else { return None };
+    let [_, number, mode, _, _, name, ..] = parts.as_slice() else {
+        return None;
+    };
     // Unused entries are printed too, with inode 0.
     let is_used = *number != "0" && !matches!(*name, "." | "..");
     is_used.then(|| ((*name).to_owned(), number.parse().unwrap(), mode.starts_with("04")))
