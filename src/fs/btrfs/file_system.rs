@@ -28,6 +28,10 @@ pub struct Btrfs {
     pub(super) clock: Timestamp,
     health: Health,
     warnings: Vec<String>,
+    /// False if there is a log that could not be replayed.
+    pub(super) is_log_replayed: bool,
+    /// True once the replay is part of a transaction.
+    pub(super) is_log_adopted: bool,
 }
 
 impl Btrfs {
@@ -57,13 +61,15 @@ impl Btrfs {
             () => Health::Clean,
         };
         let mut view = View::new(volume);
+        let mut is_log_replayed = has_log;
         if has_log && let Err(error) = super::log::replay(&mut view) {
             view.revert();
+            is_log_replayed = false;
             warnings.push(format!(
                 "the log could not be replayed, so what was written right before the crash is not shown: {error}"
             ));
         }
-        Ok(Self { view, clock, health, warnings })
+        Ok(Self { view, clock, health, warnings, is_log_replayed, is_log_adopted: false })
     }
 
     /// Refuses to change anything in the subvolume of a node if it is read-only.
@@ -120,10 +126,6 @@ impl FileSystem for Btrfs {
         if superblock.flags & flag::ERROR != 0 {
             let detail = "errors were found while it was mounted".to_owned();
             return Err(Refusal::NeedsCheck { detail }.into());
-        }
-        if superblock.log_root != 0 {
-            let detail = "a Btrfs log is replayed for reading only".to_owned();
-            return Err(Refusal::DirtyLog { detail }.into());
         }
         if superblock.flags & flag::SEEDING != 0 {
             return Err(

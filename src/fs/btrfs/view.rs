@@ -40,6 +40,12 @@ impl View {
         &mut self.volume
     }
 
+    /// Takes out what the log changed: items of each subvolume, and checksums of data by logical address.
+    pub(crate) fn take_changes(&mut self) -> (BTreeMap<u64, Changes>, BTreeMap<u64, Vec<u8>>) {
+        self.count = 0;
+        (std::mem::take(&mut self.changes), std::mem::take(&mut self.checksums))
+    }
+
     /// Forgets what the log changed.
     pub(crate) fn revert(&mut self) {
         (self.changes, self.checksums, self.count) = (BTreeMap::new(), BTreeMap::new(), 0);

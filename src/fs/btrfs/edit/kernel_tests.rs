@@ -5,7 +5,7 @@
 
 use super::super::Btrfs;
 use super::super::testing::{Copy, assert_clean, fixture, recorded};
-use super::tests::{CLOCK, RECORDED, new, random_edits};
+use super::tests::{CLOCK, RECORDED, dirty, new, random_edits};
 use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
 use crate::fs::{FileEdit as _, FileSystem, NodeId, NodeKind};
@@ -22,14 +22,14 @@ const CONTENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What is compared of a node: mode with type, owner, size, times of change, content.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     permissions: u32,
     owner: (u32, u32),
     modified: i64,
     content: Vec<u8>,
 }
 
-fn ours(fs: &Btrfs) -> BTreeMap<Vec<u8>, Seen> {
+pub(super) fn ours(fs: &Btrfs) -> BTreeMap<Vec<u8>, Seen> {
     let mut seen = BTreeMap::new();
     let mut todo = vec![(Vec::new(), fs.root())];
     while let Some((path, directory)) = todo.pop() {
@@ -144,6 +144,11 @@ fn judge(disk: &Arc<Overlay>, what: &str) {
 #[test]
 #[ignore = "needs root: loop devices and mounts"]
 fn root_only_the_kernel_goes_on_with_edited_btrfs_volumes() {
+    for name in dirty() {
+        let disk = recorded(&name);
+        random_edits(&disk, &name, 9, 2, false);
+        judge(&disk, &name);
+    }
     for (index, name) in RECORDED.iter().enumerate() {
         let disk = recorded(name);
         random_edits(&disk, name, u8::try_from(index).unwrap().wrapping_mul(7), 12, false);

@@ -2,6 +2,7 @@
 //! [`FileEdit::finish`] brings onto the disk.
 //!
 //! ```text
+//!  log        what a replay changed becomes part of the transaction
 //!  names      creating and removing files and directories
 //!  content    content of files: in the leaf, or in extents with checksums
 //!  attributes extended attributes
@@ -14,6 +15,7 @@ mod attributes;
 mod content;
 #[cfg(test)]
 mod kernel_tests;
+mod log;
 mod names;
 mod node;
 #[cfg(test)]
@@ -31,6 +33,7 @@ const MODE_MAX: u32 = 0o7777;
 /// # Errors
 /// `Refused`.
 pub(super) fn check_writable(btrfs: &Btrfs) -> Result<()> {
+    btrfs.check_log()?;
     btrfs.view.volume().check_editable()
 }
 

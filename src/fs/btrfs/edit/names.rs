@@ -226,7 +226,7 @@ impl Btrfs {
     }
 
     /// Gives up an inode without names, and everything it holds.
-    fn delete_inode(&mut self, place: Place, mut inode: InodeItem) -> Result<()> {
+    pub(super) fn delete_inode(&mut self, place: Place, mut inode: InodeItem) -> Result<()> {
         if inode.flags.contains(InodeFlags::VERITY) {
             let feature = format!("fs-verity ({})", place.describe());
             return Err(Refusal::NotWritable { feature }.into());

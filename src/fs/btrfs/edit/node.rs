@@ -33,9 +33,10 @@ pub(super) fn check_flags(place: Place, inode: &InodeItem) -> Result<()> {
 
 impl Btrfs {
     /// An inode that may be edited.
-    pub(super) fn editable(&self, node: NodeId) -> Result<(Place, InodeItem)> {
+    pub(super) fn editable(&mut self, node: NodeId) -> Result<(Place, InodeItem)> {
         self.check_writable()?;
         self.check_subvolume_writable(node)?;
+        self.adopt_log()?;
         let place = Place::of(node);
         if place.inode == STUB_INODE {
             let reason = "stands for a subvolume that the snapshot does not have";
@@ -49,7 +50,7 @@ impl Btrfs {
     }
 
     /// A regular file whose content may be edited.
-    pub(super) fn editable_file(&self, node: NodeId) -> Result<(Place, InodeItem)> {
+    pub(super) fn editable_file(&mut self, node: NodeId) -> Result<(Place, InodeItem)> {
         let (place, inode) = self.editable(node)?;
         let kind = self.view.metadata(place)?.kind;
         if kind != NodeKind::File {
@@ -63,7 +64,7 @@ impl Btrfs {
     }
 
     /// A directory whose names may be edited.
-    pub(super) fn editable_directory(&self, node: NodeId) -> Result<(Place, InodeItem)> {
+    pub(super) fn editable_directory(&mut self, node: NodeId) -> Result<(Place, InodeItem)> {
         let (place, inode) = self.editable(node)?;
         match self.view.metadata(place)?.kind {
             NodeKind::Directory => Ok((place, inode)),

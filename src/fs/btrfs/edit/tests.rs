@@ -2,6 +2,7 @@
 
 use super::super::Btrfs;
 use super::super::testing::{assert_clean, fixture, recorded};
+use super::kernel_tests;
 use crate::disk::overlay::Overlay;
 use crate::fs::{FileEdit, FileSystem, MetadataChange, NewNode, NodeId, Timestamp, Xattr};
 use proptest::prelude::Rng as _;
@@ -223,4 +224,34 @@ fn counts_of_quota_groups_are_marked_as_out_of_date() {
     assert_clean(&*disk, "quota");
     let status = super::super::testing::dump(&*disk, &["-t", "8"]);
     assert!(status.contains("flags ON|INCONSISTENT"), "{status}");
+}
+
+/// Crashes with a log (`fixtures/btrfs/dirty/scenarios`).
+pub(super) fn dirty() -> Vec<String> {
+    let scenarios = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/btrfs/dirty/scenarios");
+    let text = std::fs::read_to_string(scenarios).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#') && line.contains('|'));
+    let names = lines.map(|line| format!("dirty/{}", line.split('|').next().unwrap()));
+    names.collect()
+}
+
+#[test]
+fn the_log_of_a_crash_becomes_part_of_the_edit() {
+    for name in dirty() {
+        let disk = recorded(&name);
+        let mut fs = open(&disk);
+        assert_eq!(fs.health(), crate::fs::Health::JournalDirty);
+        let before = kernel_tests::ours(&fs);
+        fs.create_file(fs.root(), b"new", &new(0o644), &[1; 5000]).unwrap();
+        fs.finish().unwrap();
+        assert_clean(&*disk, &name);
+        let fs = open(&disk);
+        assert_eq!(fs.health(), crate::fs::Health::Clean);
+        let mut after = kernel_tests::ours(&fs);
+        after.remove(&b"/new"[..]).unwrap();
+        assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "{name}");
+        for (path, seen) in &before {
+            assert!(after[path] == *seen, "{name}: {}", String::from_utf8_lossy(path));
+        }
+    }
 }

@@ -8,9 +8,9 @@ use super::super::extent::change::Extent;
 use super::super::extent::item::Reference;
 use super::super::feature::compat_ro;
 use super::super::volume::Volume;
-use super::group::Group;
-use crate::bytes::arith::{div, mul};
-use crate::error::{Refusal, Result};
+use super::group::{Defect, Group};
+use crate::bytes::arith::{add, div, mul};
+use crate::error::{Corrupt, Refusal, Result};
 
 impl Volume {
     fn groups_for(&self, kind: u64) -> Vec<Chunk> {
@@ -55,6 +55,23 @@ impl Volume {
         })?;
         self.pending().changes.allocated(bytenr, Extent::Data(wanted), user);
         Ok((bytenr, wanted))
+    }
+
+    /// Keeps data from being allocated that are in no tree, because only a log knows them.
+    ///
+    /// # Errors
+    /// `Corrupt` if they do not lie in free space for data.
+    pub(crate) fn reserve_data(&mut self, logical: u64, bytes: u64) -> Result<()> {
+        let chunk = self.chunks().chunk_of(logical)?.clone();
+        let in_use = || Corrupt::new("data of the log", Defect::InUse(logical));
+        if chunk.kind & block_group::DATA == 0 {
+            return Err(in_use().into());
+        }
+        self.load_free(&chunk)?;
+        if !self.group(logical)?.take_at(logical, add(logical, bytes)?) {
+            return Err(in_use().into());
+        }
+        Ok(())
     }
 
     fn longest_free(&mut self, kind: u64) -> u64 {

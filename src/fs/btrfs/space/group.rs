@@ -84,6 +84,16 @@ impl Group {
         Ok(None)
     }
 
+    /// Takes a range that is wholly free; false if it is not.
+    pub(crate) fn take_at(&mut self, from: u64, to: u64) -> bool {
+        let mut ranges = self.free.iter().flat_map(|free| free.range(..=from));
+        let is_free = ranges.next_back().is_some_and(|(_, end)| *end >= to);
+        if is_free {
+            self.exclude(from, to);
+        }
+        is_free
+    }
+
     /// The longest free range in bytes.
     pub(crate) fn longest(&self) -> u64 {
         let ranges = self.free.iter().flatten();

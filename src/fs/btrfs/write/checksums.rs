@@ -41,17 +41,27 @@ impl Volume {
         }
         let unit: usize = to(self.superblock().sector_bytes)?;
         let checksum = self.superblock().checksum;
-        let size = checksum.size_bytes();
+        let mut sums = Vec::new();
+        for bytes in bytes.chunks(unit) {
+            sums.extend(checksum.of(bytes).iter().take(checksum.size_bytes()));
+        }
+        self.insert_checksums(bytenr, &sums)
+    }
+
+    /// Records the checksums of data from an address on, where there are none.
+    ///
+    /// # Errors
+    /// As [`Volume::write_data`].
+    pub(crate) fn insert_checksums(&mut self, bytenr: u64, sums: &[u8]) -> Result<()> {
+        let unit = u64::from(self.superblock().sector_bytes);
+        let size = self.superblock().checksum.size_bytes();
         let room = room_bytes(self.superblock().node_bytes) / 4;
         let units_per_item = ITEM_BYTES_MAX.min(room).checked_div(size).unwrap_or(1).max(1);
         let mut at = bytenr;
-        for part in bytes.chunks(unit.saturating_mul(units_per_item)) {
-            let mut data = Vec::new();
-            for bytes in part.chunks(unit) {
-                data.extend(checksum.of(bytes).iter().take(size));
-            }
-            self.insert(object::CSUM_TREE, checksum_key(at), data)?;
-            at = add(at, len_u64(part.len()))?;
+        for part in sums.chunks(size.saturating_mul(units_per_item)) {
+            self.insert(object::CSUM_TREE, checksum_key(at), part.to_vec())?;
+            let units = div(len_u64(part.len()), len_u64(size))?;
+            at = add(at, mul(units, unit)?)?;
         }
         Ok(())
     }

@@ -54,10 +54,6 @@ impl Volume {
                 return Err(Refusal::NotWritable { feature: feature.to_owned() }.into());
             }
         }
-        if superblock.log_root != 0 {
-            let detail = "the log tree holds changes".to_owned();
-            return Err(Refusal::DirtyLog { detail }.into());
-        }
         Ok(())
     }
 

@@ -50,6 +50,9 @@ impl Volume {
         put_le_u64(&mut raw, 0x50, root.bytenr)?;
         put(&mut raw, 0xc6, &[root.level])?;
         put_le_u64(&mut raw, 0x78, bytes_used)?;
+        // The log, if there was one, is part of the transaction.
+        put_le_u64(&mut raw, 0x60, 0)?;
+        put(&mut raw, 0xc8, &[0])?;
         if le_u64(&raw, UUID_TREE_GENERATION)? == old.generation {
             put_le_u64(&mut raw, UUID_TREE_GENERATION, generation)?;
         }
