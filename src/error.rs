@@ -309,7 +309,7 @@ pub enum Refusal {
         what: String,
     },
     /// What lies between the disks and the file system stands in the way.
-    #[error("{what} cannot be edited: {reason}")]
+    #[error("{what}: {reason}")]
     UnsuitableVolume {
         /// The volume, as in "the logical volume".
         what: String,

@@ -11,6 +11,7 @@
 //! image files (on a device of that sector size they are read).
 
 mod gpt;
+pub mod luks;
 pub mod lvm;
 mod mbr;
 pub mod place;

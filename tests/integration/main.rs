@@ -40,6 +40,7 @@ mod layout;
 mod linux_password;
 mod login_scenarios;
 mod login_truth;
+mod luks;
 mod lvm;
 mod matrix;
 mod mounts;

@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod jbd2;
 pub(crate) mod login_server;
 pub(crate) mod login_tree;
+pub(crate) mod luks;
 pub(crate) mod lvm;
 #[allow(dead_code, reason = "the unit tests of LVM use it too")]
 pub(crate) mod lvm_build;

@@ -11,6 +11,7 @@ const TOOL_SECONDS_MAX: &str = "120";
 /// The package of each outside program, for the message when one is missing.
 const PACKAGES: &[(&str, &str)] = &[
     ("cp", "coreutils"),
+    ("cryptsetup", "cryptsetup-bin"),
     ("debugfs", "e2fsprogs"),
     ("dumpe2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
