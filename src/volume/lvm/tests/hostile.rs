@@ -7,7 +7,7 @@ use crate::volume::lvm::{LogicalDisk, read};
 use std::sync::Arc;
 
 /// Rounds of every test here.
-const ROUNDS: u64 = 1500;
+const ROUNDS: u64 = 1000;
 
 fn next(seed: &mut u64) -> usize {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
