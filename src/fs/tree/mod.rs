@@ -26,8 +26,8 @@ mod tests;
 
 use super::path::GuestPath;
 use super::{
-    DirectoryEntry, FileSystem, Health, Identity, Metadata, NTFS_ACL_NAME, NodeFlags, NodeId,
-    NodeKind, Timestamp, Xattr,
+    DirectoryEntry, FileSystem, Health, Identity, Metadata, Missing, MountPoint, NTFS_ACL_NAME,
+    NodeFlags, NodeId, NodeKind, Timestamp, Xattr,
 };
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Error, Refusal, Result};
@@ -56,18 +56,41 @@ const TYPE_NAMES: [&str; 12] = [
 #[derive(Debug)]
 pub struct Tree {
     directory: Rc<Directory>,
-    nodes: Nodes,
+    nodes: Rc<Nodes>,
     layer: Layer,
     clock: Timestamp,
     warnings: Vec<String>,
+    mount_points: Vec<MountPoint>,
 }
 
 impl Tree {
     /// The tree below `directory`; `clock` is the time of every edit.
     pub fn new(directory: Rc<Directory>, clock: Timestamp) -> Self {
-        let nodes = Nodes::new(directory.root());
+        let nodes = Rc::new(Nodes::new(directory.root()));
         let warnings = mount_warnings(&directory);
-        Self { directory, nodes, layer: Layer::default(), clock, warnings }
+        let mount_points = mount_points(&directory);
+        Self { directory, nodes, layer: Layer::default(), clock, warnings, mount_points }
+    }
+
+    /// The same tree without edits. It remembers what was read through this one: a file that somebody else has changed
+    /// since is a `Mismatch` there, too.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            directory: self.directory.clone(),
+            nodes: self.nodes.clone(),
+            layer: Layer::default(),
+            clock: self.clock,
+            warnings: self.warnings.clone(),
+            mount_points: self.mount_points.clone(),
+        }
+    }
+
+    /// Notes that the file system that belongs on `path` is not mounted there, unless one is.
+    pub fn leave_out(&mut self, path: &GuestPath, why: Missing) {
+        if self.mount_points.iter().all(|point| point.path != *path) {
+            self.mount_points.push(MountPoint { path: path.clone(), missing: Some(why) });
+        }
     }
 
     /// The directory.
@@ -227,6 +250,22 @@ fn mount_warnings(directory: &Directory) -> Vec<String> {
     warnings
 }
 
+/// The mounts below the target that are entered, and those that are not and hide something.
+fn mount_points(directory: &Directory) -> Vec<MountPoint> {
+    let point = |(path, standing): (Vec<u8>, Standing)| {
+        let missing = match standing {
+            Standing::Inside => None,
+            Standing::Empty(_) => return None,
+            Standing::Barred(reason) => Some(Missing {
+                reason: format!("what is mounted there now is {reason}"),
+                remedy: "unmount that, and mount the file system of the guest there".to_owned(),
+            }),
+        };
+        Some(MountPoint { path: GuestPath::new(path), missing })
+    };
+    directory.mounts_below().into_iter().filter_map(point).collect()
+}
+
 fn is_same_name(a: &[u8], b: &[u8]) -> bool {
     match (std::str::from_utf8(a), std::str::from_utf8(b)) {
         (Ok(a), Ok(b)) => {
@@ -279,6 +318,10 @@ impl FileSystem for Tree {
 
     fn root(&self) -> NodeId {
         ROOT
+    }
+
+    fn mount_points(&self) -> &[MountPoint] {
+        &self.mount_points
     }
 
     fn lookup(&self, directory: NodeId, name: &[u8]) -> Result<Option<NodeId>> {

@@ -35,6 +35,8 @@ struct Known {
 pub(super) struct Nodes {
     known: RefCell<BTreeMap<NodeId, Known>>,
     ids: RefCell<BTreeMap<Key, NodeId>>,
+    /// What each name led to when it was first looked up.
+    names: RefCell<BTreeMap<(NodeId, Vec<u8>), NodeId>>,
     /// The last ones that were used, the very last at the end.
     open: RefCell<VecDeque<(NodeId, Rc<Handle>)>>,
     next: Cell<u64>,
@@ -46,6 +48,7 @@ impl Nodes {
         Self {
             known: RefCell::new(BTreeMap::from([(ROOT, known)])),
             ids: RefCell::new(BTreeMap::from([(root.stat.key, ROOT)])),
+            names: RefCell::new(BTreeMap::new()),
             open: RefCell::new(VecDeque::new()),
             next: Cell::new(ROOT.0),
         }
@@ -58,12 +61,20 @@ impl Nodes {
     }
 
     /// The number of the object behind `handle`, which was found as `name` in `directory`.
+    ///
+    /// # Errors
+    /// `Mismatch` if the name has led to another object before: what was read through it is out of date.
     pub(super) fn intern(&self, directory: NodeId, name: &[u8], handle: Handle) -> Result<NodeId> {
         let known_id = self.ids.borrow().get(&handle.stat.key).copied();
         let id = known_id.unwrap_or_else(|| self.fresh());
         if id == ROOT {
             // A bind mount of the root below itself.
             return Ok(id);
+        }
+        let before = *self.names.borrow_mut().entry((directory, name.to_vec())).or_insert(id);
+        if before != id {
+            let what = format!("{} was replaced while regain was reading it", escape(name));
+            return Err(Error::mismatch(what));
         }
         let mut known = self.known.borrow_mut();
         if known.len() >= NODES_MAX {

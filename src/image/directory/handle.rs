@@ -9,11 +9,12 @@ use super::stat::{Kind, Stat};
 use crate::bytes::arith;
 use crate::error::{Error, Result};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
 
 /// Bound on the list of names of extended attributes, and on the value of one, as in Linux.
 const XATTR_BYTES_MAX: usize = 64 * 1024;
@@ -30,6 +31,8 @@ pub struct Handle {
     /// What the mount that it lies on means for it.
     pub standing: super::mounts::Standing,
     content: OnceCell<File>,
+    /// Bytes of content read through all handles of the target.
+    bytes_read: Rc<Cell<u64>>,
 }
 
 impl Handle {
@@ -37,9 +40,13 @@ impl Handle {
     ///
     /// # Errors
     /// `Io`.
-    pub(super) fn new(fd: OwnedFd, standing: super::mounts::Standing) -> Result<Self> {
+    pub(super) fn new(
+        fd: OwnedFd,
+        standing: super::mounts::Standing,
+        bytes_read: Rc<Cell<u64>>,
+    ) -> Result<Self> {
         let stat = Stat::of(&fd)?;
-        Ok(Self { fd, stat, standing, content: OnceCell::new() })
+        Ok(Self { fd, stat, standing, content: OnceCell::new(), bytes_read })
     }
 
     /// The descriptor, good for lookups below it.
@@ -107,7 +114,10 @@ impl Handle {
         }
         let missing = || Error::unsupported("neither a regular file nor a directory");
         let file = self.content.get().ok_or_else(missing)?;
-        read_at(file, offset_bytes, len)
+        let bytes = read_at(file, offset_bytes, len)?;
+        let count = self.bytes_read.get().saturating_add(arith::len_u64(bytes.len()));
+        self.bytes_read.set(count);
+        Ok(bytes)
     }
 
     /// The names in a directory, but for `.` and `..`, in the order of the file system.

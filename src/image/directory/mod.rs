@@ -52,6 +52,7 @@ pub struct Directory {
     /// The name of the security descriptor, on NTFS.
     ntfs_acl_name: Option<&'static str>,
     has_openat2: Cell<bool>,
+    bytes_read: Rc<Cell<u64>>,
 }
 
 impl Directory {
@@ -70,13 +71,13 @@ impl Directory {
         let open = |path: &Path| rustix::fs::openat(CWD, path, flags, Mode::empty());
         let fd =
             open(path).map_err(io::Error::from).map_err(super::host_file::missing_is_not_found)?;
-        let root = Handle::new(fd, Standing::Inside)?;
-        let running =
-            Handle::new(open(Path::new("/")).map_err(io::Error::from)?, Standing::Inside)?;
+        let bytes_read = Rc::new(Cell::new(0));
+        let root = Handle::new(fd, Standing::Inside, bytes_read.clone())?;
+        let running = stat::Stat::of(open(Path::new("/")).map_err(io::Error::from)?)?;
         let same = |a: stat::Key, b: stat::Key| {
             (a.device_major, a.device_minor, a.inode) == (b.device_major, b.device_minor, b.inode)
         };
-        if same(root.stat.key, running.stat.key) {
+        if same(root.stat.key, running.key) {
             return Err(Refusal::RunningSystem.into());
         }
         let host_path = std::fs::read_link(root.own_path())
@@ -97,6 +98,7 @@ impl Directory {
             mounts: RefCell::new(mounts),
             ntfs_acl_name,
             has_openat2: Cell::new(true),
+            bytes_read,
         })
     }
 
@@ -173,6 +175,31 @@ impl Directory {
         entry.file_name().into_string().ok()
     }
 
+    /// Bytes of content read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
+    /// Size of the file system of the root, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        let found = rustix::fs::fstatvfs(self.root.fd());
+        found.map_or(0, |found| found.f_blocks.saturating_mul(found.f_frsize))
+    }
+
+    /// True if `path` of the host, which need not exist, lies in the directory or below it.
+    ///
+    /// # Errors
+    /// `Io` if its directory cannot be examined.
+    pub fn holds(&self, path: &Path) -> Result<bool> {
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let parent = std::fs::canonicalize(parent).context(|| super::shown(parent))?;
+        let host_path = Path::new(std::ffi::OsStr::from_bytes(&self.host_path));
+        Ok(parent.starts_with(host_path))
+    }
+
     /// Never again asks the kernel for `openat2`, as if it did not know it.
     pub fn forget_openat2(&self) {
         self.has_openat2.set(false);
@@ -241,7 +268,7 @@ impl Directory {
             Err(Errno::NOENT | Errno::NAMETOOLONG | Errno::INVAL) => return Ok(None),
             Err(error) => return Err(io::Error::from(error).into()),
         };
-        let mut child = Handle::new(fd, Standing::Inside)?;
+        let mut child = Handle::new(fd, Standing::Inside, self.bytes_read.clone())?;
         if child.stat.key.mount_id != directory.stat.key.mount_id {
             child.standing = self.standing(child.stat.key.mount_id)?;
         }
