@@ -5,17 +5,24 @@ use super::commit::{self, Way, commit, describe, state_name};
 use super::disks::Disks;
 use super::human::{self, add, count};
 use super::output::{Outcome, Ui};
-use super::{confirm, show, target};
+use super::{confirm, directory, show, target};
 use crate::bytes::arith::len_u64;
 use crate::image::Image;
-use crate::patch::{self, Patch, State};
+use crate::patch::{self, AnyPatch, Patch, State};
 use crate::report::change::Io;
 use crate::report::patch::Applied;
 use std::path::Path;
 
 /// Runs `apply`.
 pub(crate) fn apply(ui: &Ui, args: &Apply) -> Outcome {
-    let patch = patch::load(&args.patch)?;
+    let patch = match patch::load_any(&args.patch)? {
+        AnyPatch::Bytes(patch) => patch,
+        AnyPatch::Files(patch) => {
+            let how = (Way::Apply, Some(&args.commit), args.commit.yes);
+            return directory::apply::run(ui, &patch, &args.target, &args.devices, how);
+        }
+    };
+    directory::apply::check_is_disk(&args.target)?;
     let images = target::open_images(&args.target, &args.devices)?;
     let disks = Disks::of_patch(&patch, &images)?;
     let job = Job { ui, patch: &patch, images: &images, disks: &disks, way: Way::Apply };
@@ -24,7 +31,14 @@ pub(crate) fn apply(ui: &Ui, args: &Apply) -> Outcome {
 
 /// Runs `undo`.
 pub(crate) fn undo(ui: &Ui, args: &Undo) -> Outcome {
-    let patch = patch::load(&args.patch)?;
+    let patch = match patch::load_any(&args.patch)? {
+        AnyPatch::Bytes(patch) => patch,
+        AnyPatch::Files(patch) => {
+            let how = (Way::Undo, None, args.yes);
+            return directory::apply::run(ui, &patch, &args.target, &args.devices, how);
+        }
+    };
+    directory::apply::check_is_disk(&args.target)?;
     let images = target::open_images(&args.target, &args.devices)?;
     let disks = Disks::of_patch(&patch, &images)?;
     let job = Job { ui, patch: &patch, images: &images, disks: &disks, way: Way::Undo };
@@ -92,6 +106,7 @@ impl Job<'_> {
             patch: crate::report::change::Patch {
                 bytes_changed: self.patch.bytes_changed(),
                 runs: len_u64(self.patch.runs().len()),
+                unit: "range",
                 path: None,
                 apply_command: None,
             },

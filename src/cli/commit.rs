@@ -44,20 +44,26 @@ pub(super) fn check_free(disks: &Disks<'_>, has_yes: bool) -> Result<()> {
 /// Where the undo record will be; none if it is not wanted. Refuses a name that is taken, and one on any of the
 /// disks of the target, of which the first gives the name.
 pub(super) fn undo_path(args: &CommitArgs, images: &[&Image]) -> Outcome<Option<PathBuf>> {
-    if args.no_undo {
-        return Ok(None);
-    }
-    let path = match &args.undo_file {
-        Some(path) => {
-            host_file::check_absent(path)?;
-            path.clone()
-        }
-        None => default_undo_path(images.first().map_or(Path::new("disk"), |it| &it.path))?,
-    };
+    let target = images.first().map_or(Path::new("disk"), |it| &it.path);
+    let Some(path) = undo_path_of(args, target)? else { return Ok(None) };
     for image in images {
         host_file::check_apart(&path, image)?;
     }
     Ok(Some(path))
+}
+
+/// Where the undo record of an edit of `target` will be; none if it is not wanted. Refuses a name that is taken.
+pub(super) fn undo_path_of(args: &CommitArgs, target: &Path) -> Outcome<Option<PathBuf>> {
+    if args.no_undo {
+        return Ok(None);
+    }
+    Ok(Some(match &args.undo_file {
+        Some(path) => {
+            host_file::check_absent(path)?;
+            path.clone()
+        }
+        None => default_undo_path(target)?,
+    }))
 }
 
 /// A free name in the current directory.

@@ -120,6 +120,9 @@ impl<'a> Disks<'a> {
 
 /// Every disk of a session as arguments of a command.
 pub(super) fn session_arguments(session: &Session) -> String {
+    if session.directory().is_some() {
+        return shell_word(&session.target_name());
+    }
     arguments(&session.disks().map(SessionDisk::name).collect::<Vec<_>>())
 }
 

@@ -66,9 +66,17 @@ impl Job<'_> {
                 verdicts = judge(fs)?;
                 Ok(())
             };
-            let edit = session.edit_checked(index, plan, self.command, self.time, &mut after)?;
-            self.note_verdicts(&mut result, verdicts);
-            self.carry_out(session, index, &edit, &mut result)?;
+            if let Some(directory) = session.directory().cloned() {
+                let (command, time) = (self.command, self.time);
+                let edit = session.edit_directory(index, plan, command, time, &mut after)?;
+                self.note_verdicts(&mut result, verdicts);
+                self.carry_out_files(session, &directory, &edit, &mut result)?;
+            } else {
+                let edit =
+                    session.edit_checked(index, plan, self.command, self.time, &mut after)?;
+                self.note_verdicts(&mut result, verdicts);
+                self.carry_out(session, index, &edit, &mut result)?;
+            }
         } else {
             let judged = session.volume_at(index)?.read(|open| judge(open.file_system()));
             self.note_verdicts(&mut result, judged.context(|| session.target_name())?);
@@ -127,6 +135,7 @@ impl Job<'_> {
         result.patch = Some(change::Patch {
             bytes_changed: patch.bytes_changed(),
             runs: len_u64(patch.runs().len()),
+            unit: "range",
             path: None,
             apply_command: None,
         });
@@ -201,7 +210,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn store_key(&self, fresh: &mut Fresh) -> Result<Option<GeneratedKey>> {
+    pub(super) fn store_key(&self, fresh: &mut Fresh) -> Result<Option<GeneratedKey>> {
         self.new_key.map(|key| key.store(fresh)).transpose()
     }
 
@@ -292,7 +301,7 @@ fn bytes_line(result: &Change) -> String {
     let mut text = format!(
         "  {} in {}, verified by {reader}",
         count(patch.bytes_changed, "byte"),
-        count(patch.runs, "range")
+        count(patch.runs, patch.unit)
     );
     if result.io.bytes_written > 0 {
         let written = human::size(result.io.bytes_written);

@@ -106,6 +106,11 @@ pub(super) fn generate(ui: &Ui, args: &KeyArgs) -> Outcome<Option<NewKey>> {
 }
 
 impl NewKey {
+    /// Where the private half goes.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Refuses to put the key on the target itself.
     pub(super) fn check_apart(&self, image: &Image) -> Outcome {
         host_file::check_apart(&self.path, image)

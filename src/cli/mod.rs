@@ -8,6 +8,7 @@ mod commit;
 mod completions;
 mod confirm;
 mod demo;
+mod directory;
 mod disks;
 mod edit;
 mod hints;

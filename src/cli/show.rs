@@ -1,9 +1,10 @@
 //! `regain show`: what a patch changes, file by file and byte range by byte range.
 
 use super::args::Show;
+use super::directory;
 use super::human::{self, Table, add, count, styled};
 use super::output::{Outcome, Styles, Ui};
-use crate::patch::{self, Patch};
+use crate::patch::{self, AnyPatch, Patch};
 use crate::report::Target;
 use crate::report::change::FileChange;
 use crate::report::patch::{DiskIdentity, File, Identity, Run, Shown, VolumeIdentity};
@@ -13,7 +14,12 @@ const RUNS_SHOWN_MAX: usize = 20;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Show) -> Outcome {
-    let patch = patch::load(&args.patch)?;
+    let patch = match patch::load_any(&args.patch)? {
+        AnyPatch::Bytes(patch) => patch,
+        AnyPatch::Files(patch) => {
+            return directory::show::run(ui, &super::shown(&args.patch), &patch);
+        }
+    };
     let result = report(&super::shown(&args.patch), &patch);
     let target = Target { size_bytes: Some(result.identity.size_bytes), ..Target::default() };
     ui.finish("show", &target, &result, || text(&result, ui.styles, ui.is_verbose()))?;
@@ -54,11 +60,13 @@ fn report(path: &str, patch: &Patch) -> Shown {
             table_guid: identity.table_guid.clone(),
             volumes: identity.volumes.iter().map(volume).collect(),
             disks: identity.parts.iter().map(disk).collect(),
+            directory: None,
         },
         files: description.files.iter().map(file).collect(),
         bytes_changed: patch.bytes_changed(),
         bytes_written: patch.len_bytes(),
         runs: patch.runs().iter().map(run).collect(),
+        objects: Vec::new(),
     }
 }
 
@@ -138,7 +146,7 @@ pub(super) fn file_lines(files: &[FileChange]) -> String {
     lines.concat()
 }
 
-fn line(action: &str, path: &str, detail: &str) -> String {
+pub(super) fn line(action: &str, path: &str, detail: &str) -> String {
     let action = action.replace('_', " ");
     if detail.is_empty() {
         return format!("  {action:<16}  {path}\n");

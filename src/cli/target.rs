@@ -85,8 +85,13 @@ fn with_open_hint(error: Error, path: &Path) -> Box<Failure> {
         return Box::new(failure.hint(hint));
     }
     if path.is_dir() {
-        let hint = format!("unmount it, and name its device; `findmnt -T {name}` shows which");
-        return Box::new(failure.hint(hint));
+        if is_unsupported {
+            let hint = format!(
+                "name the root of a mounted system; `findmnt -T {name}` shows what is there"
+            );
+            return Box::new(failure.hint(hint));
+        }
+        return Box::new(failure);
     }
     with_format_hint(failure, is_unsupported, path, &name)
 }
@@ -153,7 +158,11 @@ pub(crate) fn failed_volume(session: &Session, id: Option<&str>) -> FailedVolume
 
 /// What a report says of an open target.
 pub(crate) fn report(session: &Session) -> Target {
-    report_image(session.target())
+    match (session.target(), session.directory()) {
+        (Some(image), _) => report_image(image),
+        (None, Some(directory)) => super::directory::report(directory),
+        (None, None) => Target::default(),
+    }
 }
 
 /// What a report says of an open image.

@@ -102,8 +102,11 @@ pub struct Finding {
 pub struct Patch {
     /// Bytes that differ.
     pub bytes_changed: u64,
-    /// Connected runs of them.
+    /// Connected runs of them; in a directory, the files and directories that change.
     pub runs: u64,
+    /// What `runs` counts, for people.
+    #[serde(skip)]
+    pub unit: &'static str,
     /// The patch file of `--patch-out`.
     pub path: Option<String>,
     /// What writes that.

@@ -24,6 +24,9 @@ pub struct Shown {
     pub bytes_written: u64,
     /// The byte ranges.
     pub runs: Vec<Run>,
+    /// The files and directories, if it is for a directory.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<Object>,
 }
 
 /// One file that a patch changes.
@@ -51,6 +54,35 @@ pub struct Identity {
     /// The disks in their order, if there are several; their joined size is `size_bytes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<DiskIdentity>,
+    /// The directory, if it is for one: then there are no disk and no volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryIdentity>,
+}
+
+/// What a patch knows of the directory that it is for.
+#[derive(Debug, Clone, Serialize)]
+pub struct DirectoryIdentity {
+    /// Type of its file system.
+    pub file_system: String,
+    /// UUID of its file system, if it was known.
+    pub uuid: Option<String>,
+    /// The machine-id of the system in it.
+    pub machine_id: Option<String>,
+}
+
+/// One file or directory that a patch changes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Object {
+    /// Path in the directory; what is not printable in it is escaped.
+    pub path: String,
+    /// `create`, `replace`, `remove`, `set_metadata`, `overwrite` or `set_time`.
+    pub change: &'static str,
+    /// Bytes of content that differ.
+    pub bytes_differing: u64,
+    /// What is there before, in words.
+    pub before: Option<String>,
+    /// What is there after.
+    pub after: Option<String>,
 }
 
 /// One of several disks that a patch is for.

@@ -158,7 +158,8 @@ impl Session {
         for promise in promises {
             let open = self.open_at(promise.volume)?;
             // A fresh look: nothing that the editor remembers can hide what it wrote.
-            let fresh = Fresh::open(open.kind, open.overlay.clone(), &open.devices, time)?;
+            let fresh =
+                Fresh::open(open.kind_on_disk()?, open.overlay.clone(), &open.devices, time)?;
             expect::check_xattrs(&promise.expected, fresh.file_system())?;
             let verdict = fresh.verify(&open.overlay.written(), &promise.questions)?;
             match (&weakest, &verdict) {
@@ -175,7 +176,7 @@ impl Session {
         if let Some(tree) = &open.tree {
             return after(&self.tree_again(tree, time)?);
         }
-        let fresh = Fresh::open(open.kind, open.overlay.clone(), &open.devices, time)?;
+        let fresh = Fresh::open(open.kind_on_disk()?, open.overlay.clone(), &open.devices, time)?;
         after(fresh.file_system())
     }
 

@@ -7,6 +7,7 @@
 
 pub mod clock;
 mod describe;
+pub mod directory;
 mod disks;
 pub mod edit;
 mod expect;
@@ -54,8 +55,10 @@ pub struct OpenOptions<'a> {
 /// A target with everything that was found on it.
 #[derive(Debug)]
 pub struct Session {
-    /// The disk that was named first.
-    target: SessionDisk,
+    /// The disk that was named first; none if that is a directory.
+    target: Option<SessionDisk>,
+    /// The directory, if one was named.
+    directory: Option<directory::SessionDirectory>,
     /// The further ones, in their order.
     further: Vec<SessionDisk>,
     /// The volumes: those of each disk in its order, then those that lie on others.
@@ -105,8 +108,8 @@ pub struct OpenVolume {
     pub devices: Vec<Arc<dyn Disk>>,
     /// The file system.
     pub fs: Shared,
-    /// Its kind.
-    pub kind: ProbeKind,
+    /// Its kind; none for a directory.
+    pub kind: Option<ProbeKind>,
     /// What is mounted in it, with it as the root; none if nothing is.
     pub tree: Option<Mounted>,
     /// The operating system, if its root is here; or why it could not be looked at.
@@ -127,30 +130,34 @@ impl Session {
                 format!("ebs:{}: EBS snapshots are not supported yet", escape(snapshot.as_bytes()));
             return Err(Error::unsupported(what));
         }
+        if target.is_dir() {
+            return Self::open_directory(target, options);
+        }
         let target = SessionDisk::open(target, options.format)?;
         let open_further = |path: &PathBuf| SessionDisk::open_further(path);
         let further = options.devices.iter().map(open_further).collect::<Result<_>>()?;
         let (volumes, layer_warnings) = (Vec::new(), Vec::new());
-        let mut session = Self { target, further, volumes, layer_warnings };
+        let mut session =
+            Self { target: Some(target), directory: None, further, volumes, layer_warnings };
         check_distinct(&session.disks().map(|disk| &disk.image).collect::<Vec<_>>())?;
         (session.volumes, session.layer_warnings) = layers::volumes(&session, options)?;
         session.mount_systems()?;
         Ok(session)
     }
 
-    /// The disk that was named first.
-    pub fn target(&self) -> &Image {
-        &self.target.image
+    /// The disk that was named first; none if that is a directory.
+    pub fn target(&self) -> Option<&Image> {
+        self.target.as_ref().map(|target| &target.image)
     }
 
     /// The same with its partition table.
-    pub fn target_disk(&self) -> &SessionDisk {
-        &self.target
+    pub fn target_disk(&self) -> Option<&SessionDisk> {
+        self.target.as_ref()
     }
 
     /// Every disk in the order of [`DiskIndex`]: the target, then the further ones.
     pub fn disks(&self) -> impl Iterator<Item = &SessionDisk> {
-        std::iter::once(&self.target).chain(&self.further)
+        self.target.iter().chain(&self.further)
     }
 
     /// The disk of that number.
@@ -162,9 +169,9 @@ impl Session {
         disk.ok_or_else(|| Error::not_found(format!("disk {index} of the target")))
     }
 
-    /// The partition table of the target.
-    pub fn layout(&self) -> &Layout {
-        &self.target.layout
+    /// The partition table of the target; none if that is a directory.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.target.as_ref().map(|target| &target.layout)
     }
 
     /// What was wrong with partition tables and other layers without making them useless.
@@ -175,12 +182,19 @@ impl Session {
 
     /// The target as it was given, safe to print.
     pub fn target_name(&self) -> String {
-        self.target.name()
+        match (&self.target, self.directory()) {
+            (Some(target), _) => target.name(),
+            (None, directory) => {
+                let path = directory.map(|directory| directory.path.as_os_str());
+                escape(path.unwrap_or_default().as_encoded_bytes())
+            }
+        }
     }
 
     /// Bytes read from the host so far.
     pub fn bytes_read(&self) -> u64 {
-        self.disks().fold(0, |sum, disk| sum.saturating_add(disk.image.bytes_read()))
+        let directory = self.directory().map_or(0, |directory| directory.bytes_read());
+        self.disks().fold(directory, |sum, disk| sum.saturating_add(disk.image.bytes_read()))
     }
 }
 
@@ -199,6 +213,14 @@ impl OpenVolume {
             Some(tree) => tree,
             None => &mut self.fs,
         }
+    }
+
+    /// Its kind.
+    ///
+    /// # Errors
+    /// `NotFound` for a directory.
+    fn kind_on_disk(&self) -> Result<ProbeKind> {
+        self.kind.ok_or_else(|| Error::not_found("the file system of a disk"))
     }
 
     /// The Windows system whose volume it is, as it was when the volume was opened.
@@ -294,9 +316,19 @@ impl SessionVolume {
         warnings.iter().map(|warning| format!("{}: {warning}", self.describe())).collect()
     }
 
+    /// The type of the file system, as in "ext4".
+    pub fn type_name(&self) -> Option<&'static str> {
+        let probed = self.probe.as_ref().map(|probe| probe.kind.type_name());
+        probed.or_else(|| Some(self.open()?.fs.identity().type_name))
+    }
+
     /// The volume for people, as in `volume 1 (ext4 "root")`.
     pub fn describe(&self) -> String {
-        let Some(probe) = &self.probe else { return format!("volume {}", self.volume.id) };
+        let Some(probe) = &self.probe else {
+            let type_name = self.type_name();
+            let type_name = type_name.map(|name| format!(" ({name})")).unwrap_or_default();
+            return format!("volume {}{type_name}", self.volume.id);
+        };
         let label = match probe.label.as_slice() {
             [] => String::new(),
             label => format!(" \"{}\"", escape(label)),

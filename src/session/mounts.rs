@@ -114,8 +114,8 @@ impl Session {
 }
 
 /// True for what may have an fstab: not Windows, and not a volume with homes only.
-fn may_be_root(fs: &dyn FileSystem, kind: ProbeKind) -> bool {
-    kind != ProbeKind::Ntfs && (kind == ProbeKind::Btrfs || text::exists(fs, "/etc"))
+fn may_be_root(fs: &dyn FileSystem, kind: Option<ProbeKind>) -> bool {
+    kind != Some(ProbeKind::Ntfs) && (kind == Some(ProbeKind::Btrfs) || text::exists(fs, "/etc"))
 }
 
 /// The tree of the system on the volume at `index`; `None` if nothing is mounted in it, and its root is that of the

@@ -74,6 +74,6 @@ impl Session {
 impl OpenVolume {
     /// Another view of the same volume, over the same overlay, that remembers nothing of this one.
     fn open_again(&self, clock: Timestamp) -> Result<Box<dyn crate::fs::FileEdit>> {
-        known::open_with(self.kind, self.overlay.clone(), &self.devices, clock)
+        known::open_with(self.kind_on_disk()?, self.overlay.clone(), &self.devices, clock)
     }
 }

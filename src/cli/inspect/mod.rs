@@ -79,7 +79,7 @@ fn inspection(shown: Shown<'_>) -> Inspection {
     let disk = |(path, image): (String, &Image)| Disk { path, image: image.clone() };
     let disks: Vec<Disk> = paths.zip(&images).map(disk).collect();
     Inspection {
-        image: image(session.target_disk()),
+        image: session.target_disk().map_or_else(|| directory_image(session), image),
         disks: if disks.len() > 1 { disks } else { Vec::new() },
         volumes: shown.volumes().map(|it| volume(session, it)).collect(),
         systems,
@@ -98,6 +98,17 @@ fn image(disk: &SessionDisk) -> Image {
     }
 }
 
+/// What stands for the disk where the target is a directory, which has no table and no sectors.
+fn directory_image(session: &Session) -> Image {
+    Image {
+        format: "directory".to_owned(),
+        size_bytes: session.directory().map_or(0, |directory| directory.size_bytes()),
+        sector_size_bytes: 0,
+        partition_table: "none",
+        table_guid: None,
+    }
+}
+
 fn volume(session: &Session, volume: &SessionVolume) -> Volume {
     let reason = volume.reason_against_writing();
     let probe = volume.probe.as_ref();
@@ -113,7 +124,7 @@ fn volume(session: &Session, volume: &SessionVolume) -> Volume {
         size_bytes: volume.volume.size_bytes,
         partition_type: volume.volume.type_label.clone(),
         partition_name: volume.volume.name.clone().into(),
-        file_system: probe.map(|probe| probe.kind.type_name().to_owned()),
+        file_system: volume.type_name().map(str::to_owned),
         label: probe.map(|probe| probe.label.clone().into()),
         uuid: probe.map(|probe| probe.uuid.clone()),
         health: volume.health(),
@@ -220,7 +231,13 @@ fn disk_text(name: &str, image: &Image, styles: Styles) -> String {
 
 fn text(shown: Shown<'_>, found: &Inspection, show: Show) -> String {
     let (session, styles) = (shown.session, show.styles);
-    let mut text = disk_text(&session.target_name(), &found.image, styles);
+    let mut text = match session.directory() {
+        Some(_) => {
+            let name = styled(styles.strong, session.target_name());
+            format!("{name}: mounted directory, {}\n", human::size(found.image.size_bytes))
+        }
+        None => disk_text(&session.target_name(), &found.image, styles),
+    };
     for disk in found.disks.iter().skip(1) {
         text.push_str(&disk_text(&disk.path, &disk.image, styles));
     }

@@ -45,7 +45,8 @@ pub(super) fn target_words(session: &Session, volume: &SessionVolume) -> String 
 
 /// Why nothing on this volume can be written.
 pub(super) fn reason_against_writing(session: &Session, volume: &SessionVolume) -> Option<String> {
-    let in_use = in_use_report(session.target(), Look::Thorough).ok().flatten();
+    let look = |image| in_use_report(image, Look::Thorough).ok().flatten();
+    let in_use = session.target().and_then(look);
     volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()))
 }
 
