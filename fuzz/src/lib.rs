@@ -3,6 +3,7 @@
 // What is tried serves the targets and the black-box tests.
 #[path = "../../tests/integration/support/attempt.rs"]
 pub mod attempt;
+mod container;
 mod hive;
 mod ntfs;
 mod tree;
@@ -10,6 +11,7 @@ mod volume;
 mod windows;
 mod xfs;
 
+pub use container::try_container;
 pub use hive::try_hive;
 pub use ntfs::{NTFS, damaged_ntfs, edit_ntfs, ntfs_expectations};
 use regain::disk::memory::MemoryDisk;

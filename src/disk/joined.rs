@@ -112,6 +112,18 @@ impl Medium for JoinedMedium<'_> {
         self.media.get(number).ok_or_else(missing)?.read_at(offset_bytes, buffer)
     }
 
+    fn can_write(&self, asked: &[Range<u64>]) -> Result<()> {
+        for (medium, place) in self.media.iter().zip(&self.ranges) {
+            let shifted = |at: u64| at.clamp(place.start, place.end).saturating_sub(place.start);
+            let inside = asked.iter().map(|range| shifted(range.start)..shifted(range.end));
+            let inside: Vec<_> = inside.filter(|range| !range.is_empty()).collect();
+            if !inside.is_empty() {
+                medium.can_write(&inside)?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         let (number, offset_bytes) = locate(&self.ranges, offset_bytes, bytes.len())?;
         self.media.get_mut(number).ok_or_else(missing)?.write_at(offset_bytes, bytes)
@@ -168,5 +180,47 @@ mod tests {
         }
         assert_eq!(second.durable()[512..], [7; 512], "the second one is durable all the same");
         assert_eq!(first.operations(), [Operation::Sync]);
+    }
+
+    /// A medium that cannot take its second sector.
+    #[derive(Debug)]
+    struct Full(FaultMedium);
+
+    impl Medium for Full {
+        fn len_bytes(&self) -> u64 {
+            self.0.len_bytes()
+        }
+
+        fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
+            self.0.read_at(offset_bytes, buffer)
+        }
+
+        fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
+            let is_full = ranges.iter().any(|range| range.start < 1024 && range.end > 512);
+            if is_full { Err(missing()) } else { Ok(()) }
+        }
+
+        fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
+            self.0.write_at(offset_bytes, bytes)
+        }
+
+        fn sync(&mut self) -> Result<()> {
+            self.0.sync()
+        }
+
+        fn drop_cache(&mut self) -> Result<()> {
+            self.0.drop_cache()
+        }
+    }
+
+    #[test]
+    fn each_medium_is_asked_in_its_own_numbers() {
+        let full = || Full(FaultMedium::new(vec![0; 1024]));
+        let joined = JoinedMedium::new(vec![Box::new(full()), Box::new(full())]).unwrap();
+        for (range, can) in
+            [(0..512, true), (0..513, false), (4096..4608, true), (4608..4700, false)]
+        {
+            assert_eq!(joined.can_write(std::slice::from_ref(&range)).is_ok(), can, "{range:?}");
+        }
     }
 }

@@ -67,6 +67,10 @@ impl<M: Medium + ?Sized> Medium for &mut M {
         (**self).read_at(offset_bytes, buffer)
     }
 
+    fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
+        (**self).can_write(ranges)
+    }
+
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         (**self).write_at(offset_bytes, bytes)
     }

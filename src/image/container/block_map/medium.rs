@@ -64,7 +64,8 @@ impl<M: Allocate> MappedMedium<M> {
         if blocks.is_empty() {
             return Ok(());
         }
-        let len_bytes = self.map.block_bytes();
+        // Two blocks are apart if their first bytes are as far apart as one takes in the file.
+        let len_bytes = arith::add(self.map.lead_bytes(), self.map.block_bytes())?;
         self.map.each_block(&self.host, &mut |index, start| {
             let after_first = start.saturating_sub(len_bytes).saturating_add(1);
             let end = start.saturating_add(len_bytes);

@@ -134,6 +134,11 @@ pub(crate) trait BlockMap: Debug + Send + Sync {
     /// Size of a block in bytes, not 0.
     fn block_bytes(&self) -> u64;
 
+    /// How much belongs to a block right before its first byte in the file, in bytes.
+    fn lead_bytes(&self) -> u64 {
+        0
+    }
+
     /// Where the byte at `offset_bytes` of the guest is, and how many of the same block follow it.
     ///
     /// # Errors

@@ -112,6 +112,10 @@ impl BlockMap for VhdMap {
         self.header.block_bytes
     }
 
+    fn lead_bytes(&self) -> u64 {
+        self.bitmap_bytes
+    }
+
     fn locate(&self, tables: &dyn Source, offset_bytes: u64) -> Result<Run> {
         let index = arith::div(offset_bytes, self.header.block_bytes)?;
         let inside = arith::rem(offset_bytes, self.header.block_bytes)?;

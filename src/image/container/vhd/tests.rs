@@ -185,6 +185,13 @@ fn what_two_readers_would_read_differently_is_refused() {
     let error = can_write(&*medium, 0, 512).unwrap_err();
     assert!(error.to_string().contains("blocks 0 and 20"), "{error}");
     medium.can_write(&[7 * 4096..7 * 4096 + 512, 11 * 4096..13 * 4096]).unwrap();
+    // The bitmap of a block in the data of another one.
+    let mut inside = good.clone();
+    let sector = u32::from_be_bytes(entry) + 4;
+    inside[1536 + 4 * 21..][..4].copy_from_slice(&sector.to_be_bytes());
+    let medium = open_host(&MemoryHost::new(inside)).unwrap();
+    let error = can_write(&*medium, 0, 512).unwrap_err();
+    assert!(error.to_string().contains("blocks 0 and 21"), "{error}");
     // A table entry that leads over the table, and one that leads behind the end.
     for sector in [3u32, 1_000_000] {
         let mut image = good.clone();
