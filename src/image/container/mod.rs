@@ -9,7 +9,7 @@
 //! | raw    | everything: the file is the disk                              |           |                       |
 //! | VHD    | fixed, dynamic                                                | saved state | differencing        |
 //! | VHDX   | in blocks that are there                                      | new blocks | log not replayed, differencing |
-//! | VMDK   | flat, sparse, in one or several extents                       | not closed | parent, streamOptimized, ESX sparse |
+//! | VMDK   | flat, sparse, in one or several extents                       | streamOptimized, not closed | with a parent, ESX sparse |
 //!
 //! # What a writer promises
 //!

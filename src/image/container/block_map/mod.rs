@@ -10,6 +10,8 @@
 
 pub(crate) mod disk;
 pub(crate) mod medium;
+#[cfg(test)]
+mod tests;
 
 use crate::bytes::arith::{self, len_u64};
 use crate::disk::cache::Cache;

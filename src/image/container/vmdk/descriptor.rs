@@ -176,9 +176,6 @@ fn check_key(key: &str, value: &str) -> Result<()> {
              where all of them are: qemu-img convert -p -f vmdk -O raw",
         ));
     }
-    if key.eq_ignore_ascii_case("createType") && value.eq_ignore_ascii_case("streamOptimized") {
-        return Err(Error::unsupported("a stream-optimized VMDK (compressed)"));
-    }
     Ok(())
 }
 

@@ -14,11 +14,11 @@
 //! |   0x24 |    8 | descriptorSize     | `descriptor_sectors`     | at most 1024                                       |
 //! |   0x2c |    4 | numGTEsPerGT       | (checked)                | 512                                                |
 //! |   0x30 |    8 | rgdOffset          | `redundant_directory_sector` | with flag 1                                    |
-//! |   0x38 |    8 | gdOffset           | `directory_sector`       | the directory lies in the file                     |
+//! |   0x38 |    8 | gdOffset           | `directory_sector`       | the directory lies in the file; 2^64 - 1 if compressed: see [`super::stream`] |
 //! |   0x40 |    8 | overHead           | `overhead_sectors`       | no grain starts before it                          |
 //! |   0x48 |    1 | uncleanShutdown    | `is_unclean`             | any                                                |
 //! |   0x49 |    4 | end of line characters | (checked)            | `\n`, space, `\r`, `\n` with flag 0                |
-//! |   0x4d |    2 | compressAlgorithm  | (checked)                | 0; 1 in compressed images, which are refused       |
+//! |   0x4d |    2 | compressAlgorithm  | (checked)                | 1 (deflate) if grains are compressed               |
 //!
 //! | flag | meaning                                                                    |
 //! |-----:|----------------------------------------------------------------------------|
@@ -48,6 +48,9 @@ const DESCRIPTOR_SECTORS_MAX: u64 = 1024;
 /// Bound on the grain tables: 8 TiB in grains of 4 KiB, 128 TiB in those of 64 KiB.
 const TABLES_MAX: u64 = 1 << 22;
 
+/// The place of a directory that the footer knows.
+const DIRECTORY_AT_END: u64 = u64::MAX;
+
 const FLAG_NEWLINE_TEST: u32 = 1;
 const FLAG_REDUNDANT: u32 = 2;
 const FLAG_ZEROED_GRAINS: u32 = 4;
@@ -67,6 +70,8 @@ pub(super) enum HeaderDefect {
     TableEntries(u32),
     #[error("a descriptor of {0} sectors")]
     DescriptorSize(u64),
+    #[error("the footer is of another disk than the header")]
+    FooterDiffers,
     #[error("line ends were changed: the file was copied as text")]
     CopiedAsText,
     #[error("the grain directory of {len_bytes} bytes at sector {sector} is not in the file")]
@@ -86,6 +91,7 @@ pub(super) struct ExtentHeader {
     pub(super) overhead_sectors: u64,
     pub(super) has_zeroed_grains: bool,
     is_unclean: bool,
+    pub(super) is_compressed: bool,
 }
 
 fn corrupt(defect: HeaderDefect) -> Error {
@@ -99,8 +105,30 @@ impl ExtentHeader {
     /// `Corrupt`, `Io`; `Unsupported` for compressed grains and what is not known.
     pub(super) fn read(source: &dyn Source) -> Result<Self> {
         let header = Self::parse(&source.read_vec(0, HEADER_BYTES)?)?;
-        header.check(source.len_bytes())?;
+        if header.directory_sector != DIRECTORY_AT_END || !header.is_compressed {
+            header.check(source.len_bytes())?;
+        }
         Ok(header)
+    }
+
+    /// The header of a compressed extent with the place of the directory, which may be in the footer.
+    ///
+    /// # Errors
+    /// As [`ExtentHeader::read`].
+    pub(super) fn with_footer(&self, source: &dyn Source) -> Result<Self> {
+        if self.directory_sector != DIRECTORY_AT_END {
+            return Ok(*self);
+        }
+        let at = super::stream::footer_offset(source)?;
+        let footer = Self::parse(&source.read_vec(at, HEADER_BYTES)?)?;
+        let is_same = footer.capacity_sectors == self.capacity_sectors
+            && footer.grain_sectors == self.grain_sectors
+            && footer.is_compressed;
+        if !is_same {
+            return Err(Corrupt::new("VMDK footer", HeaderDefect::FooterDiffers).at(at).into());
+        }
+        footer.check(source.len_bytes())?;
+        Ok(footer)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
@@ -126,6 +154,7 @@ impl ExtentHeader {
             overhead_sectors: field::le_u64(bytes, 0x40)?,
             has_zeroed_grains: version >= 2 && flags & FLAG_ZEROED_GRAINS != 0,
             is_unclean: field::u8_at(bytes, 0x48)? != 0,
+            is_compressed: flags & FLAG_COMPRESSED != 0,
         })
     }
 
@@ -158,9 +187,15 @@ impl ExtentHeader {
 
     /// Why the extent must not be written, if so.
     pub(super) fn not_writable(&self) -> Option<Refusal> {
-        let what = "a VMDK that was not closed by the program that wrote it: start and stop its \
-                    machine there, or check it with `qemu-img check -f vmdk`";
-        self.is_unclean.then(|| Refusal::ContainerNotWritable { what: what.to_owned() })
+        let what = if self.is_compressed {
+            "a stream-optimized VMDK (compressed): it can be inspected, but not edited in place"
+        } else if self.is_unclean {
+            "a VMDK that was not closed by the program that wrote it: start and stop its machine \
+             there, or check it with `qemu-img check -f vmdk`"
+        } else {
+            return None;
+        };
+        Some(Refusal::ContainerNotWritable { what: what.to_owned() })
     }
 
     /// How much of the disk the extent holds, in bytes.
@@ -202,8 +237,11 @@ impl ExtentHeader {
 
 /// Refuses what cannot be read.
 fn check_features(bytes: &[u8], version: u32, flags: u32) -> Result<()> {
-    if flags & (FLAG_COMPRESSED | FLAG_MARKERS) != 0 || field::le_u16(bytes, 0x4d)? != 0 {
-        return Err(Error::unsupported("a stream-optimized VMDK (compressed)"));
+    let is_compressed = flags & FLAG_COMPRESSED != 0;
+    let algorithm = field::le_u16(bytes, 0x4d)?;
+    if is_compressed != (flags & FLAG_MARKERS != 0) || (is_compressed && algorithm != 1) {
+        let what = format!("a VMDK with the flags {flags:#x} and compression {algorithm}");
+        return Err(Error::unsupported(what));
     }
     if !(1..=3).contains(&version) {
         return Err(Error::unsupported(format!("a sparse VMDK of version {version}")));

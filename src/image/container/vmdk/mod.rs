@@ -10,7 +10,7 @@
 //! | `twoGbMaxExtentFlat`                  | descriptor, raw extents            | yes  | yes                        |
 //! | `monolithicSparse`                    | one sparse extent with descriptor  | yes  | yes                        |
 //! | `twoGbMaxExtentSparse`                | descriptor, sparse extents         | yes  | yes                        |
-//! | `streamOptimized`                     | one extent of compressed grains    | no   | no                         |
+//! | `streamOptimized`                     | one [extent](stream) of compressed grains | yes | no                    |
 //! | ESX sparse (`COWD`), `seSparse`, raw device mapping | ...                  | no   | no                         |
 //!
 //! Images with a parent are refused: what they do not hold is somewhere else. A descriptor can name only files beside
@@ -24,6 +24,7 @@ mod concat;
 mod descriptor;
 mod extent_header;
 mod sparse;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ use extent_header::ExtentHeader;
 use sparse::SparseMap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use stream::StreamDisk;
 
 /// First bytes of a sparse extent.
 const SPARSE_MAGIC: &[u8] = b"KDMV";
@@ -50,7 +52,7 @@ const SPARSE_MAGIC: &[u8] = b"KDMV";
 /// Opens a VMDK for reading.
 ///
 /// # Errors
-/// * `Unsupported` - a kind that cannot be read: with a parent, compressed, of ESX.
+/// * `Unsupported` - a kind that cannot be read: with a parent, of ESX.
 /// * `Refused` - the descriptor refers to a file that it must not refer to.
 /// * `Corrupt`, `Limit`, `Io`.
 pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
@@ -58,7 +60,7 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
     let descriptor = match shape(&first)? {
         Shape::Monolithic(header) => {
             let not_writable = header.not_writable();
-            let disk: Arc<dyn Disk> = Arc::new(MappedDisk::new(SparseMap::new(*header)?, first));
+            let disk = sparse_disk(*header, first)?;
             return Ok(Opened { not_writable, ..Opened::new(disk) });
         }
         Shape::Described(descriptor) => descriptor,
@@ -148,13 +150,19 @@ fn read_piece(
     let (disk, start_bytes, refusal): (Arc<dyn Disk>, _, _) = match extent.kind {
         Kind::Sparse => {
             let header = ExtentHeader::read(file)?;
-            let map = SparseMap::new(header)?;
-            (Arc::new(MappedDisk::new(map, file.clone())), 0, header.not_writable())
+            (sparse_disk(header, file.clone())?, 0, header.not_writable())
         }
         Kind::Flat | Kind::Zero => (file.clone(), extent.offset_bytes()?, None),
     };
     check_room(disk.len_bytes(), start_bytes, len_bytes)?;
     Ok((ReadPiece { len_bytes, part: ReadPart::Disk { disk, start_bytes } }, refusal))
+}
+
+fn sparse_disk(header: ExtentHeader, file: Arc<dyn Disk>) -> Result<Arc<dyn Disk>> {
+    if header.is_compressed {
+        return Ok(Arc::new(StreamDisk::new(&header, file)?));
+    }
+    Ok(Arc::new(MappedDisk::new(SparseMap::new(header)?, file)))
 }
 
 fn write_piece(extent: &Extent, file: Option<Box<dyn HostMedium>>) -> Result<WritePiece> {

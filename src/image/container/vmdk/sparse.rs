@@ -60,6 +60,8 @@ pub(super) struct SparseMap {
     header: ExtentHeader,
     disk_bytes: u64,
     grain_bytes: u64,
+    /// What a grain takes of the file at least.
+    stored_bytes: u64,
     /// What no grain may touch: the header, the descriptor, the directories and the tables made with them.
     taken: Vec<(&'static str, Range<u64>)>,
 }
@@ -77,7 +79,15 @@ impl SparseMap {
             ("the grain directory", directory..directory_end),
         ];
         let (disk_bytes, grain_bytes) = (header.capacity_bytes()?, header.grain_bytes()?);
-        Ok(Self { header, disk_bytes, grain_bytes, taken })
+        Ok(Self { header, disk_bytes, grain_bytes, stored_bytes: grain_bytes, taken })
+    }
+
+    /// The map of an extent with compressed grains: it finds where they start, and is only for reading.
+    ///
+    /// # Errors
+    /// As [`SparseMap::new`].
+    pub(super) fn compressed(header: ExtentHeader) -> Result<Self> {
+        Ok(Self { stored_bytes: 512, ..Self::new(header)? })
     }
 
     /// Where the entry of a table is in a directory.
@@ -191,7 +201,7 @@ impl BlockMap for SparseMap {
             return Ok(Run { place: Place::Zeros, len_bytes });
         }
         let start = sectors(entry.into())?;
-        check_block(tables.len_bytes(), &self.taken, start, self.grain_bytes)?;
+        check_block(tables.len_bytes(), &self.taken, start, self.stored_bytes)?;
         Ok(Run { place: Place::At(arith::add(start, inside)?), len_bytes })
     }
 }
