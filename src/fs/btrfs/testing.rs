@@ -31,6 +31,18 @@ impl Copy {
     }
 }
 
+/// A program of newer btrfs-progs than those of the system, if `fixtures/btrfs/tools` brought it.
+fn newer(name: &str) -> Option<PathBuf> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/btrfs-progs/bin");
+    Some(place.join(name)).filter(|path| path.is_file())
+}
+
+/// Runs a program of btrfs-progs: of the newer ones, if they are there.
+pub(crate) fn run_newer(name: &str, arguments: &[&str]) -> Output {
+    let Some(path) = newer(name) else { return run(name, arguments) };
+    Command::new(path).args(arguments).env("LC_ALL", "C").output().unwrap()
+}
+
 /// Runs a program of btrfs-progs.
 pub(crate) fn run(name: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(program(name));
@@ -77,7 +89,13 @@ pub(crate) fn sized(bytes: u64, arguments: &[&str]) -> Arc<MemoryDisk> {
         let mut all = vec!["-q", "--rootdir", files.to_str().unwrap()];
         all.extend(arguments);
         all.push(image.to_str().unwrap());
-        let output = run("mkfs.btrfs", &all);
+        let needs_newer = arguments.contains(&"block-group-tree");
+        assert!(
+            !needs_newer || newer("mkfs.btrfs").is_some(),
+            "btrfs-progs of Debian 13 are needed: fixtures/btrfs/tools"
+        );
+        let make = if needs_newer { run_newer } else { run };
+        let output = make("mkfs.btrfs", &all);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         Arc::new(MemoryDisk::new(std::fs::read(&image).unwrap()))
     };
@@ -92,7 +110,7 @@ pub(crate) fn fixture(arguments: &[&str]) -> Arc<Overlay> {
 /// What `btrfs check --readonly` says about the content of `disk`; empty if it finds nothing.
 pub(crate) fn check(disk: &dyn Disk) -> String {
     let copy = Copy::of(disk);
-    let output = run("btrfs", &["check", "--readonly", copy.path.to_str().unwrap()]);
+    let output = run_newer("btrfs", &["check", "--readonly", copy.path.to_str().unwrap()]);
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let text = text.concat();

@@ -22,6 +22,9 @@ const VARIANTS: &[&[&str]] = &[
     &["--csum", "blake2", "-n", "4096", "-R", "free-space-tree"],
     &["-O", "^skinny-metadata", "-n", "4096", "-R", "^free-space-tree"],
     &["--mixed", "-n", "4096"],
+    &["-s", "16384", "-n", "16384"],
+    &["-s", "65536", "-n", "65536", "--csum", "sha256"],
+    &["-O", "block-group-tree", "-n", "4096"],
 ];
 
 fn open(disk: &Arc<Overlay>) -> Volume {
