@@ -14,6 +14,8 @@
 mod attributes;
 mod content;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod kernel_tests;
 mod log;
 mod names;

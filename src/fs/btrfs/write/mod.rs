@@ -27,6 +27,8 @@ mod path;
 pub(crate) mod pending;
 mod preflight;
 mod quota;
+#[cfg(test)]
+mod refusal_tests;
 mod shape;
 mod superblock;
 #[cfg(test)]
