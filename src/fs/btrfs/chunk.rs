@@ -30,8 +30,6 @@ const STRIPE_BYTES: usize = 32;
 pub(crate) mod block_group {
     /// Holds data.
     pub(crate) const DATA: u64 = 1;
-    /// Holds the chunk tree.
-    pub(crate) const SYSTEM: u64 = 2;
     /// Holds all other trees.
     pub(crate) const METADATA: u64 = 4;
     /// The bits that say how copies and stripes lie.

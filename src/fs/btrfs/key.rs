@@ -86,13 +86,7 @@ pub(crate) mod item {
     pub(crate) const INODE_EXTREF: u8 = 13;
     /// An extended attribute; offset: hash of its name.
     pub(crate) const XATTR_ITEM: u8 = 24;
-    /// Descriptor of a file under fs-verity.
-    pub(crate) const VERITY_DESC_ITEM: u8 = 36;
-    /// An inode to be removed; objectid [`super::object::ORPHAN`], offset: the inode.
-    pub(crate) const ORPHAN_ITEM: u8 = 48;
-    /// What the log tree knows of a directory, by name hash (old) and index.
-    pub(crate) const DIR_LOG_ITEM: u8 = 60;
-    /// As `DIR_LOG_ITEM`.
+    /// What the log tree knows of a directory: a range of positions.
     pub(crate) const DIR_LOG_INDEX: u8 = 72;
     /// A directory entry; offset: hash of its name.
     pub(crate) const DIR_ITEM: u8 = 84;
@@ -156,8 +150,6 @@ pub(crate) mod object {
     pub(crate) const CSUM_TREE: u64 = 7;
     /// Quota groups.
     pub(crate) const QUOTA_TREE: u64 = 8;
-    /// Subvolumes by UUID.
-    pub(crate) const UUID_TREE: u64 = 9;
     /// Free space.
     pub(crate) const FREE_SPACE_TREE: u64 = 10;
     /// Block groups, where they are not in the extent tree.
@@ -170,8 +162,6 @@ pub(crate) mod object {
     pub(crate) const EXTENT_CSUM: u64 = u64::MAX - 9;
     /// The tree of log trees, and the log trees themselves.
     pub(crate) const TREE_LOG: u64 = u64::MAX - 5;
-    /// Inodes and trees that are to be removed.
-    pub(crate) const ORPHAN: u64 = u64::MAX - 4;
     /// State of a balance.
     pub(crate) const BALANCE: u64 = u64::MAX - 3;
     /// A tree that a balance is moving.

@@ -20,8 +20,6 @@
 //! Not handled: several devices and profiles that stripe over them, EXTENT_TREE_V2, RAID_STRIPE_TREE (all refused by
 //! name).
 
-#![allow(dead_code, reason = "the file system and the writer that use all this come next")]
-
 mod checksum;
 mod chunk;
 mod compress;

@@ -46,8 +46,6 @@ pub(crate) const POINTER_BYTES: usize = 33;
 pub(crate) mod flag {
     /// The block is on the disk.
     pub(crate) const WRITTEN: u64 = 1;
-    /// A balance made the block.
-    pub(crate) const RELOC: u64 = 2;
     /// The top byte: references are of the mixed kind.
     pub(crate) const MIXED: u64 = 1 << 56;
 }

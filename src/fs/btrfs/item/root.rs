@@ -1,6 +1,5 @@
 //! ROOT_ITEM: a tree; ROOT_REF and ROOT_BACKREF: where a subvolume stands in another one.
 
-use super::reference::push_name;
 use super::{INODE_ITEM_BYTES, InodeItem, ItemDefect};
 use crate::bytes::field::{array, le_u16, le_u32, le_u64, slice, u8_at};
 use crate::bytes::guid::Uuid;
@@ -127,10 +126,11 @@ impl RootRef {
     ///
     /// # Errors
     /// `NameLength`.
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Result<Vec<u8>, ItemDefect> {
         let mut bytes = self.directory.to_le_bytes().to_vec();
         bytes.extend(self.index.to_le_bytes());
-        push_name(&mut bytes, &self.name)?;
+        super::reference::push_name(&mut bytes, &self.name)?;
         Ok(bytes)
     }
 }

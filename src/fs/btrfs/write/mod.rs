@@ -17,8 +17,8 @@
 //!
 //! The superblock is not written last: the patch brings all runs onto the target in ascending order. Whoever is
 //! interrupted between the superblock and the blocks leaves a volume that only the undo record, or finishing the patch,
-//! makes whole; regain knows such a target and does one or the other. What the old superblocks point to stays in place
-//! meanwhile, so the old state is also reachable as a backup root (`usebackuproot`).
+//! makes whole; regain knows such a target and does one or the other. A transaction never writes over what the
+//! superblocks before it point to, so the old state also stays reachable as a backup root (`usebackuproot`).
 
 mod checksums;
 mod commit;

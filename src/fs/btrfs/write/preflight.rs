@@ -44,6 +44,12 @@ impl Volume {
             let detail = "the superblock is marked as having errors".to_owned();
             return Err(Refusal::NeedsCheck { detail }.into());
         }
+        let disk_bytes = self.disk().len_bytes();
+        if superblock.device_bytes > disk_bytes {
+            let size = superblock.device_bytes;
+            let detail = format!("it has {size} bytes, on a disk or partition of {disk_bytes}");
+            return Err(Refusal::NeedsCheck { detail }.into());
+        }
         for (bits, feature) in [
             (flag::SEEDING, "a seed device"),
             (flag::METADUMP, "a dump of metadata (btrfs-image)"),

@@ -45,6 +45,11 @@ fn what_the_superblock_says_is_refused_by_name() {
         (0x38, &[1, 0, 0, 0, 1], "editing with a seed device is not supported"),
         (0x38, &[1, 0, 0, 0, 4], "editing with a dump of metadata (btrfs-image) is not supported"),
         (0x38, &[1, 0, 0, 0, 8], "editing with an interrupted btrfstune is not supported"),
+        (
+            0xd1,
+            &[0, 0, 0, 9],
+            "the file system needs a check: it has 150994944 bytes, on a disk or partition of 134217728",
+        ),
         (0xbc, &[0x61, 0x13], "editing with ZONED is not supported"),
         (0xbc, &[0x61, 0x03, 0x01], "editing with SIMPLE_QUOTA is not supported"),
         (0xbc, &[0x60, 0x03], "editing with back references of the first kind is not supported"),
