@@ -121,7 +121,7 @@ fn key_add_show_apply_and_undo() {
         &place.ok("show u --json"),
         "path made_by created command identity identity.size_bytes identity.table_guid identity.volumes
          identity.volumes[].id identity.volumes[].offset_bytes identity.volumes[].file_system
-         identity.volumes[].uuid files files[].path files[].action files[].detail bytes_changed bytes_written
+         identity.volumes[].uuid files files[].volume_id files[].path files[].action files[].detail bytes_changed bytes_written
          runs runs[].offset_bytes runs[].size_bytes runs[].bytes_differing runs[].labels",
     );
     let states = "state_before state_after";
