@@ -70,7 +70,7 @@ fn every_format_of_qemu_is_told_by_its_content() {
         assert!(made.status.success(), "{name}: {}", String::from_utf8_lossy(&made.stderr));
         match open(&path, None) {
             Ok(image) => {
-                assert_eq!((image.format, image.disk.len_bytes() >= 4 * MIB), (format, true))
+                assert_eq!((image.format, image.disk.len_bytes() >= 4 * MIB), (format, true));
             }
             Err(error) => assert_eq!(error.kind_name(), "unsupported", "{error}"),
         }

@@ -8,7 +8,7 @@
 //! |--------|---------------------------------------------------------------|-----------|-----------------------|
 //! | raw    | everything: the file is the disk                              |           |                       |
 //! | VHD    | fixed, dynamic                                                | saved state | differencing        |
-//! | VHDX   | in blocks that are there                                      | new blocks | log not replayed, differencing |
+//! | VHDX   | fixed, dynamic                                                | log not replayed | differencing   |
 //! | VMDK   | flat, sparse, in one or several extents                       | streamOptimized, not closed | with a parent, ESX sparse |
 //!
 //! # What a writer promises

@@ -1,6 +1,9 @@
 //! What the tests of the containers share: images made by qemu-img, host files, and power cuts.
 //!
-//! Programs: qemu-img (Debian package qemu-utils). A missing one fails the test.
+//! Programs: qemu-img and qemu-io (Debian package qemu-utils). A missing one fails the test.
+//!
+//! `REGAIN_POWER_CUT_SAMPLES=12` tries more parts of the unsynced writes at each cut than the quick run does, and
+//! `REGAIN_DAMAGE_ROUNDS=10000` more damaged images.
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
 use super::Opened;
@@ -339,8 +342,8 @@ impl Judged<'_> {
 /// Bound on the unsynced sectors of which every subset is tried; of more, some are.
 const EXHAUSTIVE_MAX: usize = 6;
 
-/// Subsets that are tried of more sectors than [`EXHAUSTIVE_MAX`].
-const SAMPLES: usize = 12;
+/// How many times three subsets are tried of more sectors than [`EXHAUSTIVE_MAX`], unless the environment says more.
+const SAMPLES: usize = 2;
 
 /// Makes `writes` to `image`, no sector twice, with a sync after each third, and cuts the power after every
 /// operation of the host file, with any part of what was not synced: every sector of the guest is then old or new, new if
@@ -398,7 +401,8 @@ fn for_each_crash(image: &[u8], done: &[Operation], rng: &mut Rng, visit: &mut d
         return;
     }
     try_subset(&mut |_| true);
-    for _ in 0..SAMPLES {
+    let wanted = std::env::var("REGAIN_POWER_CUT_SAMPLES").ok();
+    for _ in 0..wanted.map_or(SAMPLES, |wanted| wanted.parse().unwrap()) {
         let (lost, seed) = (rng.below(units.len() as u64), rng.next());
         try_subset(&mut |index| index as u64 != lost);
         try_subset(&mut |index| index as u64 == lost);

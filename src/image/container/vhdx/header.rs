@@ -10,7 +10,7 @@
 //! |      8 |    8 | SequenceNumber | `sequence_number`  | any                                                     |
 //! |     16 |   16 | FileWriteGuid  | (written)          | any                                                     |
 //! |     32 |   16 | DataWriteGuid  | (written)          | any                                                     |
-//! |     48 |   16 | LogGuid        | `has_log`          | zero: nothing to replay                                 |
+//! |     48 |   16 | LogGuid        | `log_guid`         | zero: nothing to replay                                 |
 //! |     64 |    2 | LogVersion     | (checked)          | 0                                                       |
 //! |     66 |    2 | Version        | (checked)          | 1                                                       |
 //! |     68 |    4 | LogLength      | `log`              | whole MiB                                               |
@@ -35,6 +35,10 @@ const CHECKSUM_AT: usize = 4;
 const SEQUENCE_AT: usize = 8;
 const FILE_WRITE_GUID_AT: usize = 16;
 const DATA_WRITE_GUID_AT: usize = 32;
+const LOG_GUID_AT: usize = 48;
+
+/// How the identifiers of logs of regain begin: what is in them can be finished by regain.
+const OWN_LOG: [u8; 8] = *b"regain\0\x01";
 
 /// What is wrong with the headers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,24 +105,58 @@ impl Header {
 
     /// True if there is something in the log.
     pub(super) fn has_log(&self) -> bool {
-        // A header is never shorter.
-        !self.bytes.get(48..64).is_some_and(is_zero)
+        !is_zero(self.log_guid())
     }
 
-    /// Makes a header with new identifiers the current one, durably.
+    /// True if the log is one that a write of regain has left.
+    pub(super) fn has_own_log(&self) -> bool {
+        self.log_guid().starts_with(&OWN_LOG)
+    }
+
+    /// The identifier of the entries of the log.
+    pub(super) fn log_guid(&self) -> &[u8] {
+        // A header is never shorter.
+        self.bytes.get(LOG_GUID_AT..LOG_GUID_AT.saturating_add(16)).unwrap_or_default()
+    }
+
+    /// Gives the file and its data new identifiers, durably.
     ///
     /// # Errors
     /// `Io`; `Corrupt` if there is no next sequence number.
     pub(super) fn renew(&mut self, host: &mut Box<dyn HostMedium>) -> Result<()> {
+        let guids = [random_guid()?, random_guid()?];
+        self.store(host, &[(FILE_WRITE_GUID_AT, guids[0]), (DATA_WRITE_GUID_AT, guids[1])])
+    }
+
+    /// Names the log with entries of `guid` as one that is to be replayed, durably.
+    ///
+    /// # Errors
+    /// As [`Header::renew`].
+    pub(super) fn open_log(
+        &mut self,
+        host: &mut Box<dyn HostMedium>,
+        guid: [u8; 16],
+    ) -> Result<()> {
+        self.store(host, &[(LOG_GUID_AT, guid)])
+    }
+
+    /// Says that there is nothing in the log, durably.
+    ///
+    /// # Errors
+    /// As [`Header::renew`].
+    pub(super) fn close_log(&mut self, host: &mut Box<dyn HostMedium>) -> Result<()> {
+        self.store(host, &[(LOG_GUID_AT, [0; 16])])
+    }
+
+    /// Makes a header with other identifiers the current one, in the place of the older one, durably.
+    fn store(&mut self, host: &mut Box<dyn HostMedium>, guids: &[(usize, [u8; 16])]) -> Result<()> {
         let sequence_number = arith::add(self.sequence_number, 1)?;
         let mut bytes = self.bytes.clone();
         field::put_le_u64(&mut bytes, SEQUENCE_AT, sequence_number)?;
-        for at in [FILE_WRITE_GUID_AT, DATA_WRITE_GUID_AT] {
-            field::put(&mut bytes, at, &random_guid()?)?;
+        for (at, guid) in guids {
+            field::put(&mut bytes, *at, guid)?;
         }
-        field::put_le_u32(&mut bytes, CHECKSUM_AT, 0)?;
-        let sum = !checksum::crc32c_raw(!0, &bytes);
-        field::put_le_u32(&mut bytes, CHECKSUM_AT, sum)?;
+        put_sum(&mut bytes)?;
         let slot = usize::from(self.slot == 0);
         let at = if slot == 0 { OFFSETS[0] } else { OFFSETS[1] };
         host.write_at(at, &bytes)?;
@@ -126,6 +164,16 @@ impl Header {
         *self = Self { bytes, slot, sequence_number, log: self.log.clone() };
         Ok(())
     }
+}
+
+/// An identifier for the entries of a log of ours.
+///
+/// # Errors
+/// `Io` if the host has no random numbers.
+pub(super) fn own_log_guid() -> Result<[u8; 16]> {
+    let mut guid = random_guid()?;
+    field::put(&mut guid, 0, &OWN_LOG)?;
+    Ok(guid)
 }
 
 /// A random identifier (RFC 9562, version 4), in the order in which it is stored.
@@ -153,4 +201,14 @@ pub(super) fn has_right_sum(bytes: &[u8]) -> Result<bool> {
     let sum = checksum::crc32c_raw(checksum::crc32c_raw(!0, head), &[0; 4]);
     let sum = !checksum::crc32c_raw(sum, rest.get(4..).unwrap_or_default());
     Ok(checksum::agrees(stored, sum))
+}
+
+/// Stores the CRC-32C of `bytes` in their second four bytes.
+///
+/// # Errors
+/// `Corrupt` if there are fewer than 8 bytes.
+pub(super) fn put_sum(bytes: &mut [u8]) -> Result<()> {
+    field::put_le_u32(bytes, CHECKSUM_AT, 0)?;
+    let sum = !checksum::crc32c_raw(!0, bytes);
+    Ok(field::put_le_u32(bytes, CHECKSUM_AT, sum)?)
 }

@@ -15,7 +15,8 @@
 
 use super::super::block_map::{Allocate, BlockMap, Place, Run, Source, check_block};
 use super::MIB;
-use super::header::Header;
+use super::header::{Header, own_log_guid};
+use super::log;
 use super::metadata::Metadata;
 use super::region::Regions;
 use crate::bytes::{arith, field};
@@ -28,6 +29,9 @@ use std::ops::Range;
 const CHUNK_SECTORS: u64 = 1 << 23;
 
 const ENTRY_BYTES: u64 = 8;
+
+/// The state of a block that is in the file.
+const FULLY_PRESENT: u64 = 6;
 
 /// How many bytes of the table are read at once when all of it is looked at.
 const TABLE_CHUNK_BYTES: u64 = 64 * 1024;
@@ -88,9 +92,29 @@ impl VhdxMap {
     fn place(&self, index: u64, entry: u64) -> Result<Option<u64>> {
         match entry & 7 {
             0..=3 => Ok(None),
-            6 => Ok(Some(arith::mul(entry >> 20, MIB)?)),
+            FULLY_PRESENT => Ok(Some(arith::mul(entry >> 20, MIB)?)),
             state => Err(corrupt(self.entry_offset(index)?, BatDefect::State { index, state })),
         }
+    }
+}
+
+impl VhdxMap {
+    /// Writes pages of the table through the log; what they lead to is durable already.
+    fn write_pages(
+        &mut self,
+        host: &mut Box<dyn HostMedium>,
+        pages: &[(u64, Vec<u8>)],
+    ) -> Result<()> {
+        let guid = own_log_guid()?;
+        let entry = log::entry(&guid, pages, Source::len_bytes(host))?;
+        host.write_at(self.header.log.start, &entry)?;
+        host.sync()?;
+        self.header.open_log(host, guid)?;
+        for (start, page) in pages {
+            host.write_at(*start, page)?;
+        }
+        host.sync()?;
+        self.header.close_log(host)
     }
 }
 
@@ -135,24 +159,40 @@ impl Allocate for VhdxMap {
     }
 
     fn allocation_refusal(&self, _host: &dyn Source) -> Option<Refusal> {
-        let what = "a VHDX that has no block yet where the edit would write: new blocks go through \
-                    its log, which regain does not write";
-        Some(Refusal::ContainerNotWritable { what: what.to_owned() })
+        let what = "a VHDX with a log that is too short, which has no block yet where the edit would write";
+        let len_bytes = self.header.log.end.saturating_sub(self.header.log.start);
+        (len_bytes < MIB).then(|| Refusal::ContainerNotWritable { what: what.to_owned() })
     }
 
     fn allocate(&mut self, host: &mut Box<dyn HostMedium>, _index: u64) -> Result<u64> {
-        match self.allocation_refusal(host) {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(0),
-        }
+        let start = arith::round_up(Source::len_bytes(host), MIB)?;
+        host.set_len(arith::add(start, self.metadata.block_bytes)?)?;
+        Ok(start)
     }
 
     fn publish(
         &mut self,
-        _host: &mut Box<dyn HostMedium>,
-        _blocks: &BTreeMap<u64, u64>,
+        host: &mut Box<dyn HostMedium>,
+        blocks: &BTreeMap<u64, u64>,
     ) -> Result<()> {
-        Ok(())
+        // The pages of the table as they will be: where each is in the file, and its bytes.
+        let mut pages: Vec<(u64, Vec<u8>)> = Vec::new();
+        for (index, start) in blocks {
+            let at = self.entry_offset(*index)?;
+            let inside = arith::rem(at, log::SECTOR_BYTES)?;
+            let page_start = arith::sub(at, inside)?;
+            if pages.last().is_none_or(|(last, _)| *last != page_start) {
+                if pages.len() >= log::PAGES_MAX {
+                    self.write_pages(host, &std::mem::take(&mut pages))?;
+                }
+                let page = Source::read_vec(host, page_start, arith::to(log::SECTOR_BYTES)?)?;
+                pages.push((page_start, page));
+            }
+            if let Some((_, page)) = pages.last_mut() {
+                field::put_le_u64(page, arith::to(inside)?, start | FULLY_PRESENT)?;
+            }
+        }
+        self.write_pages(host, &pages)
     }
 
     fn each_block(

@@ -13,23 +13,30 @@
 //! | block allocation table          | of its entry | region table, in MiB                                     |
 //! | payload blocks                  | block size   | [entry](map) of the table, in MiB                        |
 //!
-//! The log has what was about to be written to the header, the metadata and the table. An image with a log that was
-//! not replayed is refused for reading, too: its table may be old, and what it says wrong.
+//! The [`log`] has what was about to be written to the metadata and the table. A log that was not replayed is replayed
+//! in memory for reading; the image is not written then: its machine may be running on another host.
 //!
 //! # Writing, and crash safety
 //!
-//! Assumption: a sector of 512 bytes is written wholly or not at all. Only blocks that are there are written, in place.
-//! The specification wants every change of the table to go through the log, so an edit that needs a new block is
-//! refused, before anything is written.
+//! Assumption: a sector of 512 bytes is written wholly or not at all.
 //!
-//! Before the first change the header is written anew, in the place of the older one, with new identifiers of the file
-//! and of the data, as the specification wants it; then sync. A cut leaves it whole or with a wrong checksum, and the
-//! other one is current then. The guest sees the same in both cases. After that each sector of the guest is old or new.
+//! 1. Before the first change the header is written anew, in the place of the older one, with new identifiers of the
+//!    file and of the data, as the specification wants it; then sync. A cut leaves it whole or with a wrong checksum, and
+//!    the other one is current then. The guest sees the same in both cases.
+//! 2. Blocks that are there are written in place: each sector of the guest is old or new. A new block goes behind the
+//!    end of the file, where no table leads. Then sync.
+//! 3. The table is changed through the log, as the specification wants it: the new pages of the table go into the log,
+//!    sync; the header names the log, sync; the pages go into the table, sync; the header names no log, sync. A cut
+//!    before the second sync leaves the old table; one after it leaves a log with all that is to be done, which every
+//!    program that follows the specification replays. So does regain, here also for writing: it knows its own logs by
+//!    the identifier.
 
 mod header;
+mod log;
 mod map;
 mod metadata;
 mod region;
+mod replayed;
 #[cfg(test)]
 mod tests;
 
@@ -38,12 +45,15 @@ use super::block_map::Source;
 use super::block_map::disk::MappedDisk;
 use super::block_map::medium::MappedMedium;
 use super::files::{ReadFiles, WriteFiles};
+use crate::disk::Disk;
 use crate::disk::medium::{HostMedium, Medium};
-use crate::error::{Corrupt, Error, Result};
+use crate::error::{Context as _, Corrupt, Refusal, Result};
 use header::Header;
+use log::Content;
 use map::VhdxMap;
 use metadata::Metadata;
 use region::Regions;
+use replayed::Replayed;
 use std::sync::Arc;
 
 /// First bytes of the file.
@@ -57,39 +67,88 @@ const MIB: u64 = 1024 * 1024;
 #[error("no VHDX")]
 struct NoVhdx;
 
-/// Opens a VHDX for reading.
+/// A log is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a log with the identifier of regain has what regain does not write")]
+struct NotOurs;
+
+/// Opens a VHDX for reading. A log that was not replayed is replayed in memory.
 ///
 /// # Errors
 /// * `Corrupt` - a checksum or a field is wrong.
-/// * `Unsupported` - a log that was not replayed, a differencing image, or a required part that is not known.
+/// * `Unsupported` - a differencing image, or a required part that is not known.
 /// * `Limit`, `Io`.
 pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
     let file = files.target();
-    let map = read_map(&file)?;
-    Ok(Opened::new(Arc::new(MappedDisk::new(map, file))))
+    let header = read_header(&file)?;
+    if !header.has_log() {
+        let map = read_map(&file, header)?;
+        return Ok(Opened::new(Arc::new(MappedDisk::new(map, file))));
+    }
+    let not_writable = foreign_log(&header);
+    let warning = match &not_writable {
+        Some(_) => {
+            "the VHDX was not closed, as if its machine were running: its log is replayed in memory"
+        }
+        None => "an interrupted write to the VHDX is finished first",
+    };
+    let replay = log::read(&file, &header)?;
+    let file: Arc<dyn Disk> = Arc::new(Replayed::new(file, replay));
+    let map = read_map(&file, header)?;
+    let disk = Arc::new(MappedDisk::new(map, file));
+    Ok(Opened { disk, not_writable, warnings: vec![warning.to_owned()] })
 }
 
-/// Opens a VHDX for writing. Nothing is written yet.
+/// Opens a VHDX for writing. What the guest sees is not changed yet; a log that an interrupted write of regain has left
+/// is replayed.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; and `Refused` if there is another log that was not replayed.
 pub fn open_writable(files: &WriteFiles) -> Result<Box<dyn Medium>> {
-    let host: Box<dyn HostMedium> = Box::new(files.target()?);
-    let map = read_map(&host)?;
+    let mut host: Box<dyn HostMedium> = Box::new(files.target()?);
+    let mut header = read_header(&host)?;
+    if header.has_log() {
+        if let Some(refusal) = foreign_log(&header) {
+            return Err(refusal.into());
+        }
+        finish(&mut host, &mut header).context(|| "finishing an interrupted write")?;
+    }
+    let map = read_map(&host, header)?;
     Ok(Box::new(MappedMedium::new(map, host)))
 }
 
-fn read_map(source: &dyn Source) -> Result<VhdxMap> {
+/// Why an image with a log must not be written, unless the log is ours.
+fn foreign_log(header: &Header) -> Option<Refusal> {
+    let what = "a VHDX whose log was not replayed: shut its machine down, or if it is not running anywhere, replay \
+                the log with `qemu-img check -r all -f vhdx FILE`";
+    (!header.has_own_log()).then(|| Refusal::ContainerNotWritable { what: what.to_owned() })
+}
+
+/// Replays the log.
+fn finish(host: &mut Box<dyn HostMedium>, header: &mut Header) -> Result<()> {
+    let replay = log::read(host, header)?;
+    let is_longer = replay.file_bytes > Source::len_bytes(host);
+    let has_zeros = |change: &log::Change| matches!(change.content, Content::Zeros(_));
+    if is_longer || replay.changes.iter().any(has_zeros) {
+        return Err(Corrupt::new("VHDX log", NotOurs).into());
+    }
+    for change in &replay.changes {
+        if let Content::Sector(bytes) = &change.content {
+            host.write_at(change.start_bytes, bytes)?;
+        }
+    }
+    host.sync()?;
+    header.close_log(host)
+}
+
+fn read_header(source: &dyn Source) -> Result<Header> {
     if source.len_bytes() < MIB || source.read_vec(0, FILE_TYPE.len())? != FILE_TYPE {
         return Err(Corrupt::new("file type identifier", NoVhdx).at(0).into());
     }
-    let header = Header::read(source)?;
-    if header.has_log() {
-        return Err(Error::unsupported(
-            "a VHDX whose log was not replayed: shut its machine down, or replay the log with \
-             `qemu-img check -r all -f vhdx FILE`",
-        ));
-    }
+    Header::read(source)
+}
+
+fn read_map(source: &dyn Source, header: Header) -> Result<VhdxMap> {
     let regions = Regions::read(source, &header)?;
     let metadata = Metadata::read(source, &regions.metadata)?;
     VhdxMap::new(header, regions, metadata)

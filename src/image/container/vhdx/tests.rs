@@ -73,6 +73,7 @@ fn images_of_qemu_are_read_and_written_in_place() {
         let [old, new] = [&before[current(&before)..], &after[current(&after)..]];
         let sequence = |header: &[u8]| u64::from_le_bytes(header[8..16].try_into().unwrap());
         assert_eq!(sequence(new), sequence(old) + 1);
+        assert!(after[current(&before)..][..4096] == old[..4096], "in the place of the other one");
         assert!(
             new[16..32] != old[16..32] && new[32..48] != old[32..48] && new[48..80] == old[48..80]
         );
@@ -88,60 +89,94 @@ fn images_of_qemu_are_read_and_written_in_place() {
 }
 
 #[test]
-fn a_block_that_is_not_there_is_refused_before_anything_is_written() {
-    let mut disk = vec![0; 4 * MIB_LEN];
-    disk[MIB_LEN] = 1;
-    let made = Made::from_disk(&disk, "vhdx", OPTIONS[0]);
+fn new_blocks_are_entered_through_the_log() {
+    // The second entry after the border of a chunk, too: 4 GiB in blocks of 1 MiB.
+    let len = (4 << 30) + 8 * MIB_LEN;
+    let made = Made::empty(len, "vhdx", OPTIONS[0]);
     let host = MemoryHost::new(made.bytes());
     let mut medium = open_host(&host).unwrap();
-    can_write(&*medium, 1 << 20, 2 << 20).unwrap();
-    for error in [
-        can_write(&*medium, (2 << 20) - 512, (2 << 20) + 512).unwrap_err(),
-        medium.write_at(3 << 20, &[1; 512]).unwrap_err(),
-    ] {
-        assert_eq!(error.kind_name(), "refused");
-        assert!(error.to_string().contains("has no block yet"), "{error}");
+    let border: u64 = 4 << 30;
+    for (at, byte) in [(512, 1), (border - 512, 2), (border + MIB, 3), (border + 7 * MIB, 4)] {
+        can_write(&*medium, at, at + 1024).unwrap();
+        medium.write_at(at, &[byte; 1024]).unwrap();
     }
-    assert_eq!(host.operation_count(), 0);
     // Zeros need no block.
-    let mut medium = open_host(&host).unwrap();
-    medium.write_at(3 << 20, &[0; 512]).unwrap();
-    assert_eq!(host.operation_count(), 0);
+    let before = host.operation_count();
+    medium.write_at(9 << 20, &[0; 512]).unwrap();
+    assert_eq!(host.operation_count(), before);
+    medium.sync().unwrap();
+    let after = host.bytes();
+    let disk = open_bytes(after.clone()).unwrap();
+    assert!(disk.read_vec(border - 512, 1024).unwrap() == [2; 1024]);
+    fs::write(&made.image, &after).unwrap();
+    let image = made.image.to_str().unwrap();
+    let checked = run("qemu-img", &["check", "-f", "vhdx", image]);
+    assert!(checked.contains("No errors were found on the image."), "{checked}");
+    for (at, len, byte) in [
+        (0, 512, 0),
+        (512, 1024, 1),
+        (border - 512, 1024, 2),
+        (border + MIB, 1024, 3),
+        (border + MIB + 1024, 4096, 0),
+        (border + 7 * MIB, 1024, 4),
+        (9 << 20, 4096, 0),
+    ] {
+        let command = format!("read -P {byte} {at} {len}");
+        let text = run("qemu-io", &["-r", "-f", "vhdx", "-c", &command, image]);
+        assert!(!text.contains("Pattern verification failed"), "{at}: {text}");
+    }
 }
 
 #[test]
-fn every_power_cut_leaves_old_or_new_sectors_and_a_header() {
-    let made = Made::from_disk(&mixed_disk(2 * MIB_LEN, 6), "vhdx", OPTIONS[1]);
+fn empty_images_take_random_writes() {
+    for (seed, options) in [OPTIONS[0], OPTIONS[2]].iter().enumerate() {
+        let len = 12 * MIB_LEN;
+        let made = Made::empty(len, "vhdx", options);
+        let (mut raw, host) = (vec![0; len], MemoryHost::new(made.bytes()));
+        let mut medium = open_host(&host).unwrap();
+        write_both(&mut *medium, &mut raw, &random_writes(len, 40, seed as u64));
+        fs::write(&made.image, host.bytes()).unwrap();
+        assert!(made.as_qemu_reads_it() == raw, "{options}");
+        assert!(read_all(&*open_bytes(host.bytes()).unwrap()) == raw, "{options}");
+    }
+}
+
+#[test]
+fn every_power_cut_leaves_old_or_new_sectors_and_an_image_for_qemu() {
+    // Of two blocks the second is there.
+    let mut disk = vec![0; 2 * MIB_LEN];
+    disk[MIB_LEN..].copy_from_slice(&mixed_disk(MIB_LEN, 6));
+    disk[MIB_LEN] = 1;
+    let made = Made::from_disk(&disk, "vhdx", OPTIONS[0]);
     let directory = directory();
     let path = directory.path().join("cut.vhdx");
     let judge = |image: &[u8], seen: &[u8]| {
         fs::write(&path, image).unwrap();
+        // A program that opens it for writing replays the log.
+        run("qemu-img", &["check", "-r", "all", "-f", "vhdx", path.to_str().unwrap()]);
         assert!(qemu_reads(&path, "vhdx") == seen);
     };
     let format = Judged {
         open: &open,
         open_writable: &|files| open_writable(&files),
         judge: &judge,
-        judge_every: 31,
+        judge_every: 17,
     };
-    let writes = vec![(512, vec![1; 1024]), ((1 << 20) - 512, vec![2; 1024])];
+    let writes = vec![((1 << 20) - 512, vec![2; 1024])];
     let looked_at = survives_power_cuts(&made.bytes(), &writes, &format);
-    assert!(looked_at > 40, "{looked_at}");
+    assert!(looked_at > 50, "{looked_at}");
 }
 
 #[test]
-fn a_log_that_was_not_replayed_is_refused() {
+fn a_log_that_is_not_there_is_damage() {
     let made = Made::from_disk(&mixed_disk(MIB_LEN, 7), "vhdx", OPTIONS[0]);
     let mut image = made.bytes();
     let at = current(&image);
     image[at + 48..at + 64].fill(0x11);
     sum(&mut image, at, 4096);
-    for error in [
-        open_bytes(image.clone()).unwrap_err(),
-        open_host(&MemoryHost::new(image.clone())).unwrap_err(),
-    ] {
-        assert!(error.to_string().contains("qemu-img check -r all -f vhdx"), "{error}");
-    }
+    let error = open_bytes(image.clone()).unwrap_err();
+    assert!(error.to_string().contains("no sequence of entries in it is complete"), "{error}");
+    assert_eq!(open_host(&MemoryHost::new(image)).unwrap_err().kind_name(), "refused");
     // The older header may say what it wants.
     let mut image = made.bytes();
     let other = if at == 64 * 1024 { 128 * 1024 } else { 64 * 1024 };
@@ -152,7 +187,7 @@ fn a_log_that_was_not_replayed_is_refused() {
 
 /// The entry of a block is only in the log, as an interrupted write leaves it: whoever ignores the log reads zeros.
 #[test]
-fn what_only_the_log_knows_is_read_after_qemu_has_replayed_it() {
+fn what_only_the_log_knows_is_read_as_after_a_replay_by_qemu() {
     let disk = vec![0x5a; 2 * MIB_LEN];
     let made = Made::from_disk(&disk, "vhdx", OPTIONS[0]);
     let mut image = made.bytes();
@@ -183,17 +218,26 @@ fn what_only_the_log_knows_is_read_after_qemu_has_replayed_it() {
         entry[at..at + bytes.len()].copy_from_slice(bytes);
     }
     sum(&mut entry, 0, 8192);
+    let pages = [(bat as u64, page)];
+    assert_eq!(log::entry(&guid, &pages, image.len() as u64).unwrap(), entry, "as we write it");
     let at = current(&image);
-    let log = u64::from_le_bytes(image[at + 72..at + 80].try_into().unwrap()) as usize;
-    image[log..log + 8192].copy_from_slice(&entry);
+    let log_at = u64::from_le_bytes(image[at + 72..at + 80].try_into().unwrap()) as usize;
+    image[log_at..log_at + 8192].copy_from_slice(&entry);
     // Without the identifier in the header the log counts as empty.
     assert!(open_bytes(image.clone()).unwrap().read_vec(0, 512).unwrap() == [0; 512]);
     image[at + 48..at + 64].copy_from_slice(&guid);
     sum(&mut image, at, 4096);
-    assert_eq!(open_bytes(image.clone()).unwrap_err().kind_name(), "unsupported");
+    let opened = open(&mut MemoryFiles::one(image.clone())).unwrap();
+    assert!(read_all(&*opened.disk) == disk);
+    let refusal = opened.not_writable.unwrap().to_string();
+    assert!(refusal.contains("qemu-img check -r all -f vhdx"), "{refusal}");
+    let host = MemoryHost::new(image.clone());
+    assert_eq!(open_host(&host).unwrap_err().kind_name(), "refused");
+    assert_eq!(host.operation_count(), 0);
     fs::write(&made.image, image).unwrap();
     run("qemu-img", &["check", "-r", "all", "-f", "vhdx", made.image.to_str().unwrap()]);
     assert!(read_all(&*open_bytes(made.bytes()).unwrap()) == disk);
+    assert!(open_host(&MemoryHost::new(made.bytes())).is_ok());
 }
 
 #[test]
@@ -287,4 +331,34 @@ fn damage_never_panics() {
         true
     });
     assert!(opened > 10, "{opened}");
+}
+
+#[test]
+fn a_damaged_log_never_panics() {
+    // What an interrupted write of ours leaves.
+    let made = Made::empty(2 * MIB_LEN, "vhdx", OPTIONS[0]);
+    let mut image = made.bytes();
+    let at = current(&image);
+    let log = u64::from_le_bytes(image[at + 72..at + 80].try_into().unwrap()) as usize;
+    let bat = region(&image, [0x66, 0x77, 0xc2, 0x2d]);
+    let guid = header::own_log_guid().unwrap();
+    let page = image[bat..bat + 4096].to_vec();
+    let entry = log::entry(&guid, &[(bat as u64, page)], image.len() as u64).unwrap();
+    image[log..log + entry.len()].copy_from_slice(&entry);
+    image[at + 48..at + 64].copy_from_slice(&guid);
+    sums(&mut image);
+    assert!(open_host(&MemoryHost::new(image.clone())).is_ok());
+    let structures = [log..log + 100, log + 4096..log + 4112, log + 8184..log + 8192];
+    let opened = survives_damage(&image, &structures, 150, &|mut bytes| {
+        sum(&mut bytes, log, 8192);
+        let opened = open_bytes(bytes.clone()).is_ok_and(|disk| {
+            read_some(&*disk);
+            true
+        });
+        if let Ok(mut medium) = open_host(&MemoryHost::new(bytes)) {
+            write_some(&mut *medium);
+        }
+        opened
+    });
+    assert!(opened > 3, "{opened}");
 }

@@ -10,8 +10,9 @@
 //! Assumption: a sector of 512 bytes is written wholly or not at all. New tables and grains go behind the end of the
 //! file, so that nothing leads to them.
 //!
-//! 1. A grain whose table is not there needs one first: the file grows, an empty table is synced, then the directory
-//!    gets its sector; so for both directories. The guest sees the same zeros before and after.
+//! 1. A grain whose table is not there needs one first: the file grows, the empty table is synced, then the directory
+//!    gets its sector; so for both directories. The guest sees the same zeros before and after. Nothing is entered into
+//!    the table before the next sync.
 //! 2. The file grows to a whole grain and by one, the data go there.
 //! 3. Sync, then the entry in the first and in the second table, then sync. After a cut the second may be behind the
 //!    first or ahead of it: one of the two is 0 then. The guest sees what the first says, and the next write to that
@@ -163,8 +164,7 @@ impl SparseMap {
         let sector: u32 = sector_of(start)?;
         host.set_len(arith::add(start, TABLE_BYTES)?)?;
         host.sync()?;
-        host.write_at(Self::directory_entry(directory_sector, table)?, &sector.to_le_bytes())?;
-        host.sync()
+        host.write_at(Self::directory_entry(directory_sector, table)?, &sector.to_le_bytes())
     }
 }
 

@@ -203,7 +203,7 @@ fn every_power_cut_leaves_old_or_new_sectors_and_a_clean_image() {
         assert!(qemu_reads(&path, "vmdk") == seen);
     };
     let format =
-        Judged { open: &open, open_writable: &open_writable, judge: &judge, judge_every: 67 };
+        Judged { open: &open, open_writable: &open_writable, judge: &judge, judge_every: 31 };
     // In place and on into two new grains; a new grain with a table; zeros; a new grain with a new table.
     let writes = vec![
         (512, vec![1; 8192]),
@@ -213,7 +213,7 @@ fn every_power_cut_leaves_old_or_new_sectors_and_a_clean_image() {
         (1099 * 4096 + 3584, vec![4; 512]),
     ];
     let looked_at = survives_power_cuts(&small(&[0, 7]), &writes, &format);
-    assert!(looked_at > 300, "{looked_at}");
+    assert!(looked_at > 100, "{looked_at}");
 }
 
 #[test]
