@@ -24,6 +24,8 @@ mod checksum;
 mod chunk;
 mod compress;
 mod content;
+#[cfg(test)]
+mod damage_tests;
 mod data_checksum;
 mod directory;
 mod edit;
