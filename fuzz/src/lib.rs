@@ -3,6 +3,7 @@
 // What is tried serves the targets and the black-box tests.
 #[path = "../../tests/integration/support/attempt.rs"]
 pub mod attempt;
+mod btrfs;
 mod container;
 mod hive;
 mod ntfs;
@@ -11,6 +12,7 @@ mod volume;
 mod windows;
 mod xfs;
 
+pub use btrfs::damaged_btrfs;
 pub use container::try_container;
 pub use hive::try_hive;
 pub use ntfs::{NTFS, damaged_ntfs, edit_ntfs, ntfs_expectations};

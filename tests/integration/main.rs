@@ -22,6 +22,7 @@ mod access_lists;
 mod bad_input;
 mod broken;
 mod btrfs_reader;
+mod btrfs_systems;
 mod cli_commands;
 mod cli_fields;
 mod cli_options;
