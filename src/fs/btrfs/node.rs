@@ -28,11 +28,12 @@
 //! |     17 |    8 | blockptr      | multiple of sectorsize        |
 //! |     25 |    8 | generation    | that of the block             |
 
+mod encode;
+mod parse;
+
 use super::checksum::FIELD_BYTES;
-use super::key::{KEY_BYTES, Key};
-use super::superblock::{LEVELS_MAX, Superblock};
-use crate::bytes::arith::{OutOfRange, to};
-use crate::bytes::field::{self, le_u32, le_u64, put_le_u32, put_le_u64, u8_at};
+use super::key::Key;
+use super::superblock::LEVELS_MAX;
 use crate::error::{Corrupt, Result};
 
 /// Size of the header, in bytes.
@@ -143,43 +144,6 @@ pub(crate) struct Expected {
 }
 
 impl Node {
-    /// Parses a block whose checksum was found right.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn parse(bytes: &[u8], superblock: &Superblock, expected: Expected) -> Result<Self> {
-        let corrupt = |defect| Corrupt::new("tree block", defect).at(expected.bytenr);
-        if field::slice(bytes, FIELD_BYTES, 16)? != superblock.metadata_uuid.0.as_slice() {
-            return Err(corrupt(Defect::Uuid).into());
-        }
-        let level = u8_at(bytes, 100)?;
-        for (field, found, wanted) in [
-            ("bytenr", le_u64(bytes, 48)?, expected.bytenr),
-            ("generation", le_u64(bytes, 80)?, expected.generation),
-            ("level", u64::from(level), u64::from(expected.level)),
-        ] {
-            if found != wanted {
-                return Err(corrupt(Defect::Header { field, found, wanted }).into());
-            }
-        }
-        let count = le_u32(bytes, 96)?;
-        let body = if level == 0 {
-            Body::Leaf(parse_items(bytes, count).map_err(|defect| defect.map_corrupt(&corrupt))?)
-        } else {
-            let pointers = parse_pointers(bytes, count, superblock);
-            Body::Node(pointers.map_err(|defect| defect.map_corrupt(&corrupt))?)
-        };
-        Ok(Self {
-            bytenr: expected.bytenr,
-            flags: le_u64(bytes, 56)?,
-            chunk_tree_uuid: field::array(bytes, 64)?,
-            generation: expected.generation,
-            owner: le_u64(bytes, 88)?,
-            level,
-            body,
-        })
-    }
-
     /// The items of a leaf; none of a node.
     pub(crate) fn items(&self) -> &[Item] {
         match &self.body {
@@ -216,42 +180,6 @@ impl Node {
             Body::Leaf(_) => Err(wrong_level(self.bytenr, self.level, 1)),
             Body::Node(pointers) => Ok(pointers),
         }
-    }
-
-    /// Brings the block into `bytes`, which has the size of a tree block, with its checksum.
-    ///
-    /// # Errors
-    /// `Corrupt` if it does not fit.
-    pub(crate) fn encode(&self, superblock: &Superblock, bytes: &mut [u8]) -> Result<()> {
-        bytes.fill(0);
-        field::put(bytes, FIELD_BYTES, &superblock.metadata_uuid.0)?;
-        put_le_u64(bytes, 48, self.bytenr)?;
-        put_le_u64(bytes, 56, self.flags)?;
-        field::put(bytes, 64, &self.chunk_tree_uuid)?;
-        put_le_u64(bytes, 80, self.generation)?;
-        put_le_u64(bytes, 88, self.owner)?;
-        put_le_u32(bytes, 96, to(self.len())?)?;
-        field::put(bytes, 100, &[self.level])?;
-        let (mut at, mut data_end) = (HEADER_BYTES, bytes.len().saturating_sub(HEADER_BYTES));
-        for item in self.items() {
-            data_end = data_end.checked_sub(item.data.len()).ok_or(OutOfRange)?;
-            field::put(bytes, at, &item.key.to_bytes())?;
-            put_le_u32(bytes, at.saturating_add(KEY_BYTES), to(data_end)?)?;
-            put_le_u32(bytes, at.saturating_add(21), to(item.data.len())?)?;
-            field::put(bytes, data_end.saturating_add(HEADER_BYTES), &item.data)?;
-            at = at.saturating_add(ITEM_BYTES);
-        }
-        if self.level == 0 && at > data_end.saturating_add(HEADER_BYTES) {
-            return Err(OutOfRange.into());
-        }
-        for pointer in self.pointers() {
-            field::put(bytes, at, &pointer.key.to_bytes())?;
-            put_le_u64(bytes, at.saturating_add(KEY_BYTES), pointer.bytenr)?;
-            put_le_u64(bytes, at.saturating_add(25), pointer.generation)?;
-            at = at.saturating_add(POINTER_BYTES);
-        }
-        let checksum = superblock.checksum.of(bytes.get(FIELD_BYTES..).unwrap_or_default());
-        Ok(field::put(bytes, 0, &checksum)?)
     }
 
     /// How many items or pointers there are.
@@ -292,87 +220,6 @@ impl Node {
             Body::Node(pointers) => pointers.len().saturating_mul(POINTER_BYTES),
         }
     }
-}
-
-/// Either the structure is too short, or it is wrong.
-#[derive(Debug)]
-enum Bad {
-    Short(field::Short),
-    Wrong(Defect),
-}
-
-impl Bad {
-    fn map_corrupt(self, corrupt: &dyn Fn(Defect) -> Corrupt) -> crate::error::Error {
-        match self {
-            Self::Short(short) => short.into(),
-            Self::Wrong(defect) => corrupt(defect).into(),
-        }
-    }
-}
-
-impl From<field::Short> for Bad {
-    fn from(short: field::Short) -> Self {
-        Self::Short(short)
-    }
-}
-
-/// Checks that `count` entries of `entry_bytes` fit behind the header.
-fn check_count(bytes: &[u8], count: u32, entry_bytes: usize) -> Result<usize, Bad> {
-    let room = bytes.len().saturating_sub(HEADER_BYTES);
-    let wrong = Bad::Wrong(Defect::ItemCount(count.into()));
-    match to::<u32, usize>(count) {
-        Ok(count) if count.saturating_mul(entry_bytes) <= room => Ok(count),
-        _ => Err(wrong),
-    }
-}
-
-fn parse_items(bytes: &[u8], count: u32) -> Result<Vec<Item>, Bad> {
-    let count = check_count(bytes, count, ITEM_BYTES)?;
-    let body = field::slice(bytes, HEADER_BYTES, bytes.len().saturating_sub(HEADER_BYTES))?;
-    let table_end = count.saturating_mul(ITEM_BYTES);
-    let mut data_end = body.len();
-    let mut items: Vec<Item> = Vec::with_capacity(count);
-    for index in 0..count {
-        let entry = field::slice(body, index.saturating_mul(ITEM_BYTES), ITEM_BYTES)?;
-        let key = Key::read(entry, 0)?;
-        if items.last().is_some_and(|last| last.key >= key) {
-            return Err(Bad::Wrong(Defect::Order(index)));
-        }
-        let wrong = || Bad::Wrong(Defect::ItemData(index));
-        let start: usize = to(le_u32(entry, KEY_BYTES)?).map_err(|_| wrong())?;
-        let size: usize = to(le_u32(entry, 21)?).map_err(|_| wrong())?;
-        if start < table_end || start.checked_add(size) != Some(data_end) {
-            return Err(wrong());
-        }
-        items.push(Item { key, data: field::slice(body, start, size)?.to_vec() });
-        data_end = start;
-    }
-    Ok(items)
-}
-
-fn parse_pointers(bytes: &[u8], count: u32, superblock: &Superblock) -> Result<Vec<Pointer>, Bad> {
-    let count = check_count(bytes, count, POINTER_BYTES)?;
-    if count == 0 {
-        return Err(Bad::Wrong(Defect::ItemCount(0)));
-    }
-    let body = field::slice(bytes, HEADER_BYTES, bytes.len().saturating_sub(HEADER_BYTES))?;
-    let mut pointers: Vec<Pointer> = Vec::with_capacity(count);
-    for index in 0..count {
-        let entry = field::slice(body, index.saturating_mul(POINTER_BYTES), POINTER_BYTES)?;
-        let pointer = Pointer {
-            key: Key::read(entry, 0)?,
-            bytenr: le_u64(entry, KEY_BYTES)?,
-            generation: le_u64(entry, 25)?,
-        };
-        if pointers.last().is_some_and(|last| last.key >= pointer.key) {
-            return Err(Bad::Wrong(Defect::Order(index)));
-        }
-        if pointer.bytenr == 0 || !superblock.is_aligned(pointer.bytenr) {
-            return Err(Bad::Wrong(Defect::Pointer(index, pointer.bytenr)));
-        }
-        pointers.push(pointer);
-    }
-    Ok(pointers)
 }
 
 fn wrong_level(bytenr: u64, found: u8, wanted: u64) -> crate::error::Error {

@@ -4,6 +4,7 @@ use super::super::Btrfs;
 use super::super::testing::{assert_clean, fixture, recorded};
 use super::kernel_tests;
 use crate::disk::overlay::Overlay;
+use crate::disk::{Disk as _, DiskEdit as _};
 use crate::fs::{FileEdit, FileSystem, MetadataChange, NewNode, NodeId, Timestamp, Xattr};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -255,5 +256,45 @@ fn the_log_of_a_crash_becomes_part_of_the_edit() {
         for (path, seen) in &before {
             assert!(after[path] == *seen, "{name}: {}", String::from_utf8_lossy(path));
         }
+    }
+}
+
+/// Where the copies of the superblock stand on these volumes.
+const SUPERBLOCKS: [u64; 2] = [64 * 1024, 64 * 1024 * 1024];
+
+/// An edit that was interrupted: only the superblocks are on the disk, or everything but them.
+#[test]
+fn the_old_state_stays_whole_below_the_new_one() {
+    for name in ["shared/balanced", "xxhash", "blake2"] {
+        let disk = recorded(name);
+        let places = SUPERBLOCKS.map(|at| at..at + 4096);
+        let places = places.into_iter().filter(|place| place.end <= disk.len_bytes());
+        let places: Vec<_> = places.collect();
+        let read = || -> Vec<Vec<u8>> {
+            places.iter().map(|place| disk.read_vec(place.start, 4096).unwrap()).collect()
+        };
+        let old = read();
+        random_edits(&disk, name, 3, 1, false);
+        let new = read();
+        assert_ne!(old, new);
+        for (place, bytes) in places.iter().zip(&old) {
+            disk.write_at(place.start, bytes, "superblock").unwrap();
+        }
+        assert_clean(&*disk, &format!("{name}: without the superblocks"));
+        let disk = recorded(name);
+        for (place, bytes) in places.iter().zip(&new) {
+            disk.write_at(place.start, bytes, "superblock").unwrap();
+        }
+        assert!(Btrfs::open(disk.clone(), CLOCK).is_err(), "{name}");
+        let copy = super::super::testing::Copy::of(&*disk);
+        let arguments = ["check", "--readonly", "--backup", copy.path.to_str().unwrap()];
+        let output = super::super::testing::run_newer("btrfs", &arguments);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        // The sum of the bytes in use is that of the new superblock.
+        let is_finding = |line: &&str| line.contains("mismatch") || line.contains("wrong");
+        let findings: Vec<&str> = text.lines().filter(is_finding).collect();
+        let is_sum = findings.iter().all(|line| line.starts_with("super bytes used "));
+        let errors = text.lines().filter(|line| line.starts_with("ERROR")).count();
+        assert!(is_sum && errors == findings.len(), "{name}: with the backup root: {text}");
     }
 }

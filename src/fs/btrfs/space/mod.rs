@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  allocate    finds room in the block groups
-//!  group       block group items, and the free space of a group as it was before the edit
+//!  group       block group items
+//!  free        the free space of a group as it was before the edit
 //!  tree        the free space tree
 //! ```
 
 pub(crate) mod allocate;
+mod free;
 pub(crate) mod group;
 pub(crate) mod tree;
