@@ -302,6 +302,22 @@ pub enum Refusal {
         /// Why it is not followed.
         reason: String,
     },
+    /// A container that does not say what a file that it refers to is.
+    #[error("{file}: {reason}")]
+    UnknownBackingFormat {
+        /// The file as the container names it, already escaped.
+        file: String,
+        /// What speaks against guessing.
+        reason: String,
+        /// The format that it looks like.
+        found: &'static str,
+    },
+    /// A container that its own tool has to repair first.
+    #[error("{what}")]
+    ContainerNeedsCheck {
+        /// What is wrong, as in "a qcow2 image that is marked as dirty".
+        what: String,
+    },
     /// A container that can be read, but not be written in place.
     #[error("{what}")]
     ContainerNotWritable {

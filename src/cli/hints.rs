@@ -1,5 +1,6 @@
 //! One remedy sentence for every way to fail, with the next command to type where there is one.
 
+use super::container_hints;
 use super::volume_hints;
 use crate::error::{Corrupt, Error, ErrorKind, Refusal};
 use crate::fs::probe::ProbeKind;
@@ -204,6 +205,35 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::UnsuitableFile { .. } => {
             "look at that path on the volume; regain does not edit what it cannot understand".to_owned()
         }
+        Refusal::WouldNotAccept { .. }
+        | Refusal::NoPasswordLogin { .. }
+        | Refusal::LastKey { .. }
+        | Refusal::NotDecided { .. }
+        | Refusal::UnsuitableKey { .. } => login_hint(refusal, target),
+        Refusal::DomainController { .. }
+        | Refusal::NoAgent { .. }
+        | Refusal::AgentUnusable { .. }
+        | Refusal::ServiceDisabled { .. }
+        | Refusal::NoSshServer { .. } => windows_hint(refusal, target),
+        Refusal::FileExists { .. } => "choose another name, or move that file away".to_owned(),
+        Refusal::ForeignFile { .. }
+        | Refusal::UnknownBackingFormat { .. }
+        | Refusal::ContainerNeedsCheck { .. }
+        | Refusal::ContainerNotWritable { .. } => {
+            container_hints::refusal_hint(refusal, target).unwrap_or_default()
+        }
+        Refusal::NotVerified { .. } => {
+            "please report this with the output of `regain inspect --json`; nothing was written".to_owned()
+        }
+        Refusal::NotConfirmed { .. } => {
+            "answer with y, or look first with --dry-run or --patch-out FILE".to_owned()
+        }
+    }
+}
+
+/// What helps where a login would not work.
+fn login_hint(refusal: &Refusal, target: &str) -> String {
+    match refusal {
         Refusal::WouldNotAccept { .. } | Refusal::NoPasswordLogin { .. } => {
             "add --fix to repair what is in the way, or name another user with --user".to_owned()
         }
@@ -215,27 +245,9 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
             "look at what it depends on; `regain key add --dry-run` shows what an edit would do"
                 .to_owned()
         }
-        Refusal::DomainController { .. }
-        | Refusal::NoAgent { .. }
-        | Refusal::AgentUnusable { .. }
-        | Refusal::ServiceDisabled { .. }
-        | Refusal::NoSshServer { .. } => windows_hint(refusal, target),
-        Refusal::UnsuitableKey { .. } => {
+        _ => {
             "make a new key with `ssh-keygen -t ed25519`, or let regain make one with --generate-key"
                 .to_owned()
-        }
-        Refusal::FileExists { .. } => "choose another name, or move that file away".to_owned(),
-        Refusal::ForeignFile { .. } => {
-            "if that file really belongs to the image, name it: --allow-backing PATH".to_owned()
-        }
-        Refusal::ContainerNotWritable { .. } => {
-            format!("convert it first: qemu-img convert -p -O raw {target} disk.raw")
-        }
-        Refusal::NotVerified { .. } => {
-            "please report this with the output of `regain inspect --json`; nothing was written".to_owned()
-        }
-        Refusal::NotConfirmed { .. } => {
-            "answer with y, or look first with --dry-run or --patch-out FILE".to_owned()
         }
     }
 }

@@ -7,6 +7,7 @@ mod args;
 mod commit;
 mod completions;
 mod confirm;
+mod container_hints;
 mod demo;
 mod directory;
 mod disks;

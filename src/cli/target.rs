@@ -1,12 +1,13 @@
 //! Opening the target of a command, and reporting which one it was.
 
 use super::args::{DeviceArgs, TargetArgs};
+use super::container_hints;
 use super::hints::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::Timestamp;
 use crate::fs::probe::ProbeKind;
-use crate::image::format::{Conversion, Format};
+use crate::image::format::Format;
 use crate::image::{self, Image, ImageKind};
 use crate::report::Target;
 use crate::session::{OpenOptions, Session, check_distinct};
@@ -70,7 +71,7 @@ fn format(args: &TargetArgs) -> Result<Option<Format>> {
 
 /// What to do about a target that cannot be opened.
 fn with_open_hint(error: Error, path: &Path) -> Box<Failure> {
-    let is_unsupported = matches!(error.kind(), ErrorKind::Unsupported(_));
+    let container_hint = container_hints::open_hint(&error, path);
     let is_not_found = matches!(error.kind(), ErrorKind::NotFound(_));
     let failure = Failure::from(error);
     let name = super::hints::shell_word(&super::shown(path));
@@ -93,28 +94,9 @@ fn with_open_hint(error: Error, path: &Path) -> Box<Failure> {
         }
         return Box::new(failure);
     }
-    with_format_hint(failure, is_unsupported, path, &name)
-}
-
-/// A container that regain does not read can be converted: says how.
-fn with_format_hint(
-    failure: Failure,
-    is_unsupported: bool,
-    path: &Path,
-    name: &str,
-) -> Box<Failure> {
-    let found = if is_unsupported { image::recognise(path).ok() } else { None };
-    Box::new(match found.map(Format::conversion) {
-        Some(Conversion::QemuImg) => {
-            failure.hint(format!("convert it first: qemu-img convert -p -O raw {name} disk.img"))
-        }
-        Some(Conversion::Decompress(program)) => {
-            failure.hint(format!("unpack it first: {program} -d -k {name}"))
-        }
-        Some(Conversion::Unlock) => failure.hint(format!(
-            "unlock it first: cryptsetup open {name} NAME, then use /dev/mapper/NAME"
-        )),
-        Some(Conversion::None) | None => failure,
+    Box::new(match container_hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     })
 }
 

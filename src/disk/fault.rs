@@ -11,7 +11,7 @@
 //! proves nothing. Not modelled: damage to sectors that were not written, which no undo record
 //! could mend.
 
-use super::medium::Medium;
+use super::medium::{HostMedium, Medium};
 use super::{SECTOR_BYTES, check_range};
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
@@ -33,6 +33,8 @@ pub enum Operation {
     Sync,
     /// [`Medium::drop_cache`].
     DropCache,
+    /// [`HostMedium::set_len`].
+    SetLen,
 }
 
 /// What goes wrong.
@@ -61,7 +63,7 @@ pub struct Fault {
     pub failure: Failure,
 }
 
-/// A write that was not synced.
+/// A write that was not synced. One without bytes is a new length: `start`.
 #[derive(Debug, Clone)]
 struct Unsynced {
     start: usize,
@@ -128,8 +130,14 @@ impl FaultMedium {
         let mut image = self.durable.clone();
         for (write_index, write) in self.unsynced.iter().enumerate() {
             let mut start = write.start;
+            if write.bytes.is_empty() && survives(write_index, 0) {
+                image.resize(start, 0);
+            }
             for (sector_index, sector) in write.bytes.chunks(SECTOR_BYTES).enumerate() {
                 if survives(write_index, sector_index) {
+                    // Data can arrive without the length that was asked for first.
+                    let end = start.saturating_add(sector.len());
+                    image.resize(end.max(image.len()), 0);
                     field::put(&mut image, start, sector)?;
                 }
                 start = start.saturating_add(sector.len());
@@ -177,7 +185,7 @@ fn injected(what: &str) -> crate::error::Error {
 
 impl Medium for FaultMedium {
     fn len_bytes(&self) -> u64 {
-        len_u64(self.durable.len())
+        len_u64(self.cached.len())
     }
 
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
@@ -237,6 +245,20 @@ impl Medium for FaultMedium {
             }
             Some(Failure::Lie) => Ok(()),
             Some(_) => Err(injected("the cache cannot be dropped")),
+        }
+    }
+}
+
+impl HostMedium for FaultMedium {
+    fn set_len(&mut self, len_bytes: u64) -> Result<()> {
+        let len = arith::to(len_bytes)?;
+        match self.begin(Operation::SetLen)? {
+            None => {
+                self.cached.resize(len, 0);
+                self.unsynced.push(Unsynced { start: len, bytes: Vec::new() });
+                Ok(())
+            }
+            Some(_) => Err(injected("the length cannot be changed")),
         }
     }
 }

@@ -56,6 +56,11 @@ pub trait HostMedium: Medium + Send {
     /// # Errors
     /// `Io`.
     fn set_len(&mut self, len_bytes: u64) -> Result<()>;
+
+    /// True if it can become longer: a file, not a device.
+    fn can_grow(&self) -> bool {
+        true
+    }
 }
 
 impl<M: Medium + ?Sized> Medium for &mut M {

@@ -2,7 +2,7 @@
 //!
 //! Sources: qemu's "qcow2 image format" specification; VMware "Virtual Disk Format 5.0"; Microsoft "Virtual
 //! Hard Disk Image Format Specification" and \[MS-VHDX\]; RFC 1952 (gzip); the ".xz File Format"; RFC 8878
-//! (Zstandard); "LUKS1 On-Disk Format Specification" and "LUKS2 On-Disk Format Specification". The VDI
+//! (Zstandard); IEEE Std 1003.1 (ustar); DMTF DSP0243 (OVA); "LUKS1 On-Disk Format Specification" and "LUKS2 On-Disk Format Specification". The VDI
 //! signature and the bzip2 block magic are commonly known and were compared with files made by their tools.
 //!
 //! | format | offset            | bytes                                        |
@@ -17,6 +17,7 @@
 //! | zstd   |                 0 | 28 B5 2F FD                                  |
 //! | bzip2  |                 0 | `BZh` `1`..`9`, then 31 41 59 26 53 59       |
 //! | LUKS   |                 0 | `LUKS` BA BE                                 |
+//! | OVA    |               257 | `ustar`, and a first member called `*.ovf`   |
 
 use crate::bytes::arith::len_u64;
 use crate::disk::Disk;
@@ -56,6 +57,8 @@ pub enum Format {
     Bzip2,
     /// LUKS, version 1 or 2, on the whole disk.
     Luks,
+    /// An appliance: a tar archive with a description and stream-optimized VMDKs.
+    Ova,
 }
 
 /// How a format becomes a raw disk.
@@ -67,13 +70,15 @@ pub enum Conversion {
     QemuImg,
     /// A decompressor of this name, called with `-d`.
     Decompress(&'static str),
+    /// `tar -xf`.
+    Unpack,
     /// `cryptsetup open`.
     Unlock,
 }
 
 impl Format {
     /// Every format, in the order of the help text.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Raw,
         Self::Qcow2,
         Self::Vmdk,
@@ -85,6 +90,7 @@ impl Format {
         Self::Zstd,
         Self::Bzip2,
         Self::Luks,
+        Self::Ova,
     ];
 
     /// The name on the command line and in JSON.
@@ -101,6 +107,7 @@ impl Format {
             Self::Zstd => "zstd",
             Self::Bzip2 => "bzip2",
             Self::Luks => "luks",
+            Self::Ova => "ova",
         }
     }
 
@@ -118,6 +125,7 @@ impl Format {
             Self::Zstd => "Zstandard streams",
             Self::Bzip2 => "bzip2 streams",
             Self::Luks => "LUKS containers",
+            Self::Ova => "OVA appliances",
         }
     }
 
@@ -131,6 +139,7 @@ impl Format {
             Self::Zstd => Conversion::Decompress("zstd"),
             Self::Bzip2 => Conversion::Decompress("bzip2"),
             Self::Luks => Conversion::Unlock,
+            Self::Ova => Conversion::Unpack,
         }
     }
 }
@@ -190,6 +199,12 @@ fn recognise(head: &[u8], foot: &[u8]) -> Format {
     if head.get(0x40..0x44) == Some(b"\x7f\x10\xda\xbe") {
         return Format::Vdi;
     }
+    // The name of the first member is the first field of the archive.
+    let name = head.get(..100).unwrap_or_default().split(|&byte| byte == 0).next();
+    let is_description = name.is_some_and(|name| name.ends_with(b".ovf"));
+    if head.get(257..262) == Some(b"ustar") && is_description {
+        return Format::Ova;
+    }
     let is_bzip2_level = head.get(3).is_some_and(|level| (b'1'..=b'9').contains(level));
     let bzip2_block = head.get(4..10) == Some(b"\x31\x41\x59\x26\x53\x59");
     if head.starts_with(b"BZh") && is_bzip2_level && bzip2_block {
@@ -224,6 +239,15 @@ mod tests {
         for bytes in [b"x".as_slice(), b"QFI", b"BZh9 is not a stream", &[0; 600]] {
             assert_eq!(detect_bytes(bytes), Format::Raw);
         }
+    }
+
+    #[test]
+    fn an_appliance_is_more_than_an_archive() {
+        let mut bytes = vec![0; 1024];
+        bytes[257..262].copy_from_slice(b"ustar");
+        assert_eq!(detect_bytes(&bytes), Format::Raw);
+        bytes[..11].copy_from_slice(b"machine.ovf");
+        assert_eq!(detect_bytes(&bytes), Format::Ova);
     }
 
     #[test]

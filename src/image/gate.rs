@@ -118,9 +118,10 @@ fn leaf_in<'a>(directory: &Path, name: &'a Path) -> Option<&'a Path> {
     let mut components = name.components().filter(|component| *component != Component::CurDir);
     let last = components.next_back()?;
     let Component::Normal(leaf) = last else { return None };
-    let is_beside = match name.is_absolute() {
-        true => is_same_object(name.parent()?, directory),
-        false => components.next().is_none(),
+    let is_beside = if name.is_absolute() {
+        is_same_object(name.parent()?, directory)
+    } else {
+        components.next().is_none()
     };
     is_beside.then_some(Path::new(leaf))
 }

@@ -1,6 +1,7 @@
 //! The host files of a container, as its module sees them.
 
 use crate::disk::medium::{HostMedium, Medium};
+use crate::disk::memory::MemoryDisk;
 use crate::disk::{Disk, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::image::host_file::Role;
@@ -67,8 +68,17 @@ impl WriteFiles {
     ///
     /// # Errors
     /// `Mismatch` if it cannot be written.
-    pub fn target(&self) -> Result<SharedMedium> {
+    pub fn target_medium(&self) -> Result<SharedMedium> {
         self.written(0, "")
+    }
+
+    /// A file that was asked for already.
+    ///
+    /// # Errors
+    /// `Mismatch` if it cannot be written.
+    pub fn medium(&self, id: FileId) -> Result<SharedMedium> {
+        let name = self.files.get(id.0).map(|file| file.reference.as_str()).unwrap_or_default();
+        self.written(id.0, name)
     }
 
     /// The next file, to which the container refers as `name` and which may be written.
@@ -102,6 +112,25 @@ impl WriteFiles {
     fn file(&self, index: usize, name: &str) -> Result<&Access> {
         let file = self.files.get(index).filter(|file| file.reference == name);
         file.map(|file| &file.access).ok_or_else(|| changed(name))
+    }
+}
+
+/// While it is written a container is looked at through the files that are written.
+impl ReadFiles for WriteFiles {
+    fn target(&self) -> Arc<dyn Disk> {
+        match self.files.first().map(|file| &file.access) {
+            Some(Access::Written(medium)) => Arc::new(MediumDisk(medium.clone())),
+            Some(Access::OnlyRead(disk)) => disk.clone(),
+            None => Arc::new(MemoryDisk::new(Vec::new())),
+        }
+    }
+
+    fn open(&mut self, _from: FileId, name: &str, role: Role) -> Result<(FileId, Arc<dyn Disk>)> {
+        let disk: Arc<dyn Disk> = match role {
+            Role::Written => Arc::new(MediumDisk(self.next_written(name)?)),
+            Role::OnlyRead => self.next_read(name)?,
+        };
+        Ok((FileId(self.asked), disk))
     }
 }
 
@@ -150,6 +179,10 @@ impl Medium for SharedMedium {
 impl HostMedium for SharedMedium {
     fn set_len(&mut self, len_bytes: u64) -> Result<()> {
         self.lock().set_len(len_bytes)
+    }
+
+    fn can_grow(&self) -> bool {
+        self.lock().can_grow()
     }
 }
 

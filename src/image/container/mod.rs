@@ -7,6 +7,7 @@
 //! | format | read and written                                              | read only | refused by name       |
 //! |--------|---------------------------------------------------------------|-----------|-----------------------|
 //! | raw    | everything: the file is the disk                              |           |                       |
+//! | qcow2  | version 2 and 3, overlays, snapshots, zlib, external data     | marked as dirty or corrupt | encryption, zstd, extended L2 |
 //! | VHD    | fixed, dynamic                                                | saved state | differencing        |
 //! | VHDX   | fixed, dynamic                                                | log not replayed | differencing   |
 //! | VMDK   | flat, sparse, in one or several extents                       | streamOptimized, not closed | with a parent, ESX sparse |
@@ -20,6 +21,7 @@
 
 mod block_map;
 pub mod files;
+mod qcow2;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vhd;
@@ -61,6 +63,7 @@ impl Opened {
 pub fn open(format: Format, files: &mut dyn ReadFiles) -> Result<Opened> {
     match format {
         Format::Raw => Ok(Opened::new(files.target())),
+        Format::Qcow2 => qcow2::open(files),
         Format::Vhd => vhd::open(files),
         Format::Vhdx => vhdx::open(files),
         Format::Vmdk => vmdk::open(files),
@@ -76,6 +79,7 @@ pub fn open(format: Format, files: &mut dyn ReadFiles) -> Result<Opened> {
 /// * Otherwise as [`open`].
 pub fn open_writable(format: Format, files: WriteFiles) -> Result<Box<dyn Medium>> {
     match format {
+        Format::Qcow2 => qcow2::open_writable(files),
         Format::Vhd => vhd::open_writable(&files),
         Format::Vhdx => vhdx::open_writable(&files),
         Format::Vmdk => vmdk::open_writable(files),

@@ -5,6 +5,7 @@ use crate::bytes::field;
 use crate::disk::check_range;
 use crate::disk::medium::{HostMedium, Medium};
 use crate::error::Result;
+use crate::image::ImageKind;
 use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc;
@@ -25,6 +26,7 @@ const DIRECT_READ_BYTES_MAX: u64 = 1024 * 1024;
 pub struct HeldFile {
     file: File,
     len_bytes: u64,
+    is_device: bool,
     /// A second handle that reads past the cache, from the first [`Medium::drop_cache`] on, where that works.
     direct: Option<File>,
     /// True if the cache is to be dropped before it is read again.
@@ -33,8 +35,9 @@ pub struct HeldFile {
 
 impl HeldFile {
     /// Takes over `file` of `len_bytes`, which holds its locks.
-    pub(super) fn new(file: File, len_bytes: u64) -> Self {
-        Self { file, len_bytes, direct: None, is_cache_stale: Cell::new(false) }
+    pub(super) fn new(file: File, len_bytes: u64, kind: ImageKind) -> Self {
+        let is_device = kind == ImageKind::BlockDevice;
+        Self { file, len_bytes, is_device, direct: None, is_cache_stale: Cell::new(false) }
     }
 
     /// Reads past the cache of the host. `Ok(false)` if that does not work here; `buffer` is then undefined.
@@ -134,6 +137,10 @@ impl HostMedium for HeldFile {
         self.file.set_len(len_bytes)?;
         self.len_bytes = len_bytes;
         Ok(())
+    }
+
+    fn can_grow(&self) -> bool {
+        !self.is_device
     }
 }
 

@@ -96,7 +96,7 @@ fn hold_written(host: &HostFile) -> Result<HeldFile> {
     hold(host, &file)?;
     // Once more: it may have been set up between the first look and the locks, which it does not respect.
     check_loop()?;
-    Ok(HeldFile::new(file, host.disk.len_bytes()))
+    Ok(HeldFile::new(file, host.disk.len_bytes(), host.kind))
 }
 
 /// Holds a file that is only read: nobody may write it meanwhile, as far as locks can say that.

@@ -93,7 +93,7 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
 /// # Errors
 /// As [`open`]; and `Refused` if the image has a saved state.
 pub fn open_writable(files: &WriteFiles) -> Result<Box<dyn Medium>> {
-    let host: Box<dyn HostMedium> = Box::new(files.target()?);
+    let host: Box<dyn HostMedium> = Box::new(files.target_medium()?);
     let found = footer::find(&host)?;
     if let Some(refusal) = not_writable(&found) {
         return Err(refusal.into());

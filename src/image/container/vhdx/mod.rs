@@ -105,7 +105,7 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
 /// # Errors
 /// As [`open`]; and `Refused` if there is another log that was not replayed.
 pub fn open_writable(files: &WriteFiles) -> Result<Box<dyn Medium>> {
-    let mut host: Box<dyn HostMedium> = Box::new(files.target()?);
+    let mut host: Box<dyn HostMedium> = Box::new(files.target_medium()?);
     let mut header = read_header(&host)?;
     if header.has_log() {
         if let Some(refusal) = foreign_log(&header) {

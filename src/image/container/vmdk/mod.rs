@@ -88,7 +88,7 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
 /// * `Mismatch` - the descriptor names other files than when it was opened for reading.
 /// * As [`open`]; `Corrupt` also if extents share a file.
 pub fn open_writable(mut files: WriteFiles) -> Result<Box<dyn Medium>> {
-    let first: Box<dyn HostMedium> = Box::new(files.target()?);
+    let first: Box<dyn HostMedium> = Box::new(files.target_medium()?);
     let descriptor = match shape(&first)? {
         Shape::Monolithic(header) => {
             let piece = sparse_medium(*header, first)?;
