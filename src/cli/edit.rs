@@ -110,7 +110,7 @@ impl Job<'_> {
             users: plan.users.iter().map(user).collect(),
             changes: plan.changes.iter().map(file_change).collect(),
             findings: plan.findings.iter().map(finding).collect(),
-            warnings: session.warnings_about(index, plan)?,
+            warnings: image_warnings(session).chain(session.warnings_about(index, plan)?).collect(),
             verified_by: None,
             patch: None,
             undo_file: None,
@@ -309,6 +309,14 @@ fn bytes_line(result: &Change) -> String {
     }
     text.push('\n');
     text
+}
+
+/// What is to be said of the images before an edit.
+fn image_warnings(session: &Session) -> impl Iterator<Item = String> {
+    session.disks().flat_map(|disk| {
+        let name = super::shown(&disk.image.path);
+        disk.image.warnings.iter().map(move |warning| format!("{name}: {warning}"))
+    })
 }
 
 fn user(plan: &UserPlan) -> change::ChangedUser {

@@ -32,7 +32,8 @@ pub(crate) fn open_with(
     clears_ntfs_log: bool,
 ) -> Outcome<Session> {
     let format = format(args)?;
-    let options = OpenOptions { format, devices: &devices.device, clock, clears_ntfs_log };
+    let (devices, allowed_files) = (&devices.device, &args.allow_backing);
+    let options = OpenOptions { format, devices, allowed_files, clock, clears_ntfs_log };
     let session = Session::open(&args.target, &options);
     let session = session.map_err(|error| with_open_hint(error, &args.target))?;
     for warning in session.table_warnings() {
@@ -55,7 +56,8 @@ pub(crate) fn choose(ui: &Ui, session: &mut Session, wanted: Option<&str>) -> Ou
 /// Opens the target of `args`, and the disks that belong to it, without looking inside.
 pub(crate) fn open_images(args: &TargetArgs, devices: &DeviceArgs) -> Outcome<Vec<Image>> {
     let open = |path: &Path, format| {
-        image::open(path, format).map_err(|error| with_open_hint(error, path))
+        let options = image::Options { format, allowed_files: &args.allow_backing };
+        image::open_with(path, &options).map_err(|error| with_open_hint(error, path))
     };
     let mut images = vec![open(&args.target, format(args)?)?];
     for device in &devices.device {
@@ -72,6 +74,7 @@ fn format(args: &TargetArgs) -> Result<Option<Format>> {
 /// What to do about a target that cannot be opened.
 fn with_open_hint(error: Error, path: &Path) -> Box<Failure> {
     let container_hint = container_hints::open_hint(&error, path);
+    let is_unsupported = matches!(error.kind(), ErrorKind::Unsupported(_));
     let is_not_found = matches!(error.kind(), ErrorKind::NotFound(_));
     let failure = Failure::from(error);
     let name = super::hints::shell_word(&super::shown(path));

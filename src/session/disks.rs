@@ -6,7 +6,7 @@ use crate::disk::cache::Cache;
 use crate::disk::{Disk, DiskEdit, fixed::Fixed};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::fs::probe::probe;
-use crate::image::{self, Image, format::Format};
+use crate::image::{self, Image};
 use crate::volume::{self, Layout, TableKind, Volume};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ impl SessionDisk {
     ///
     /// # Errors
     /// As [`image::open`] and [`volume::find`]; `NotFound` if there is neither a table nor a file system.
-    pub(super) fn open(path: &Path, format: Option<Format>) -> Result<Self> {
-        let image = image::open(path, format)?;
+    pub(super) fn open(path: &Path, options: &image::Options<'_>) -> Result<Self> {
+        let image = image::open_with(path, options)?;
         let bytes: Arc<dyn Disk> = Arc::new(Cache::new(image.disk.clone()));
         let name = || escape(path.as_os_str().as_encoded_bytes());
         let layout = find_layout(bytes.as_ref()).context(name)?;
@@ -44,8 +44,8 @@ impl SessionDisk {
     ///
     /// # Errors
     /// As [`image::open`]; `Io`.
-    pub(super) fn open_further(path: &Path) -> Result<Self> {
-        let image = image::open(path, None)?;
+    pub(super) fn open_further(path: &Path, options: &image::Options<'_>) -> Result<Self> {
+        let image = image::open_with(path, options)?;
         let bytes: Arc<dyn Disk> = Arc::new(Cache::new(image.disk.clone()));
         let name = || escape(path.as_os_str().as_encoded_bytes());
         let layout = match find_layout(bytes.as_ref()) {

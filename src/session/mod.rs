@@ -30,7 +30,7 @@ use crate::fs::mounted::{Mounted, Shared};
 use crate::fs::probe::{Probe, ProbeKind};
 use crate::fs::{FileEdit, FileSystem, Health, Timestamp};
 use crate::guest::{System, windows};
-use crate::image::{Image, format::Format};
+use crate::image::{self, Image, format::Format};
 use crate::volume::place::{DiskIndex, Place};
 use crate::volume::{Layout, Volume};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ pub struct OpenOptions<'a> {
     pub format: Option<Format>,
     /// Further disks that belong to the target: those of its logical volumes, or that of an external log.
     pub devices: &'a [PathBuf],
+    /// Files that the images may refer to although they lie elsewhere.
+    pub allowed_files: &'a [PathBuf],
     /// The clock of every edit.
     pub clock: Timestamp,
     /// Let NTFS volumes be edited although their log is not clean, and empty it (never the default, WIN-34).
@@ -133,8 +135,11 @@ impl Session {
         if target.is_dir() {
             return Self::open_directory(target, options);
         }
-        let target = SessionDisk::open(target, options.format)?;
-        let open_further = |path: &PathBuf| SessionDisk::open_further(path);
+        let allowed_files = options.allowed_files;
+        let as_given = image::Options { format: options.format, allowed_files };
+        let detected = image::Options { format: None, allowed_files };
+        let target = SessionDisk::open(target, &as_given)?;
+        let open_further = |path: &PathBuf| SessionDisk::open_further(path, &detected);
         let further = options.devices.iter().map(open_further).collect::<Result<_>>()?;
         let (volumes, layer_warnings) = (Vec::new(), Vec::new());
         let mut session =

@@ -125,15 +125,21 @@ pub(crate) enum Key {
 /// What a command acts on.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TargetArgs {
-    /// Disk image, or block device (a whole disk or one partition)
+    /// Disk image (raw, qcow2, VMDK, VHD, VHDX), or block device (a whole disk or one partition)
     ///
     /// What is mounted, or used by a virtual machine, is refused before anything is written. `lsblk` lists
     /// the disks of this machine.
     #[arg(value_name = "TARGET", value_hint = ValueHint::FilePath)]
     pub(crate) target: PathBuf,
-    /// Format of the image, if it is detected wrongly: raw
+    /// Format of the image, if it is detected wrongly: raw, qcow2, vmdk, vhd, vhdx
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// File that the image may be made of although it lies in another directory; may be repeated
+    ///
+    /// An image can name any file of this machine as a part of itself: the base of an overlay, a data file. Those beside
+    /// it are opened, others only if they are named here. The base of an overlay is only read.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) allow_backing: Vec<PathBuf>,
 }
 
 /// What belongs to the target besides itself.

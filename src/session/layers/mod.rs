@@ -80,7 +80,8 @@ impl Layers<'_> {
                     volume.id = format!("{}:{}", index.saturating_add(1), volume.id);
                 }
                 let place = whole.part(volume.offset_bytes, volume.size_bytes);
-                let (source, parents, obstacle) = (Source::Partition, Vec::new(), None);
+                let (source, parents) = (Source::Partition, Vec::new());
+                let obstacle = disk.image.not_writable.clone();
                 let found = Found { volume, place, source, parents, obstacle };
                 self.add(found).context(|| disk.name())?;
             }
