@@ -1,8 +1,11 @@
 //! Damaged Btrfs volumes.
 
+use super::attempt::{self, CLOCK, XFS};
 use super::unpack;
 use super::volume::Volume;
 use regain::disk::overlay::Overlay;
+use regain::fs::known;
+use regain::fs::probe::ProbeKind;
 use std::sync::{Arc, LazyLock};
 
 /// Where the UUID of tree blocks is in the first superblock, and in a tree block.
@@ -33,4 +36,17 @@ static VOLUMES: LazyLock<Vec<Volume>> = LazyLock::new(|| {
 pub fn damaged_btrfs(bytes: &[u8]) -> Arc<Overlay> {
     let (choice, rest) = bytes.split_first().unwrap_or((&0, &[]));
     VOLUMES[usize::from(*choice) % VOLUMES.len()].damaged(rest)
+}
+
+/// Edits a volume, and reads back.
+pub fn edit_btrfs(disk: Arc<Overlay>) {
+    let Ok(mut fs) = known::open(ProbeKind::Btrfs, disk.clone(), CLOCK) else { return };
+    // Filled by the same script.
+    let edited = attempt::edit(&mut *fs, &XFS).and_then(|()| fs.finish());
+    if edited.is_err() {
+        return;
+    }
+    // Damage elsewhere may still hide from a fresh reader what the edit did, but must not change it.
+    let Ok(again) = known::open(ProbeKind::Btrfs, disk, CLOCK) else { return };
+    super::assert_line(again.as_file_system());
 }

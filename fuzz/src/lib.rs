@@ -12,7 +12,7 @@ mod volume;
 mod windows;
 mod xfs;
 
-pub use btrfs::damaged_btrfs;
+pub use btrfs::{damaged_btrfs, edit_btrfs};
 pub use container::try_container;
 pub use hive::try_hive;
 pub use ntfs::{NTFS, damaged_ntfs, edit_ntfs, ntfs_expectations};
