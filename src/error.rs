@@ -141,6 +141,12 @@ pub enum Refusal {
         /// The volume, directory or file.
         what: String,
     },
+    /// The data are cipher text that a passphrase opens, and none was given.
+    #[error("{what} is encrypted, and no passphrase was given")]
+    Locked {
+        /// The volume.
+        what: String,
+    },
     /// Somebody else uses the target.
     #[error("{what} is in use{}", holder.as_ref().map(|h| format!(" by {h}")).unwrap_or_default())]
     InUse {

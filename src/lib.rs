@@ -22,7 +22,8 @@
 //!
 //! The two ways meet only in [`disk::overlay`]: file-system code reads through it and writes into it, and
 //! believes that it edits a disk. Nothing reaches a target until the finished overlay has been verified by
-//! readers that did not make it, has become a [`patch`], and its undo record is durable.
+//! readers that did not make it, has been brought down to the disks and read back from there, has become a [`patch`], and
+//! its undo record is durable.
 //!
 //! # Layers
 //!
@@ -37,7 +38,7 @@
 //! | [`guest`]   | who lives here: system and version, users, agents                   | hive, fs              |
 //! | [`hive`]    | registry hives of Windows                                           | bytes, error          |
 //! | [`fs`]      | file systems: ext2, ext3, ext4, XFS, NTFS; several as one tree       | image, volume, disk   |
-//! | [`volume`]  | partition tables                                                    | disk                  |
+//! | [`volume`]  | partition tables, LVM, LUKS: where a volume lies on its disks       | disk                  |
 //! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
 //! | [`disk`]    | address spaces: file, window, cache, overlay                        | bytes, error          |
 //! | [`bytes`]   | fields, checked arithmetic, checksums, text; pure                   | error                 |
@@ -45,11 +46,12 @@
 //!
 //! # Vocabulary
 //!
-//! A *target* is what the user names: an image file or a block device. A *disk* is the address space inside,
-//! a *volume* one partition of it or all of it. An *edit* is made on an *overlay*; its *changed runs*, each with
-//! the bytes before and after, are a *patch*. The patch, made durable before the first write, is the *undo
-//! record*. A *plan* is the list of file changes of an *action*; a *finding* is one statement of the login
-//! rules, with the number of its rule. *Refused* means: it could be done, but must not be.
+//! A *target* is what the user names: an image file or a block device, perhaps with further ones. A *disk* is the
+//! address space inside, a *volume* one partition of it, all of it, or something made of such volumes: its *place*
+//! is the recipe. An *edit* is made on an *overlay* of the volume, which is then brought down to the disks; its
+//! *changed runs*, each with the bytes before and after, are a *patch*. The patch, made durable before the first
+//! write, is the *undo record*. A *plan* is the list of file changes of an *action*; a *finding* is one statement
+//! of the login rules, with the number of its rule. *Refused* means: it could be done, but must not be.
 #![cfg_attr(
     test,
     allow(

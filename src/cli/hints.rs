@@ -174,6 +174,10 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::Encrypted { .. } => {
             "unlock it with its own tools first, and give regain the clear-text device".to_owned()
         }
+        Refusal::Locked { .. } => {
+            "give its passphrase: --luks-passphrase-file FILE (- is standard input), or --luks-key-file \
+             FILE".to_owned()
+        }
         Refusal::InUse { .. } => {
             "unmount it, or stop the virtual machine that uses it, then try again".to_owned()
         }

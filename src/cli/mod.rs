@@ -27,6 +27,7 @@ mod password_reset;
 mod progress;
 mod show;
 mod target;
+mod unlock;
 mod user_data;
 mod volume_hints;
 

@@ -38,6 +38,17 @@ pub(super) fn ask(ui: &Ui) -> Outcome<Zeroizing<Vec<u8>>> {
     Ok(checked(&first)?)
 }
 
+/// Asks `question` on the terminal, once; the answer may be anything, also nothing.
+///
+/// # Errors
+/// `Io`; `Usage` if there is no terminal.
+pub(super) fn ask_once(ui: &Ui, question: &str) -> Result<Zeroizing<Vec<u8>>> {
+    if !ui.can_ask() {
+        return Err(Error::usage("standard input is no terminal, so nobody can be asked"));
+    }
+    read_hidden(ui, question)
+}
+
 fn checked(line: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = std::str::from_utf8(line);

@@ -1,9 +1,10 @@
 //! Opening the target of a command, and reporting which one it was.
 
-use super::args::{DeviceArgs, TargetArgs};
+use super::args::{DeviceArgs, LayerArgs, TargetArgs};
 use super::container_hints;
 use super::hints::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
+use super::unlock::Keyring;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::Timestamp;
 use crate::fs::probe::ProbeKind;
@@ -17,23 +18,26 @@ use std::path::Path;
 pub(crate) fn open(
     ui: &Ui,
     args: &TargetArgs,
-    devices: &DeviceArgs,
+    layers: &LayerArgs,
     clock: Timestamp,
 ) -> Outcome<Session> {
-    open_with(ui, args, devices, clock, false)
+    open_with(ui, args, layers, clock, false)
 }
 
 /// As [`open`]; with `clears_ntfs_log` an NTFS volume can be edited although its log is not clean.
 pub(crate) fn open_with(
     ui: &Ui,
     args: &TargetArgs,
-    devices: &DeviceArgs,
+    layers: &LayerArgs,
     clock: Timestamp,
     clears_ntfs_log: bool,
 ) -> Outcome<Session> {
     let format = format(args)?;
-    let (devices, allowed_files) = (&devices.device, &args.allow_backing);
-    let options = OpenOptions { format, devices, allowed_files, clock, clears_ntfs_log };
+    let keyring = Keyring::new(ui, &layers.unlock)?;
+    let passphrases = &keyring;
+    let (devices, allowed_files) = (&layers.devices.device, &args.allow_backing);
+    let options =
+        OpenOptions { format, devices, allowed_files, passphrases, clock, clears_ntfs_log };
     let session = Session::open(&args.target, &options);
     let session = session.map_err(|error| with_open_hint(error, &args.target))?;
     for warning in session.table_warnings() {

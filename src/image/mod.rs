@@ -107,7 +107,11 @@ fn open_target(path: &Path, options: &Options<'_>) -> Result<Image> {
     let file = HostFile::open(path)?;
     let format = match options.format {
         Some(format) => format,
-        None => format::detect(file.disk.as_ref())?,
+        None => match format::detect(file.disk.as_ref())? {
+            // Cipher text on a raw disk, which is a matter of volumes.
+            Format::Luks => Format::Raw,
+            format => format,
+        },
     };
     let mut gate = FileGate::new(file, options.allowed_files);
     let Opened { disk, not_writable, warnings } = container::open(format, &mut gate)?;

@@ -15,11 +15,13 @@ mod layers;
 mod lower;
 mod mounts;
 mod open;
+mod passphrases;
 pub mod select;
 mod source;
 pub mod tree;
 
 pub use disks::{SessionDisk, check_distinct, table_guid};
+pub use passphrases::{Nobody, Passphrases};
 pub use source::Source;
 
 use crate::bytes::text::escape;
@@ -48,6 +50,8 @@ pub struct OpenOptions<'a> {
     pub devices: &'a [PathBuf],
     /// Files that the images may refer to although they lie elsewhere.
     pub allowed_files: &'a [PathBuf],
+    /// Who knows the passphrases of encrypted volumes.
+    pub passphrases: &'a dyn Passphrases,
     /// The clock of every edit.
     pub clock: Timestamp,
     /// Let NTFS volumes be edited although their log is not clean, and empty it (never the default, WIN-34).
@@ -282,7 +286,10 @@ impl SessionVolume {
                 Health::Errors => "errors",
             }),
             Content::Closed(error) => match error.kind() {
-                ErrorKind::Refused(Refusal::Encrypted { .. }) => Some("encrypted"),
+                ErrorKind::Refused(Refusal::Encrypted { .. } | Refusal::Locked { .. }) => {
+                    Some("encrypted")
+                }
+                _ if self.is_luks() => Some("encrypted"),
                 ErrorKind::Refused(Refusal::Hibernated) => Some("hibernated"),
                 ErrorKind::Refused(Refusal::DirtyLog { .. }) => Some("journal_dirty"),
                 ErrorKind::Corrupt(_) => Some("errors"),
@@ -290,6 +297,10 @@ impl SessionVolume {
             },
             Content::Layer(_) | Content::Unknown => None,
         }
+    }
+
+    fn is_luks(&self) -> bool {
+        matches!(self.probe, Some(Probe { kind: ProbeKind::Luks { .. }, .. }))
     }
 
     /// Why nothing on this volume can be edited; none if it can.

@@ -12,6 +12,7 @@ use crate::fs::FileSystem;
 use crate::fs::mounted::Mounted;
 use crate::fs::probe::ProbeKind;
 use crate::guest;
+use crate::guest::linux::crypttab::{self, MappedName};
 use crate::guest::linux::fstab::VolumeNames;
 use crate::guest::linux::fstab::mounting::{Candidate, mount_all};
 use crate::guest::linux::{root_subvolume, text};
@@ -28,9 +29,10 @@ impl Session {
     /// `Io`.
     pub(super) fn mount_systems(&mut self) -> Result<()> {
         let mut candidates = Vec::new();
+        let mapped = self.mapped_names();
         for volume in &self.volumes {
             candidates.push(Candidate {
-                names: self.names(volume)?,
+                names: self.names(volume, &mapped)?,
                 name: volume.describe(),
                 content: match &volume.content {
                     Content::Open(open) => Ok(open.fs.clone()),
@@ -80,8 +82,19 @@ impl Session {
         Ok(warnings)
     }
 
+    /// What the systems call their encrypted volumes.
+    fn mapped_names(&self) -> Vec<MappedName> {
+        let has_clear = |it: &SessionVolume| matches!(it.source, Source::Unlocked { .. });
+        if !self.volumes.iter().any(has_clear) {
+            return Vec::new();
+        }
+        let open = self.volumes.iter().filter_map(SessionVolume::open);
+        let roots = open.filter(|open| may_be_root(&open.fs, open.kind));
+        roots.flat_map(|open| crypttab::read(&open.fs)).collect()
+    }
+
     /// What a volume is called on its guest.
-    fn names(&self, volume: &SessionVolume) -> Result<VolumeNames> {
+    fn names(&self, volume: &SessionVolume, mapped: &[MappedName]) -> Result<VolumeNames> {
         let probe = volume.probe.as_ref();
         let part = &volume.volume;
         let names = VolumeNames {
@@ -96,6 +109,13 @@ impl Session {
         };
         Ok(match &volume.source {
             Source::Logical { group, name, .. } => names.with_logical_volume(group, name),
+            Source::Unlocked { uuid } => {
+                // What the installers of Fedora and its relatives call it.
+                let mut paths = vec![format!("/dev/mapper/luks-{uuid}").into_bytes()];
+                let own = mapped.iter().filter(|it| it.uuid.eq_ignore_ascii_case(uuid.as_bytes()));
+                paths.extend(own.map(|it| [b"/dev/mapper/", it.name.as_slice()].concat()));
+                VolumeNames { paths, ..names }
+            }
             Source::Partition => names,
         })
     }

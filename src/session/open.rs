@@ -49,7 +49,7 @@ impl Finder<'_> {
         let stack = self.stack(&found.place)?;
         let probe = probe(stack.as_ref())?;
         let content = match probe.as_ref().map(|probe| probe.kind) {
-            None | Some(ProbeKind::Lvm2) => Content::Unknown,
+            None | Some(ProbeKind::Lvm2 | ProbeKind::Luks { .. }) => Content::Unknown,
             Some(kind) => match self.open_file_system(kind, stack) {
                 Ok(open) => Content::Open(Box::new(open)),
                 Err(error) => Content::Closed(error),

@@ -16,6 +16,11 @@ pub enum Source {
         /// Its name, unescaped.
         name: Vec<u8>,
     },
+    /// LUKS, unlocked.
+    Unlocked {
+        /// The UUID of its header.
+        uuid: String,
+    },
 }
 
 impl Source {
@@ -24,6 +29,7 @@ impl Source {
         match self {
             Self::Partition => "partition",
             Self::Logical { .. } => "logical_volume",
+            Self::Unlocked { .. } => "unlocked",
         }
     }
 

@@ -1,4 +1,7 @@
-//! What a disk holds: the volumes named by its partition table.
+//! What a disk holds: the volumes named by its partition table, and what is made of them.
+//!
+//! [`lvm`] and [`luks`] each read the structures of their layer and lay a disk over other disks; a
+//! [`Place`](place::Place) is the recipe for a volume over all of them.
 //!
 //! A GPT is preferred to an MBR, also to a hybrid one. A table is read and never written; its numbers are
 //! checked against the disk before anything uses them (VOL-5), and numbers of partitions are those of the table,
@@ -7,7 +10,7 @@
 //! A disk without a table is no error: the caller tries [`fs::probe`](crate::fs::probe) on the whole disk
 //! before it comes here, because a boot sector of a file system looks much like an MBR.
 //!
-//! Not handled: LVM, md RAID, the Apple partition map, BSD disk labels, MBR tables with 4096-byte sectors in
+//! Not handled: the Apple partition map, BSD disk labels, MBR tables with 4096-byte sectors in
 //! image files (on a device of that sector size they are read).
 
 mod gpt;

@@ -4,7 +4,7 @@
 //! that is looked at and edited in an overlay, and over overlays of the disks, through which a finished edit is
 //! brought down to the bytes that the disks hold.
 
-use super::lvm;
+use super::{luks, lvm};
 use crate::bytes::arith;
 use crate::disk::DiskEdit;
 use crate::disk::window::Window;
@@ -37,6 +37,13 @@ pub enum Place {
         /// Its physical volumes, in the order of the [`members`](lvm::Mapping::members) of the mapping.
         physical: Vec<Arc<Place>>,
     },
+    /// The clear text of an encrypted volume.
+    Unlocked {
+        /// What opens it.
+        key: luks::Unlocked,
+        /// The encrypted volume.
+        cipher: Arc<Place>,
+    },
     /// It cannot be made: what it is made of is not known, or not there.
     Unknown,
 }
@@ -66,6 +73,7 @@ impl Place {
                 let physical = physical.collect::<Result<_>>()?;
                 Ok(Arc::new(lvm::LogicalDisk::new(mapping.clone(), physical)?))
             }
+            Self::Unlocked { key, cipher } => key.over(cipher.on(disks)?),
             Self::Unknown => Err(Error::not_found("the bytes of the volume")),
         }
     }
@@ -76,6 +84,7 @@ impl Place {
             Self::Disk(index) => BTreeSet::from([*index]),
             Self::Part { whole, .. } => whole.disks(),
             Self::Logical { physical, .. } => physical.iter().flat_map(|it| it.disks()).collect(),
+            Self::Unlocked { cipher, .. } => cipher.disks(),
             Self::Unknown => BTreeSet::new(),
         }
     }
@@ -88,7 +97,7 @@ impl Place {
                 let (disk, start_bytes) = whole.start()?;
                 Some((disk, arith::add(start_bytes, *offset_bytes).ok()?))
             }
-            Self::Logical { .. } | Self::Unknown => None,
+            Self::Logical { .. } | Self::Unlocked { .. } | Self::Unknown => None,
         }
     }
 }

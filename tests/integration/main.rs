@@ -58,6 +58,7 @@ mod random;
 mod reader;
 mod root_only;
 mod stacks;
+mod stacks_luks;
 mod support;
 mod windows;
 mod windows_fallbacks;

@@ -1,6 +1,6 @@
 //! Arguments of the commands of `regain key`.
 
-use super::{DeviceArgs, TargetArgs, VolumeArg, WriteArgs};
+use super::{LayerArgs, TargetArgs, VolumeArg, WriteArgs};
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) struct KeyList {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     /// Only the keys of this user; may be repeated
@@ -44,7 +44,7 @@ pub(crate) struct KeyCheck {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     /// Who wants to log in; default: the one default user of the system
@@ -80,7 +80,7 @@ pub(crate) struct KeyAdd {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     #[command(flatten)]
@@ -112,7 +112,7 @@ pub(crate) struct KeyRevoke {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     #[command(flatten)]
@@ -174,7 +174,7 @@ pub(crate) struct KeyRotate {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     #[command(flatten)]

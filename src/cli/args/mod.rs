@@ -153,6 +153,29 @@ pub(crate) struct DeviceArgs {
     pub(crate) device: Vec<PathBuf>,
 }
 
+/// What belongs to the target, and opens its encrypted volumes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LayerArgs {
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+/// What opens encrypted volumes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Encrypted volumes")]
+pub(crate) struct UnlockArgs {
+    /// File with the passphrase of LUKS volumes in its first line; `-` is standard input
+    ///
+    /// The line break is no part of it. Without this and --luks-key-file it is asked for on the terminal.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) luks_passphrase_file: Option<PathBuf>,
+    /// Key file of LUKS volumes: all of it is the key, with its last line break
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) luks_key_file: Option<PathBuf>,
+}
+
 /// Which volume of the target.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VolumeArg {
@@ -176,7 +199,7 @@ pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
 }

@@ -1,6 +1,6 @@
 //! Arguments of `regain password reset`.
 
-use super::{DeviceArgs, TargetArgs, VolumeArg, WriteArgs};
+use super::{LayerArgs, TargetArgs, VolumeArg, WriteArgs};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -51,7 +51,7 @@ pub(crate) struct PasswordReset {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
     #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
+    pub(crate) devices: LayerArgs,
     #[command(flatten)]
     pub(crate) volume: VolumeArg,
     #[command(flatten)]

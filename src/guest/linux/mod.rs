@@ -10,6 +10,7 @@ pub mod cloud_init;
 pub mod cloud_state;
 pub mod console;
 pub mod crypt;
+pub mod crypttab;
 pub mod fstab;
 pub mod kernel_command_line;
 pub mod name_services;

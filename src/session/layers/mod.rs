@@ -1,13 +1,14 @@
 //! Finds the volumes of the disks: the partitions, and what they hold layer by layer.
 //!
 //! ```text
-//! disk -> partition -> physical volume -> logical volume -> file system
+//! disk -> partition -> encrypted volume -> physical volume -> logical volume -> file system
 //! ```
 //!
 //! A round looks at everything that the one before has found, and puts groups together once all of their disks are
 //! there; a group that still lacks some when nothing else is found is shown with what can be had of it. Each
 //! volume knows the volumes that it lies on. Depth and number of volumes are bounded.
 
+mod encrypted;
 mod group;
 mod table;
 
@@ -152,6 +153,7 @@ impl Layers<'_> {
         }
         let looked = match kind {
             Some(ProbeKind::Lvm2) => self.read_physical(index, &place),
+            Some(ProbeKind::Luks { .. }) => self.read_encrypted(index, &place),
             None => self.read_table(index, &place),
             Some(_) => Ok(()),
         };
