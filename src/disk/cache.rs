@@ -1,7 +1,7 @@
 //! A read-through cache of aligned pages, so that many small reads become few large ones.
 //!
 //! File-system readers ask for descriptors of 64 bytes and checkers read the same blocks again; the host is
-//! asked once per page. The cache never holds more than [`CACHE_PAGES_MAX`] pages and forgets all of them
+//! asked once per page. The cache never holds more than [`CACHE_PAGES_MAX`] pages, or the number it was given, and forgets all of them
 //! when it is full: an edit touches far fewer, and anything cleverer would cost more than it saves.
 
 use super::{Disk, check_range};
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Size of a page in bytes: one block of nearly every file system.
 const PAGE_BYTES: u64 = 4096;
 
-/// Bound on the cached pages: 4 MiB.
-const CACHE_PAGES_MAX: usize = 1024;
+/// Bound on the cached pages, unless another is given: 4 MiB.
+pub const CACHE_PAGES_MAX: usize = 1024;
 
 /// Reads of at least this many bytes pass by the cache.
 const LARGE_READ_BYTES: usize = 64 * 1024;
@@ -25,12 +25,18 @@ const LARGE_READ_BYTES: usize = 64 * 1024;
 pub struct Cache {
     disk: Arc<dyn Disk>,
     pages: Mutex<HashMap<u64, Box<[u8]>>>,
+    pages_max: usize,
 }
 
 impl Cache {
     /// Caches reads of `disk`, which must not change meanwhile.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, pages: Mutex::new(HashMap::new()) }
+        Self::with_pages_max(disk, CACHE_PAGES_MAX)
+    }
+
+    /// As [`Cache::new`], with another bound on the pages of 4 KiB: for one of many caches.
+    pub fn with_pages_max(disk: Arc<dyn Disk>, pages_max: usize) -> Self {
+        Self { disk, pages: Mutex::new(HashMap::new()), pages_max }
     }
 
     fn load_page(&self, page_index: u64) -> Result<Box<[u8]>> {
@@ -41,7 +47,7 @@ impl Cache {
 
     fn read_page(&self, page_index: u64, from: usize, buffer: &mut [u8]) -> Result<()> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if pages.len() >= CACHE_PAGES_MAX && !pages.contains_key(&page_index) {
+        if pages.len() >= self.pages_max && !pages.contains_key(&page_index) {
             pages.clear();
         }
         let page = match pages.entry(page_index) {
@@ -96,5 +102,14 @@ mod tests {
             assert_eq!(cache.read_vec(offset as u64, len).unwrap(), bytes[offset..offset + len]);
         }
         assert!(cache.read_vec(9999, 2).is_err());
+    }
+
+    #[test]
+    fn no_more_pages_are_kept_than_asked_for() {
+        let cache = Cache::with_pages_max(Arc::new(MemoryDisk::new(vec![7; 100_000])), 3);
+        for page in 0..20 {
+            assert_eq!(cache.read_vec(page * 4096 + 5, 1).unwrap(), [7]);
+            assert!(cache.pages.lock().unwrap().len() <= 3);
+        }
     }
 }

@@ -2,9 +2,12 @@
 
 use super::{BlockMap, Source};
 use crate::disk::Disk;
-use crate::disk::cache::Cache;
+use crate::disk::cache::{CACHE_PAGES_MAX, Cache};
 use crate::error::Result;
 use std::sync::Arc;
+
+/// Pages of tables that are kept of each file at least: a page of a sparse VMDK leads to 64 MiB of the guest.
+const CACHE_PAGES_MIN: usize = 8;
 
 /// The disk of the guest in a file that is open for reading.
 #[derive(Debug)]
@@ -18,7 +21,13 @@ pub(crate) struct MappedDisk<M> {
 impl<M: BlockMap> MappedDisk<M> {
     /// Reads `file` through `map`.
     pub(crate) fn new(map: M, file: Arc<dyn Disk>) -> Self {
-        let tables = Cache::new(file.clone());
+        Self::one_of(1, map, file)
+    }
+
+    /// As [`MappedDisk::new`] for one of `count` files, which share the memory for tables.
+    pub(crate) fn one_of(count: usize, map: M, file: Arc<dyn Disk>) -> Self {
+        let pages_max = CACHE_PAGES_MAX.checked_div(count).unwrap_or(0).max(CACHE_PAGES_MIN);
+        let tables = Cache::with_pages_max(file.clone(), pages_max);
         Self { map, file, tables }
     }
 }

@@ -60,7 +60,7 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
     let descriptor = match shape(&first)? {
         Shape::Monolithic(header) => {
             let not_writable = header.not_writable();
-            let disk = sparse_disk(*header, first)?;
+            let disk = sparse_disk(*header, first, 1)?;
             return Ok(Opened { not_writable, ..Opened::new(disk) });
         }
         Shape::Described(descriptor) => descriptor,
@@ -74,7 +74,7 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
     let mut pieces = Vec::new();
     for extent in &descriptor.extents {
         let file = extent.file.as_ref().and_then(|name| opened.get(name));
-        let (piece, refusal) = read_piece(extent, file).context(|| extent.shown())?;
+        let (piece, refusal) = read_piece(extent, file, opened.len()).context(|| extent.shown())?;
         not_writable = not_writable.or(refusal);
         pieces.push(piece);
     }
@@ -142,6 +142,7 @@ fn shape(first: &dyn Source) -> Result<Shape> {
 fn read_piece(
     extent: &Extent,
     file: Option<&Arc<dyn Disk>>,
+    file_count: usize,
 ) -> Result<(ReadPiece, Option<Refusal>)> {
     let len_bytes = extent.len_bytes()?;
     let Some(file) = file else {
@@ -150,7 +151,7 @@ fn read_piece(
     let (disk, start_bytes, refusal): (Arc<dyn Disk>, _, _) = match extent.kind {
         Kind::Sparse => {
             let header = ExtentHeader::read(file)?;
-            (sparse_disk(header, file.clone())?, 0, header.not_writable())
+            (sparse_disk(header, file.clone(), file_count)?, 0, header.not_writable())
         }
         Kind::Flat | Kind::Zero => (file.clone(), extent.offset_bytes()?, None),
     };
@@ -158,11 +159,16 @@ fn read_piece(
     Ok((ReadPiece { len_bytes, part: ReadPart::Disk { disk, start_bytes } }, refusal))
 }
 
-fn sparse_disk(header: ExtentHeader, file: Arc<dyn Disk>) -> Result<Arc<dyn Disk>> {
+/// The disk in a sparse extent, which is one of `file_count`.
+fn sparse_disk(
+    header: ExtentHeader,
+    file: Arc<dyn Disk>,
+    file_count: usize,
+) -> Result<Arc<dyn Disk>> {
     if header.is_compressed {
         return Ok(Arc::new(StreamDisk::new(&header, file)?));
     }
-    Ok(Arc::new(MappedDisk::new(SparseMap::new(header)?, file)))
+    Ok(Arc::new(MappedDisk::one_of(file_count, SparseMap::new(header)?, file)))
 }
 
 fn write_piece(extent: &Extent, file: Option<Box<dyn HostMedium>>) -> Result<WritePiece> {
