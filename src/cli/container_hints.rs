@@ -20,6 +20,10 @@ pub(super) fn refusal_hint(refusal: &Refusal, target: &str) -> Option<String> {
         Refusal::ContainerNeedsCheck { .. } => {
             format!("repair it, best a copy: qemu-img check -r all {target}")
         }
+        // Neither qemu-img nor anybody else converts it before the log is replayed.
+        Refusal::ContainerNotWritable { what } if what.contains("log was not replayed") => {
+            format!("replay it, best in a copy: qemu-img check -r all {target}")
+        }
         Refusal::ContainerNotWritable { .. } => convert(target),
         _ => return None,
     })
@@ -36,9 +40,6 @@ pub(super) fn open_hint(error: &Error, path: &Path) -> Option<String> {
     Some(match format.conversion() {
         Conversion::None => return None,
         Conversion::QemuImg if message.contains("LUKS encryption") => decrypt(&name),
-        Conversion::QemuImg if message.contains("log was not replayed") => {
-            format!("replay it, best in a copy: qemu-img check -r all {name}")
-        }
         Conversion::QemuImg if format == Format::Vmdk && message.contains("name the file") => {
             "name the file with the descriptor, a small text file".to_owned()
         }

@@ -145,7 +145,11 @@ impl Session {
         let promises = self.promises(index, promised, questions)?;
         for promise in &promises {
             let volume = self.volume_at(promise.volume)?;
-            volume.check_writable().context(|| volume.describe())?;
+            match volume.check_writable() {
+                // The layer of the edit says which volume it is.
+                refused if promise.volume == index => refused?,
+                refused => refused.context(|| volume.describe())?,
+            }
         }
         let verdict = self.verify(&promises, time)?;
         self.look_after(index, time, after)?;

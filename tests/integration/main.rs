@@ -26,6 +26,7 @@ mod btrfs_systems;
 mod cli_commands;
 mod cli_fields;
 mod cli_options;
+mod containers;
 mod damage;
 mod dirty;
 mod dirty_edits;

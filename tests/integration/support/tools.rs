@@ -39,6 +39,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("puttygen", "putty-tools"),
     ("python3", "python3"),
     ("qemu-img", "qemu-utils"),
+    ("qemu-io", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setfacl", "acl"),
     ("sfdisk", "fdisk"),
