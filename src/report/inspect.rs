@@ -107,12 +107,28 @@ pub struct System {
     pub agents: Vec<String>,
     /// Every way back in that regain knows for this system.
     pub access_routes: Vec<AccessRoute>,
+    /// What is mounted in it, where its directories are spread over several volumes or subvolumes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
     /// cloud-init, where it is installed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
     /// What there is to know of a Windows system only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
+}
+
+/// A directory on which something is mounted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mount {
+    /// Where.
+    pub path: Text,
+    /// The volume that is mounted; none if it is not at hand.
+    pub volume_id: Option<String>,
+    /// The directory of that volume, if it is not its root: a subvolume, or what a bind mount shows.
+    pub directory: Option<Text>,
+    /// Why it is not at hand.
+    pub reason: Option<String>,
 }
 
 /// What there is to know of a Windows system.

@@ -6,8 +6,9 @@
 
 use super::{Content, Session, SessionVolume, Source};
 use crate::action::Plan;
+use crate::bytes::arith::len_u64;
 use crate::bytes::field::le_u32;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fs::FileSystem;
 use crate::fs::mounted::Mounted;
 use crate::fs::probe::ProbeKind;
@@ -19,6 +20,8 @@ use crate::guest::linux::{root_subvolume, text};
 use crate::volume::TableKind;
 use std::collections::BTreeSet;
 
+/// Bound on the volumes whose fstab is followed. Partitions may overlap, so that many cost a disk nothing.
+const ROOTS_MAX: usize = 64;
 /// Where the signature of a disk stands in its master boot record, from which partitions get their UUID.
 const MBR_SIGNATURE_AT: u64 = 440;
 
@@ -42,9 +45,17 @@ impl Session {
                 },
             });
         }
+        let mut count = 0usize;
         for index in 0..self.volumes.len() {
             let Ok(open) = self.open_at(index) else { continue };
             if !may_be_root(&open.fs, open.kind) {
+                continue;
+            }
+            count = count.saturating_add(1);
+            if count > ROOTS_MAX {
+                let what = "number of volumes with an /etc";
+                let error = Error::limit(what, len_u64(ROOTS_MAX), len_u64(count));
+                self.open_mut(index)?.system = Err(error);
                 continue;
             }
             match tree(index, &candidates) {

@@ -133,6 +133,21 @@ fn a_key_goes_to_the_volume_that_holds_the_home() {
 }
 
 #[test]
+fn partitions_of_an_mbr_are_told_by_signature_and_number() {
+    let bench = Bench::new();
+    let fstab = "PARTUUID=1a2b3c4d-01 / ext4\nPARTUUID=1A2B3C4D-02 /home xfs\n";
+    let root = root_volume(&bench.scratch, root_nodes(fstab));
+    let home = home_volume(&bench.scratch, &home_nodes());
+    let disk = MountedDisk::with_mbr(&bench.scratch, "disk.img", &[&root, &home]);
+    let before = sparse::digest(&disk.path);
+    let document = bench.key_add(&disk, &[]).success();
+    assert_eq!(noted(&bench, &document)[0].1, "2", "{document}");
+    let content = bench.xfs_file(&disk, 2, "/admin/.ssh/authorized_keys");
+    assert_eq!(content, format!("{OLD_KEY}{NEW_KEY}"));
+    bench.undo(&document, &[(&disk, "the disk")], &[before]);
+}
+
+#[test]
 fn one_edit_of_two_volumes_is_one_patch() {
     let bench = Bench::new();
     let fstab = format!("UUID={HOME_UUID} /home xfs defaults 0 2\n");
@@ -332,6 +347,13 @@ fn a_system_in_pieces_is_one_system() {
     let systems = inspected["result"]["systems"].as_array().unwrap();
     assert_eq!(systems.len(), 1, "{inspected}");
     assert_eq!(systems[0]["name"], "Debian GNU/Linux");
+    let mounts = systems[0]["mounts"].as_array().unwrap().iter();
+    let mounts: Vec<(&str, &str)> = mounts
+        .map(|mount| (mount["path"].as_str().unwrap(), mount["volume_id"].as_str().unwrap()))
+        .collect();
+    assert_eq!(mounts, [("/home", "2"), ("/usr", "4"), ("/var", "3")]);
+    let text = bench.regain().run(&["inspect", path]).stdout;
+    assert!(text.contains("/home is volume 2\n"), "{text}");
     let keys = bench.regain().run(&["key", "list", path, "--json"]).success();
     assert_eq!(keys["result"]["keys"][0]["path"], "/home/admin/.ssh/authorized_keys", "{keys}");
     let document = bench.key_add(&disk, &[]).success();

@@ -1,5 +1,6 @@
 //! `regain inspect`: what is on a disk, who can log in, and every way back in.
 
+mod mounts;
 mod routes;
 mod windows;
 
@@ -164,6 +165,7 @@ fn system(
         users: users(system, &keys, default_name),
         agents: system.agents.iter().map(|agent| agent.name.to_owned()).collect(),
         access_routes: routes::access_routes(session, volume, system, default_user),
+        mounts: mounts::report(session, volume),
         cloud_init,
         windows: None,
     }
@@ -332,6 +334,7 @@ fn system_text(system: &System, show: Show) -> String {
     facts.extend(system.host_name.as_ref().map(|host| format!("host \"{}\"", host.escaped())));
     let title = format!("System on volume {}", system.volume_id);
     let mut text = format!("{}: {}\n", styled(styles.strong, title), facts.join(", "));
+    text.push_str(&mounts::text(system));
     match &system.windows {
         Some(facts) => text.push_str(&windows::text(system, facts, styles)),
         None => text.push_str(&users_text(&system.users, styles)),

@@ -47,6 +47,7 @@ pub(super) fn system(
         users: system.users.iter().map(|found| user(found, &keys)).collect(),
         agents: agent_names(system),
         access_routes: access_routes(session, volume, system),
+        mounts: Vec::new(),
         cloud_init: None,
         windows: Some(facts(system, &history)),
     }

@@ -3,8 +3,10 @@
 use super::image::{ImageBuilder, Nodes};
 use super::scratch::Scratch;
 use super::{root, sparse, tools, xfs_build};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 const MIB: u64 = 1024 * 1024;
 /// UUID of the root file system.
@@ -60,6 +62,9 @@ pub(crate) fn var_volume(scratch: &Scratch) -> PathBuf {
     builder.nodes(nodes).build_in(scratch, "var.volume")
 }
 
+/// Writes a partition table for partitions with these starts and sizes in bytes.
+type Table = fn(&Path, &[(u64, u64)]);
+
 /// A disk with a GPT and these volumes as its partitions, from 1.
 #[derive(Debug)]
 pub(crate) struct MountedDisk {
@@ -71,6 +76,15 @@ pub(crate) struct MountedDisk {
 impl MountedDisk {
     /// Makes it as `name` in `scratch`.
     pub(crate) fn new(scratch: &Scratch, name: &str, volumes: &[&Path]) -> Self {
+        Self::with_table(scratch, name, volumes, gpt)
+    }
+
+    /// As [`MountedDisk::new`], with an MBR of the signature 0x1a2b3c4d.
+    pub(crate) fn with_mbr(scratch: &Scratch, name: &str, volumes: &[&Path]) -> Self {
+        Self::with_table(scratch, name, volumes, mbr)
+    }
+
+    fn with_table(scratch: &Scratch, name: &str, volumes: &[&Path], table: Table) -> Self {
         let path = scratch.join(name);
         let mut partitions = Vec::new();
         let mut start = MIB;
@@ -81,15 +95,7 @@ impl MountedDisk {
         }
         let file = std::fs::File::create(&path).unwrap();
         file.set_len(start + MIB).unwrap();
-        let mut arguments = vec!["--set-alignment=8".to_owned()];
-        for (number, (start, size)) in (1..).zip(&partitions) {
-            let (first, last) = (start / 512, (start + size) / 512 - 1);
-            arguments.push(format!("--new={number}:{first}:{last}"));
-            arguments.push(format!("--change-name={number}:part {number}"));
-            arguments.push(format!("--partition-guid={number}:{}", part_uuid(number)));
-        }
-        arguments.push(path.to_str().unwrap().to_owned());
-        tools::succeed("sgdisk", &arguments);
+        table(&path, &partitions);
         let disk = Self { path, partitions };
         for (number, volume) in (1..).zip(volumes) {
             disk.put(number, &sparse::read(volume));
@@ -136,4 +142,29 @@ fn part_uuid(number: usize) -> String {
         return HOME_PART_UUID.to_owned();
     }
     format!("6f0c7d1e-1111-4222-8333-{number:012}")
+}
+
+fn gpt(disk: &Path, partitions: &[(u64, u64)]) {
+    let mut arguments = vec!["--set-alignment=8".to_owned()];
+    for (number, (start, size)) in (1..).zip(partitions) {
+        let (first, last) = (start / 512, (start + size) / 512 - 1);
+        arguments.push(format!("--new={number}:{first}:{last}"));
+        arguments.push(format!("--change-name={number}:part {number}"));
+        arguments.push(format!("--partition-guid={number}:{}", part_uuid(number)));
+    }
+    arguments.push(disk.to_str().unwrap().to_owned());
+    tools::succeed("sgdisk", &arguments);
+}
+
+fn mbr(disk: &Path, partitions: &[(u64, u64)]) {
+    let mut script = "label: dos\nlabel-id: 0x1a2b3c4d\n".to_owned();
+    for (start, size) in partitions {
+        script.push_str(&format!("start={}, size={}, type=83\n", start / 512, size / 512));
+    }
+    let mut command = tools::command("sfdisk");
+    command.arg("-q").arg(disk).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "sfdisk: {output:?}");
 }
