@@ -57,6 +57,7 @@ mod ntfs_rules;
 mod patch_files;
 mod random;
 mod reader;
+mod recognised;
 mod root_only;
 mod stacks;
 mod stacks_luks;

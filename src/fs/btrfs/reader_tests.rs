@@ -2,6 +2,7 @@
 
 use super::testing::recorded;
 use super::*;
+use crate::disk::DiskEdit as _;
 use crate::fs::path::{GuestPath, find};
 use crate::fs::{FileSystem, Health, NodeKind, Timestamp};
 
@@ -137,4 +138,78 @@ fn a_log_is_replayed_before_anything_is_read() {
     }
     let fs = open("dirty/remove");
     assert!(find(&fs, &GuestPath::new("/data/other")).unwrap().is_none());
+}
+
+/// Where the content of a file lies: the logical address of its first extent.
+fn first_extent(fs: &Btrfs, path: &str) -> u64 {
+    let found = find(fs, &GuestPath::new(path)).unwrap().unwrap();
+    let place = place::Place::of(found.node);
+    let key = key::Key::new(place.inode, key::item::EXTENT_DATA, 0);
+    let data = fs.view.get(place.subvolume, key).unwrap().unwrap();
+    match item::FileExtent::parse(&data).unwrap().placement {
+        item::Placement::Regular(stored) => stored.logical,
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_copy_of_data_is_passed_over_and_two_are_an_error() {
+    const PATH: &str = "/data/shared/first";
+    let whole = read(&open("dup-data"), PATH);
+    let disk = recorded("dup-data");
+    let fs = Btrfs::open(disk.clone(), Timestamp::default()).unwrap();
+    let logical = first_extent(&fs, PATH);
+    let copies = fs.view.volume().chunks().copies(logical, 4096).unwrap();
+    assert_eq!(copies.len(), 2, "{PATH}");
+    for (count, physical) in copies.into_iter().enumerate() {
+        disk.write_at(physical + 100, b"damage", "damage").unwrap();
+        let found = find(&fs, &GuestPath::new(PATH)).unwrap().unwrap();
+        let result = fs.read(found.node, 1 << 24);
+        if count == 0 {
+            assert_eq!(result.unwrap(), whole);
+        } else {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("wrong checksum in every copy"), "{error}");
+        }
+    }
+    // What lies elsewhere is not touched by it.
+    let found = find(&fs, &GuestPath::new(PATH)).unwrap().unwrap();
+    assert_eq!(fs.read_at(found.node, 8192, 4096).unwrap(), whole[8192..12288]);
+}
+
+#[test]
+fn damage_to_compressed_data_and_to_data_without_checksums() {
+    let disk = recorded("default");
+    let fs = Btrfs::open(disk.clone(), Timestamp::default()).unwrap();
+    for (path, is_noticed) in [("/data/packed/lzo/long", true), ("/data/bare/file", false)] {
+        let logical = first_extent(&fs, path);
+        let physical = fs.view.volume().chunks().copies(logical, 4096).unwrap()[0];
+        disk.write_at(physical + 1000, b"damage", "damage").unwrap();
+        let found = find(&fs, &GuestPath::new(path)).unwrap().unwrap();
+        assert_eq!(fs.read(found.node, 1 << 24).is_err(), is_noticed, "{path}");
+    }
+}
+
+#[test]
+fn any_part_of_a_file_is_the_part_of_the_whole() {
+    let fs = open("default");
+    for path in [
+        "packed/zlib/mixed",
+        "packed/lzo/holes",
+        "packed/zstd/cut",
+        "bare/file",
+        "inline/size-2000",
+    ] {
+        let path = format!("/data/{path}");
+        let whole = read(&fs, &path);
+        let node = find(&fs, &GuestPath::new(&path)).unwrap().unwrap().node;
+        for (offset, len) in
+            [(0, 1), (1, 4095), (4095, 2), (4096, 4096), (100_000, 70_001), (131_071, 3)]
+        {
+            let end = whole.len().min(offset + len);
+            let expected = whole.get(offset..end).unwrap_or_default();
+            let found = fs.read_at(node, offset as u64, len).unwrap();
+            assert_eq!(found, expected, "{path}: {len} bytes at {offset}");
+        }
+    }
 }

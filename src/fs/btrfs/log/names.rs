@@ -161,7 +161,7 @@ impl Replay<'_> {
         self.view.change(self.subvolume, at, Some(bytes))?;
         self.put_reference(named)?;
         self.touched.insert(entry.location.objectid);
-        self.resize(*directory, |size, name| size.saturating_add(name), &entry.name)
+        self.resize(*directory, u64::saturating_add, &entry.name)
     }
 
     fn encoded(&self, entry: &DirItem) -> Result<Vec<u8>> {
@@ -206,7 +206,7 @@ impl Replay<'_> {
         }
         self.drop_reference(entry.location.objectid, *directory, &entry.name)?;
         self.touched.insert(entry.location.objectid);
-        self.resize(*directory, |size, name| size.saturating_sub(name), &entry.name)
+        self.resize(*directory, u64::saturating_sub, &entry.name)
     }
 
     fn drop_reference(&mut self, inode: u64, parent: u64, name: &[u8]) -> Result<()> {
