@@ -6,6 +6,13 @@ pub mod attempt;
 mod btrfs;
 mod container;
 mod hive;
+#[path = "../../tests/integration/support/lvm_build.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod lvm_build;
+#[path = "../../tests/integration/support/md_build.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod md_build;
+mod layers;
 mod ntfs;
 mod tree;
 mod volume;
@@ -15,6 +22,7 @@ mod xfs;
 pub use btrfs::{damaged_btrfs, edit_btrfs};
 pub use container::try_container;
 pub use hive::try_hive;
+pub use layers::{luks2_header, md_member, physical_volume};
 pub use ntfs::{NTFS, damaged_ntfs, edit_ntfs, ntfs_expectations};
 use regain::disk::memory::MemoryDisk;
 use regain::disk::overlay::{Change, Overlay};

@@ -17,6 +17,7 @@ mod gpt;
 pub mod luks;
 pub mod lvm;
 mod mbr;
+pub mod md;
 pub mod place;
 mod type_label;
 

@@ -45,6 +45,7 @@ mod login_truth;
 mod luks;
 mod lvm;
 mod matrix;
+mod md;
 mod mounts;
 mod needs_check;
 mod ntfs_broken;

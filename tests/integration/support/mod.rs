@@ -15,6 +15,8 @@ pub(crate) mod luks;
 pub(crate) mod lvm;
 #[allow(dead_code, reason = "the unit tests of LVM use it too")]
 pub(crate) mod lvm_build;
+#[allow(dead_code, reason = "the unit tests of RAID use it too")]
+pub(crate) mod md_build;
 pub(crate) mod model;
 pub(crate) mod mounted_disk;
 pub(crate) mod ntfs_bench;

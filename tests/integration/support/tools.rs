@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("hivexsh", "libhivex-bin"),
     ("losetup", "mount"),
     ("lvm", "lvm2"),
+    ("mdadm", "mdadm"),
     ("mke2fs", "e2fsprogs"),
     ("tune2fs", "e2fsprogs"),
     ("mount", "mount"),
