@@ -32,7 +32,7 @@ const THREE_COMMANDS: &str = three_commands!();
 /// Gets you back into a machine from its detached root disk.
 ///
 /// regain puts your SSH key onto the disk of a machine that you cannot log in to, or sets a new password: for
-/// the serial console of Linux, or by Windows at its next boot. The disk is an image file or is attached to another machine. Nothing is mounted, and images need no root rights. Each change is
+/// the serial console of Linux, or by Windows at its next boot. The disk is an image file or is attached to another machine, or its root is mounted there. Nothing is mounted by regain, and images need no root rights. Each change is
 /// checked before it is written, happens wholly or not at all, and can be undone to the last bit.
 #[derive(Debug, Parser)]
 #[command(
@@ -125,10 +125,11 @@ pub(crate) enum Key {
 /// What a command acts on.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TargetArgs {
-    /// Disk image (raw, qcow2, VMDK, VHD, VHDX), or block device (a whole disk or one partition)
+    /// Disk image (raw, qcow2, VMDK, VHD, VHDX), block device (a whole disk or one partition), or mounted root
     ///
-    /// What is mounted, or used by a virtual machine, is refused before anything is written. `lsblk` lists
-    /// the disks of this machine.
+    /// Of a directory, as in /mnt/rescue, nothing outside is ever reached, whatever links in it say. A disk that is
+    /// mounted, or used by a virtual machine, is refused before anything is written. `lsblk` lists the disks of this
+    /// machine.
     #[arg(value_name = "TARGET", value_hint = ValueHint::FilePath)]
     pub(crate) target: PathBuf,
     /// Format of the image, if it is detected wrongly: raw, qcow2, vmdk, vhd, vhdx

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::fs::{
-    DirectoryEntry, FileEdit, FileSystem, Health, Identity, Metadata, MetadataChange, NewNode,
-    NodeId, Subvolume, Xattr,
+    DirectoryEntry, FileEdit, FileSystem, Health, Identity, Metadata, MetadataChange, MountPoint,
+    NewNode, NodeId, Subvolume, Xattr,
 };
 use std::cell::{Ref, RefCell, RefMut};
 use std::io;
@@ -16,13 +16,16 @@ pub struct Shared {
     fs: Rc<RefCell<Box<dyn FileEdit>>>,
     /// As they were when the file system was opened.
     warnings: Rc<[String]>,
+    /// The same.
+    mount_points: Rc<[MountPoint]>,
 }
 
 impl Shared {
     /// Shares `fs`.
     pub fn new(fs: Box<dyn FileEdit>) -> Self {
         let warnings = fs.warnings().to_vec().into();
-        Self { fs: Rc::new(RefCell::new(fs)), warnings }
+        let mount_points = fs.mount_points().to_vec().into();
+        Self { fs: Rc::new(RefCell::new(fs)), warnings, mount_points }
     }
 
     /// True if both are handles to one file system.
@@ -55,6 +58,10 @@ impl FileSystem for Shared {
 
     fn health(&self) -> Health {
         self.get().map_or(Health::Errors, |fs| fs.health())
+    }
+
+    fn mount_points(&self) -> &[MountPoint] {
+        &self.mount_points
     }
 
     fn warnings(&self) -> &[String] {

@@ -296,7 +296,11 @@ impl Directory {
         let point = mounts.find(directory.stat.key.mount_id).map(|mount| &mount.point);
         let inside = point.and_then(|point| point.get(self.host_path.len()..));
         let path = escape(inside.unwrap_or(b"a mount"));
-        Refusal::UnsuitableFile { path, reason: format!("is {reason}: not entered") }.into()
+        Refusal::UnsuitableFile {
+            path,
+            reason: format!("is {reason}: not entered, unmount it first"),
+        }
+        .into()
     }
 
     fn standing(&self, mount_id: u64) -> Result<Standing> {

@@ -19,7 +19,8 @@
 //! A mount below the target is entered if its file system is of a kind that keeps files on a disk of this machine,
 //! and is mounted nowhere but below the target: what is also mounted elsewhere (a bind mount of a directory of the
 //! host) does not belong to the system that is rescued. What the kernel makes up (proc, sysfs, ...) and what is gone
-//! at the next start (tmpfs) looks empty, as it is on the disk; everything else is an error when it is entered.
+//! at the next start (tmpfs) looks empty where systems have such file systems, because there is nothing on the disk
+//! there; elsewhere it hides something, and like everything else is an error when it is entered.
 
 use crate::bytes::text::escape;
 use crate::error::{Error, Refusal, Result};
@@ -57,6 +58,10 @@ const VOLATILE: [&str; 25] = [
     "tmpfs",
     "tracefs",
 ];
+
+/// Where every system has such a file system itself, so that its disk has an empty directory there.
+const VOLATILE_PLACES: [&str; 8] =
+    ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/lock", "/var/run", "/var/tmp"];
 
 /// File systems whose files another machine keeps.
 const NETWORK: [&str; 13] = [
@@ -163,7 +168,11 @@ impl Mounts {
         let name = &mount.type_name;
         if VOLATILE.contains(&name.as_str()) {
             let reason = format!("a mount of {name}, which is not on the disk");
-            return Standing::Empty(reason.into());
+            let inside = mount.point.get(target.len()..).unwrap_or_default();
+            let is_usual = VOLATILE_PLACES
+                .iter()
+                .any(|place| inside == place.as_bytes() || is_below(inside, place.as_bytes()));
+            return if is_usual { Standing::Empty(reason.into()) } else { barred(reason) };
         }
         if NETWORK.contains(&name.as_str()) {
             return barred(format!("a mount of {name}, whose files another machine keeps"));
@@ -276,6 +285,7 @@ mod tests {
 35 30 0:41 / /mnt/a\\040b/net rw - nfs4 server:/x rw
 36 30 0:42 / /mnt/a\\040b/ssh rw - fuse.sshfs host: rw
 37 30 7:0 /var /mnt/a\\040b/bind rw - ext4 /dev/loop0 rw
+41 30 0:43 / /mnt/a\\040b/home/x rw - tmpfs tmpfs rw
 38 21 7:5 / /mnt/a\\040bc rw - ext4 /dev/loop5 rw
 39 30 7:5 / /mnt/a\\040b/other rw - ext4 /dev/loop5 rw
 not a line
@@ -287,7 +297,7 @@ not a line
         let mounts = Mounts::parse(LINES.as_bytes());
         let target = b"/mnt/a b";
         assert_eq!(mounts.find(30).unwrap().point, target);
-        assert_eq!(mounts.below(target).count(), 8);
+        assert_eq!(mounts.below(target).count(), 9);
         let of = |id| mounts.standing(id, target);
         for id in [31, 37] {
             assert_eq!(of(id), Standing::Inside, "{id}");
@@ -301,6 +311,7 @@ not a line
             (36, "does not know"),
             (39, "also mounted on /mnt/a bc, outside"),
             (40, "does not list"),
+            (41, "not on the disk"),
         ] {
             let Standing::Barred(found) = of(id) else { panic!("{id}") };
             assert!(found.contains(reason), "{id}: {found}");

@@ -31,6 +31,7 @@ pub(crate) mod populated;
 pub(crate) mod regain;
 pub(crate) mod rng;
 pub(crate) mod root;
+pub(crate) mod rooted;
 pub(crate) mod scratch;
 pub(crate) mod sequence;
 pub(crate) mod shapes;

@@ -10,6 +10,8 @@ const TOOL_SECONDS_MAX: &str = "120";
 
 /// The package of each outside program, for the message when one is missing.
 const PACKAGES: &[(&str, &str)] = &[
+    ("chattr", "e2fsprogs"),
+    ("chown", "coreutils"),
     ("cp", "coreutils"),
     ("cryptsetup", "cryptsetup-bin"),
     ("debugfs", "e2fsprogs"),
@@ -48,6 +50,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),
+    ("strace", "strace"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("tar", "tar"),
