@@ -60,6 +60,7 @@ mod ntfs_random;
 mod ntfs_reader;
 mod ntfs_rules;
 mod patch_files;
+mod place_matrix;
 mod random;
 mod reader;
 mod recognised;
