@@ -21,6 +21,7 @@
 mod access_lists;
 mod bad_input;
 mod broken;
+mod btrfs_crashes;
 mod btrfs_reader;
 mod btrfs_systems;
 mod cli_commands;
