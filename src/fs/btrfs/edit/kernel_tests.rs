@@ -144,10 +144,17 @@ fn judge(disk: &Arc<Overlay>, what: &str) {
 #[test]
 #[ignore = "needs root: loop devices and mounts"]
 fn root_only_the_kernel_goes_on_with_edited_btrfs_volumes() {
-    for name in dirty() {
+    // `btrfs check` judges all of them in another test.
+    for name in dirty().into_iter().step_by(4) {
         let disk = recorded(&name);
         random_edits(&disk, &name, 9, 2, false);
         judge(&disk, &name);
+    }
+    for arguments in [&["-O", "block-group-tree"][..], &["-O", "^skinny-metadata", "-n", "4096"]] {
+        let disk = fixture(arguments);
+        let what = arguments.join(" ");
+        random_edits(&disk, &what, 5, 6, false);
+        judge(&disk, &what);
     }
     for (index, name) in RECORDED.iter().enumerate() {
         let disk = recorded(name);
