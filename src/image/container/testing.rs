@@ -272,6 +272,47 @@ impl HostMedium for MemoryHost {
     }
 }
 
+/// A host file whose sync fails, once, at the given call.
+#[derive(Debug)]
+pub(crate) struct FailingHost {
+    pub(crate) host: MemoryHost,
+    /// How many syncs succeed before that.
+    pub(crate) good_syncs: usize,
+    pub(crate) syncs: usize,
+}
+
+impl Medium for FailingHost {
+    fn len_bytes(&self) -> u64 {
+        self.host.len_bytes()
+    }
+
+    fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
+        self.host.read_at(offset_bytes, buffer)
+    }
+
+    fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
+        self.host.write_at(offset_bytes, bytes)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.syncs += 1;
+        if self.syncs == self.good_syncs + 1 {
+            return Err(std::io::Error::other("injected: the sync fails").into());
+        }
+        self.host.sync()
+    }
+
+    fn drop_cache(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl HostMedium for FailingHost {
+    fn set_len(&mut self, len_bytes: u64) -> Result<()> {
+        self.host.set_len(len_bytes)
+    }
+}
+
 /// Files of a container in memory: the target, and others by their names.
 #[derive(Debug)]
 pub(crate) struct MemoryFiles {

@@ -1,10 +1,11 @@
 //! Images of qemu-img, judged by qemu-img; small ones made by hand, for power cuts and damage.
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
+use super::super::files::{Access, SharedMedium, WriteFile};
 use super::super::testing::{
-    Judged, Made, MemoryFiles, MemoryHost, can_write, mixed_disk, qemu_reads, random_writes,
-    read_all, read_some, run, survives_damage, survives_power_cuts, write_both, write_files,
-    write_some,
+    FailingHost, Judged, Made, MemoryFiles, MemoryHost, can_write, mixed_disk, qemu_reads,
+    random_writes, read_all, read_some, run, survives_damage, survives_power_cuts, write_both,
+    write_files, write_some,
 };
 use super::*;
 use crate::disk::testing::directory;
@@ -141,6 +142,23 @@ fn every_power_cut_leaves_old_or_new_sectors_and_an_image_for_qemu() {
     ];
     let looked_at = survives_power_cuts(&small(&[0, 7]), &writes, &format);
     assert!(looked_at > 100, "{looked_at}");
+}
+
+/// After a failed sync the data of a new block are in doubt: no later one may enter it into the table.
+#[test]
+fn nothing_is_published_after_a_failure() {
+    let host = MemoryHost::new(small(&[0]));
+    // One sync moves the footer; the next is to make the data durable.
+    let failing = FailingHost { host: host.clone(), good_syncs: 1, syncs: 0 };
+    let access = Access::Written(SharedMedium::new(Box::new(failing)));
+    let file = WriteFile { reference: String::new(), access };
+    let mut medium = open_writable(&WriteFiles::new(vec![file])).unwrap();
+    medium.write_at(9 * 4096, &[1; 512]).unwrap();
+    assert!(medium.sync().is_err());
+    let before = host.bytes();
+    assert!(medium.sync().is_err() && medium.write_at(0, &[1; 512]).is_err());
+    assert!(host.bytes() == before);
+    assert!(open_bytes(before).unwrap().read_vec(9 * 4096, 512).unwrap() == [0; 512]);
 }
 
 #[test]
