@@ -117,7 +117,6 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
         && session.table_warnings().iter().any(|warning| warning.contains("is ignored"));
     let failure = Failure::from(error);
     let hint = match kind {
-        Some(ProbeKind::MdRaid) => "assemble it (`mdadm --assemble`) and name the array: /dev/md0",
         Some(ProbeKind::F2fs | ProbeKind::Zfs) => {
             "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
         }

@@ -52,9 +52,9 @@ pub struct Image {
 #[derive(Debug, Clone, Serialize)]
 pub struct Volume {
     /// What `--volume` takes: the partition number, or `0` for a disk without a table, with the number of the disk in
-    /// front on further disks (`2:1`); `GROUP/NAME` of a logical volume.
+    /// front on further disks (`2:1`); `GROUP/NAME` of a logical volume; `md:NAME` of a mirror; `luks:ID`.
     pub id: String,
-    /// `partition`, `logical_volume`.
+    /// `partition`, `logical_volume`, `raid`, `unlocked` (LUKS).
     pub source: &'static str,
     /// The volumes that it lies on.
     #[serde(skip_serializing_if = "Vec::is_empty")]

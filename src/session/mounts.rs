@@ -127,7 +127,7 @@ impl Session {
                 paths.extend(own.map(|it| [b"/dev/mapper/", it.name.as_slice()].concat()));
                 VolumeNames { paths, ..names }
             }
-            Source::Partition => names,
+            Source::Array { .. } | Source::Partition => names,
         })
     }
 

@@ -49,7 +49,9 @@ impl Finder<'_> {
         let stack = self.stack(&found.place)?;
         let probe = probe(stack.as_ref())?;
         let content = match probe.as_ref().map(|probe| probe.kind) {
-            None | Some(ProbeKind::Lvm2 | ProbeKind::Luks { .. }) => Content::Unknown,
+            None | Some(ProbeKind::Lvm2 | ProbeKind::Luks { .. } | ProbeKind::MdRaid) => {
+                Content::Unknown
+            }
             Some(kind) => match self.open_file_system(kind, stack) {
                 Ok(open) => Content::Open(Box::new(open)),
                 Err(error) => Content::Closed(error),

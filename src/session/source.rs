@@ -16,6 +16,13 @@ pub enum Source {
         /// Its name, unescaped.
         name: Vec<u8>,
     },
+    /// Linux RAID.
+    Array {
+        /// Its name, unescaped; may be empty.
+        name: Vec<u8>,
+        /// What tells it apart.
+        uuid: String,
+    },
     /// LUKS, unlocked.
     Unlocked {
         /// The UUID of its header.
@@ -29,6 +36,7 @@ impl Source {
         match self {
             Self::Partition => "partition",
             Self::Logical { .. } => "logical_volume",
+            Self::Array { .. } => "raid",
             Self::Unlocked { .. } => "unlocked",
         }
     }
@@ -36,6 +44,9 @@ impl Source {
     /// True if `name` is one of the names that the volume has by what made it: of a logical volume `GROUP/NAME`,
     /// with the UUID of the group in place of its name, and its paths below /dev.
     pub(super) fn is_called(&self, name: &str) -> bool {
+        if let Self::Array { name: array, uuid } = self {
+            return name == format!("md:{}", escape(array)) || name == format!("md:{uuid}");
+        }
         let Self::Logical { group, group_uuid, name: volume } = self else { return false };
         let (group, volume) = (escape(group), escape(volume));
         let mapped = |name: &str| name.replace('-', "--");

@@ -4,7 +4,7 @@
 //! that is looked at and edited in an overlay, and over overlays of the disks, through which a finished edit is
 //! brought down to the bytes that the disks hold.
 
-use super::{luks, lvm};
+use super::{luks, lvm, md};
 use crate::bytes::arith;
 use crate::disk::DiskEdit;
 use crate::disk::window::Window;
@@ -36,6 +36,13 @@ pub enum Place {
         mapping: lvm::Mapping,
         /// Its physical volumes, in the order of the [`members`](lvm::Mapping::members) of the mapping.
         physical: Vec<Arc<Place>>,
+    },
+    /// A mirror of Linux RAID.
+    Mirror {
+        /// Where the copies are.
+        layout: md::MirrorLayout,
+        /// Its members, in the order of the [`members`](md::MirrorLayout::members) of the layout.
+        copies: Vec<Arc<Place>>,
     },
     /// The clear text of an encrypted volume.
     Unlocked {
@@ -73,6 +80,10 @@ impl Place {
                 let physical = physical.collect::<Result<_>>()?;
                 Ok(Arc::new(lvm::LogicalDisk::new(mapping.clone(), physical)?))
             }
+            Self::Mirror { layout, copies } => {
+                let copies = copies.iter().map(|place| place.on(disks)).collect::<Result<_>>()?;
+                Ok(Arc::new(md::Mirror::new(layout, copies)?))
+            }
             Self::Unlocked { key, cipher } => key.over(cipher.on(disks)?),
             Self::Unknown => Err(Error::not_found("the bytes of the volume")),
         }
@@ -83,7 +94,9 @@ impl Place {
         match self {
             Self::Disk(index) => BTreeSet::from([*index]),
             Self::Part { whole, .. } => whole.disks(),
-            Self::Logical { physical, .. } => physical.iter().flat_map(|it| it.disks()).collect(),
+            Self::Mirror { copies: places, .. } | Self::Logical { physical: places, .. } => {
+                places.iter().flat_map(|it| it.disks()).collect()
+            }
             Self::Unlocked { cipher, .. } => cipher.disks(),
             Self::Unknown => BTreeSet::new(),
         }
@@ -97,7 +110,9 @@ impl Place {
                 let (disk, start_bytes) = whole.start()?;
                 Some((disk, arith::add(start_bytes, *offset_bytes).ok()?))
             }
-            Self::Logical { .. } | Self::Unlocked { .. } | Self::Unknown => None,
+            Self::Logical { .. } | Self::Mirror { .. } | Self::Unlocked { .. } | Self::Unknown => {
+                None
+            }
         }
     }
 }

@@ -68,6 +68,7 @@ mod recognised;
 mod root_only;
 mod stacks;
 mod stacks_luks;
+mod stacks_md;
 mod support;
 mod windows;
 mod windows_fallbacks;

@@ -1,13 +1,14 @@
 //! Finds the volumes of the disks: the partitions, and what they hold layer by layer.
 //!
 //! ```text
-//! disk -> partition -> encrypted volume -> physical volume -> logical volume -> file system
+//! disk -> partition -> mirror -> encrypted volume -> physical volume -> logical volume -> file system
 //! ```
 //!
 //! A round looks at everything that the one before has found, and puts groups together once all of their disks are
 //! there; a group that still lacks some when nothing else is found is shown with what can be had of it. Each
 //! volume knows the volumes that it lies on. Depth and number of volumes are bounded.
 
+mod array;
 mod encrypted;
 mod group;
 mod table;
@@ -17,8 +18,8 @@ use super::{Content, OpenOptions, Session, SessionDisk, SessionVolume, Source};
 use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::fs::probe::ProbeKind;
-use crate::volume::lvm;
 use crate::volume::place::{DiskIndex, Place};
+use crate::volume::{lvm, md};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -48,11 +49,14 @@ pub(super) fn volumes(
         next: 0,
         physical: Vec::new(),
         shown_groups: BTreeSet::new(),
+        members: Vec::new(),
+        shown_arrays: BTreeSet::new(),
         warnings: Vec::new(),
     };
     layers.add_partitions(session)?;
     layers.climb()?;
     layers.tell_groups_apart();
+    layers.tell_arrays_apart();
     Ok((layers.volumes, layers.warnings))
 }
 
@@ -67,6 +71,10 @@ struct Layers<'a> {
     physical: Vec<(usize, lvm::PhysicalVolume)>,
     /// The groups whose logical volumes are among the volumes.
     shown_groups: BTreeSet<lvm::LvmUuid>,
+    /// The members of arrays: indices of their volumes, and what they say.
+    members: Vec<(usize, md::Superblock)>,
+    /// The identifiers of the arrays that are among the volumes.
+    shown_arrays: BTreeSet<String>,
     /// What is odd, as sentences for people.
     warnings: Vec<String>,
 }
@@ -128,7 +136,12 @@ impl Layers<'_> {
                 self.next = self.next.saturating_add(1);
                 self.look_into(index)?;
             }
+            self.show_arrays(Show::Complete)?;
             self.show_groups(Show::Complete)?;
+            if self.next == self.volumes.len() {
+                self.show_arrays(Show::All)?;
+            }
+            // A group may lie on an array that was just found.
             if self.next == self.volumes.len() {
                 self.show_groups(Show::All)?;
             }
@@ -154,7 +167,12 @@ impl Layers<'_> {
         let looked = match kind {
             Some(ProbeKind::Lvm2) => self.read_physical(index, &place),
             Some(ProbeKind::Luks { .. }) => self.read_encrypted(index, &place),
-            None => self.read_table(index, &place),
+            Some(ProbeKind::MdRaid) => self.read_member(index, &place).map(drop),
+            // A whole disk whose partition table belongs to the array shows no superblock to the probe.
+            None => match self.read_member(index, &place) {
+                Ok(false) => self.read_table(index, &place),
+                looked => looked.map(drop),
+            },
             Some(_) => Ok(()),
         };
         match looked {

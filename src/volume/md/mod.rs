@@ -111,6 +111,11 @@ impl Superblock {
         }
     }
 
+    /// How much of the member the array uses, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     fn role(&self) -> Role {
         self.roles.get(self.number).copied().unwrap_or(Role::Other)
     }
