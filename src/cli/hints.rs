@@ -190,15 +190,10 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
             "run {}, best on a copy or snapshot of the volume, then try again",
             volume.check_command()
         ),
-        Refusal::ReadOnly { .. } => {
-            "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
-        }
-        Refusal::MountedReadOnly { .. } | Refusal::RunningSystem => directory_hint(refusal),
-        Refusal::ReadOnlySubvolume { .. } => {
-            "change it from inside the system (transactional-update shell on SLE Micro), or choose a user whose home is \
-             on a writable subvolume"
-                .to_owned()
-        }
+        Refusal::ReadOnly { .. }
+        | Refusal::MountedReadOnly { .. }
+        | Refusal::RunningSystem
+        | Refusal::ReadOnlySubvolume { .. } => read_only_hint(refusal),
         Refusal::NoSpace { .. } => {
             "make room on it: mount it on a rescue machine and empty /var/cache or old logs".to_owned()
         }
@@ -277,9 +272,17 @@ fn ntfs_hint(refusal: &Refusal, target: &str) -> Option<String> {
     }
 }
 
-/// What helps where a directory cannot be a target.
-fn directory_hint(refusal: &Refusal) -> String {
+/// What helps where nothing can be written.
+fn read_only_hint(refusal: &Refusal) -> String {
     match refusal {
+        Refusal::ReadOnly { .. } => {
+            "make it writable (chmod u+w, blockdev --setrw), or work on a copy".to_owned()
+        }
+        Refusal::ReadOnlySubvolume { .. } => {
+            "change it from inside the system (transactional-update shell on SLE Micro), or choose a user whose home is \
+             on a writable subvolume"
+                .to_owned()
+        }
         Refusal::MountedReadOnly { mount, .. } => {
             format!("make it writable: mount -o remount,rw {}", shell_word(mount))
         }

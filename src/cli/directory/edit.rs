@@ -12,8 +12,8 @@ use crate::image::directory::Directory;
 use crate::image::directory::record::How;
 use crate::patch::{self, files::FilePatch};
 use crate::report::change::{self, Change, Io};
-use crate::session::Session;
 use crate::session::directory::FilesEdit;
+use crate::session::{Session, SessionVolume};
 use std::path::Path;
 
 impl Job<'_> {
@@ -67,7 +67,7 @@ impl Job<'_> {
     ) -> Outcome {
         directory.check_writable()?;
         let undo_path = undo_path(&self.write.commit, directory)?;
-        let system = session.volumes.first().and_then(|volume| volume.describe_system());
+        let system = session.volumes.first().and_then(SessionVolume::describe_system);
         let question = question(directory, system, patch, result, undo_path.as_deref());
         confirm::ask(self.ui, &question, self.write.commit.yes)?;
         // Before the first write, so that no lost key is ever on the target.

@@ -152,9 +152,7 @@ impl Handle {
     /// `Io`; nothing is an error on file systems that have none.
     pub fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
         let path = self.own_path();
-        let list = grown(|buffer| {
-            rustix::fs::listxattr(path.as_str(), rustix::buffer::spare_capacity(buffer))
-        })?;
+        let list = grown(|buffer| rustix::fs::listxattr(path.as_str(), buffer))?;
         Ok(names_in(&list.unwrap_or_default()))
     }
 
@@ -164,9 +162,7 @@ impl Handle {
     /// `Io`.
     pub fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
         let path = self.own_path();
-        grown(|buffer| {
-            rustix::fs::getxattr(path.as_str(), name, rustix::buffer::spare_capacity(buffer))
-        })
+        grown(|buffer| rustix::fs::getxattr(path.as_str(), name, buffer))
     }
 }
 
@@ -197,24 +193,30 @@ fn names_in(list: &[u8]) -> Vec<Vec<u8>> {
 
 /// The attributes of an open file that the kernel lists.
 pub(super) fn names_of_file(file: &File) -> Result<Vec<Vec<u8>>> {
-    let list =
-        grown(|buffer| rustix::fs::flistxattr(file, rustix::buffer::spare_capacity(buffer)))?;
+    let list = grown(|buffer| rustix::fs::flistxattr(file, buffer))?;
     Ok(names_in(&list.unwrap_or_default()))
 }
 
 /// The value of an attribute of an open file.
 pub(super) fn attribute_of_file(file: &File, name: &[u8]) -> Result<Option<Vec<u8>>> {
-    grown(|buffer| rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(buffer)))
+    grown(|buffer| rustix::fs::fgetxattr(file, name, buffer))
 }
 
-/// Asks with a buffer that is large enough mostly, and with the largest one if it is not.
-fn grown(ask: impl Fn(&mut Vec<u8>) -> rustix::io::Result<usize>) -> Result<Option<Vec<u8>>> {
-    let mut capacity = 1024;
+/// Asks for the length, then with a buffer of that length: ntfs-3g has no other way for its own attributes.
+pub(super) fn grown(
+    ask: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+) -> Result<Option<Vec<u8>>> {
     for _ in 0..XATTR_ATTEMPTS {
-        let mut buffer = Vec::with_capacity(capacity);
-        match ask(&mut buffer) {
-            Ok(_) => return Ok(Some(buffer)),
-            Err(rustix::io::Errno::RANGE) => capacity = XATTR_BYTES_MAX,
+        let found = ask(&mut []).and_then(|len| {
+            let mut buffer = vec![0; len.min(XATTR_BYTES_MAX)];
+            // A buffer without room would ask for the length again.
+            let len = if len == 0 { 0 } else { ask(&mut buffer)? };
+            buffer.truncate(len);
+            Ok(buffer)
+        });
+        match found {
+            Ok(buffer) => return Ok(Some(buffer)),
+            Err(rustix::io::Errno::RANGE) => {}
             Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => return Ok(None),
             Err(error) => return Err(io::Error::from(error).into()),
         }

@@ -220,11 +220,8 @@ impl Directory {
     /// # Errors
     /// `Refused` - mounted read-only, or a file system that is not edited.
     pub fn check_writable(&self) -> Result<()> {
-        self.mount.check_writable_type()?;
-        if self.mount.type_name.starts_with("fuse") && self.ntfs_acl_name.is_none() {
-            let feature =
-                format!("a directory on {}, a file system of a program,", self.type_name());
-            return Err(Refusal::NotWritable { feature }.into());
+        if self.ntfs_acl_name.is_none() {
+            self.mount.check_writable_type()?;
         }
         self.check_mounted_writable(&self.root, || super::shown(&self.path))
     }

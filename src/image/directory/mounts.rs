@@ -71,25 +71,9 @@ const NETWORK: [&str; 13] = [
 
 /// File systems on which an edit keeps its promises: names are replaced in one step, what was synced stays, and owner,
 /// mode and extended attributes are kept.
-const LOCAL: [&str; 18] = [
-    "bcachefs",
-    "btrfs",
-    "ext2",
-    "ext3",
-    "ext4",
-    "f2fs",
-    "fuse.ntfs-3g",
-    "fuseblk",
-    "jfs",
-    "nilfs2",
-    "ntfs",
-    "ntfs3",
-    "overlay",
-    "ramfs",
-    "reiserfs",
-    "tmpfs",
-    "xfs",
-    "zfs",
+const LOCAL: [&str; 16] = [
+    "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ntfs", "ntfs3",
+    "overlay", "ramfs", "reiserfs", "tmpfs", "xfs", "zfs",
 ];
 
 /// What a mount means for the objects on it.

@@ -104,8 +104,8 @@ impl Layers<'_> {
             let count = len_u64(self.volumes.len()).saturating_add(1);
             return Err(Error::limit("number of volumes", len_u64(VOLUMES_MAX), count));
         }
-        let below = found.parents.iter().filter_map(|&parent| self.volumes.get(parent));
-        let inherited = below.filter_map(|parent| parent.obstacle.clone()).next();
+        let mut below = found.parents.iter().filter_map(|&parent| self.volumes.get(parent));
+        let inherited = below.find_map(|parent| parent.obstacle.clone());
         found.obstacle = inherited.or(found.obstacle);
         let volume = self.finder.look(found)?;
         self.volumes.push(volume);
