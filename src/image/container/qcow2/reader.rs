@@ -11,7 +11,7 @@ use crate::disk::{Disk, check_range};
 use crate::error::{Corrupt, Error, Result};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +20,10 @@ const PIECE_BYTES: u64 = 4096;
 
 /// Bound on the pieces that are kept: 1 MiB.
 const PIECES_MAX: usize = 256;
+
+/// Bounds on the unpacked clusters that are kept, in bytes and in number.
+const UNPACKED_BYTES_MAX: u64 = 4 << 20;
+const UNPACKED_MAX: u64 = 64;
 
 /// The disk that a qcow2 image holds.
 pub(super) struct Qcow2Disk {
@@ -35,8 +39,8 @@ pub(super) struct Qcow2Disk {
 struct Recent {
     /// Pieces of tables by their offset.
     pieces: HashMap<u64, Vec<u8>>,
-    /// The compressed cluster that was unpacked last: its entry, its content.
-    cluster: Option<(u64, Vec<u8>)>,
+    /// Compressed clusters that were unpacked, the oldest first: their entries, their content.
+    clusters: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Qcow2Disk {
@@ -112,13 +116,16 @@ impl Qcow2Disk {
 
     fn read_compressed(&self, entry: u64, within: u64, buffer: &mut [u8]) -> Result<()> {
         let mut recent = self.lock();
-        let content = match &recent.cluster {
-            Some((known, content)) if *known == entry => content,
-            _ => {
-                let content = self.unpack(entry)?;
-                &recent.cluster.insert((entry, content)).1
+        if !recent.clusters.iter().any(|(known, _)| *known == entry) {
+            let fitting = arith::div(UNPACKED_BYTES_MAX, self.header.cluster_bytes())?;
+            let limit: usize = arith::to(fitting.clamp(1, UNPACKED_MAX))?;
+            while recent.clusters.len() >= limit {
+                recent.clusters.pop_front();
             }
-        };
+            recent.clusters.push_back((entry, self.unpack(entry)?));
+        }
+        let found = recent.clusters.iter().find(|(known, _)| *known == entry);
+        let content = found.map(|(_, content)| content.as_slice()).unwrap_or_default();
         buffer.copy_from_slice(field::slice(content, arith::to(within)?, buffer.len())?);
         Ok(())
     }
