@@ -6,9 +6,9 @@ use crate::image::format::{Conversion, Format};
 use crate::image::recognise;
 use std::path::Path;
 
-/// The remedy for a refusal of a container, `None` for every other refusal. `target` is one word of a shell.
-pub(super) fn refusal_hint(refusal: &Refusal, target: &str) -> Option<String> {
-    Some(match refusal {
+/// The remedy for a refusal of a container. `target` is one word of a shell.
+pub(super) fn refusal_hint(refusal: &Refusal, target: &str) -> String {
+    match refusal {
         Refusal::ForeignFile { .. } => {
             "if that file really belongs to the image, name it: --allow-backing PATH".to_owned()
         }
@@ -24,9 +24,8 @@ pub(super) fn refusal_hint(refusal: &Refusal, target: &str) -> Option<String> {
         Refusal::ContainerNotWritable { what } if what.contains("log was not replayed") => {
             format!("replay it, best in a copy: qemu-img check -r all {target}")
         }
-        Refusal::ContainerNotWritable { .. } => convert(target),
-        _ => return None,
-    })
+        _ => convert(target),
+    }
 }
 
 /// The remedy for `error`, with which the image at `path` was not opened.
@@ -84,8 +83,7 @@ mod tests {
         assert!(convert("disk.vmdk").ends_with(" disk.vmdk disk.vmdk.raw"));
         assert!(convert("'a b'").ends_with(" 'a b' 'a b.raw'"));
         let refusal = Refusal::ContainerNeedsCheck { what: String::new() };
-        let hint = refusal_hint(&refusal, "disk.qcow2").unwrap();
+        let hint = refusal_hint(&refusal, "disk.qcow2");
         assert_eq!(hint, "repair it, best a copy: qemu-img check -r all disk.qcow2");
-        assert_eq!(refusal_hint(&Refusal::Hibernated, "x"), None);
     }
 }

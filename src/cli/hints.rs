@@ -214,19 +214,25 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         | Refusal::AgentUnusable { .. }
         | Refusal::ServiceDisabled { .. }
         | Refusal::NoSshServer { .. } => windows_hint(refusal, target),
-        Refusal::FileExists { .. } => "choose another name, or move that file away".to_owned(),
         Refusal::ForeignFile { .. }
         | Refusal::UnknownBackingFormat { .. }
         | Refusal::ContainerNeedsCheck { .. }
-        | Refusal::ContainerNotWritable { .. } => {
-            container_hints::refusal_hint(refusal, target).unwrap_or_default()
-        }
+        | Refusal::ContainerNotWritable { .. } => container_hints::refusal_hint(refusal, target),
+        Refusal::FileExists { .. }
+        | Refusal::NotVerified { .. }
+        | Refusal::NotConfirmed { .. } => run_hint(refusal),
+    }
+}
+
+/// What helps where nothing is wrong with the volume.
+fn run_hint(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::FileExists { .. } => "choose another name, or move that file away".to_owned(),
         Refusal::NotVerified { .. } => {
-            "please report this with the output of `regain inspect --json`; nothing was written".to_owned()
+            "please report this with the output of `regain inspect --json`; nothing was written"
+                .to_owned()
         }
-        Refusal::NotConfirmed { .. } => {
-            "answer with y, or look first with --dry-run or --patch-out FILE".to_owned()
-        }
+        _ => "answer with y, or look first with --dry-run or --patch-out FILE".to_owned(),
     }
 }
 
