@@ -171,13 +171,8 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         Refusal::Hibernated => {
             "resume the machine and shut it down completely, then try again".to_owned()
         }
-        Refusal::Encrypted { .. } => {
-            "unlock it with its own tools first, and give regain the clear-text device".to_owned()
-        }
-        Refusal::Locked { .. } => {
-            "give its passphrase: --luks-passphrase-file FILE (- is standard input), or --luks-key-file \
-             FILE".to_owned()
-        }
+        Refusal::Encrypted { .. } => volume_hints::ENCRYPTED.to_owned(),
+        Refusal::Locked { .. } => volume_hints::LOCKED.to_owned(),
         Refusal::InUse { .. } => {
             "unmount it, or stop the virtual machine that uses it, then try again".to_owned()
         }
@@ -195,14 +190,16 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         | Refusal::RunningSystem
         | Refusal::ReadOnlySubvolume { .. } => read_only_hint(refusal),
         Refusal::NoSpace { .. } => {
-            "make room on it: mount it on a rescue machine and empty /var/cache or old logs".to_owned()
+            "make room on it: mount it on a rescue machine and empty /var/cache or old logs"
+                .to_owned()
         }
         Refusal::ProtectedFile { flag, .. } => format!(
             "somebody set the {flag} flag on purpose: mount it and remove the flag with chattr, or \
              choose another user with --user"
         ),
         Refusal::UnsuitableFile { .. } => {
-            "look at that path on the volume; regain does not edit what it cannot understand".to_owned()
+            "look at that path on the volume; regain does not edit what it cannot understand"
+                .to_owned()
         }
         Refusal::WouldNotAccept { .. }
         | Refusal::NoPasswordLogin { .. }
@@ -218,9 +215,9 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         | Refusal::UnknownBackingFormat { .. }
         | Refusal::ContainerNeedsCheck { .. }
         | Refusal::ContainerNotWritable { .. } => container_hints::refusal_hint(refusal, target),
-        Refusal::FileExists { .. }
-        | Refusal::NotVerified { .. }
-        | Refusal::NotConfirmed { .. } => run_hint(refusal),
+        Refusal::FileExists { .. } | Refusal::NotVerified { .. } | Refusal::NotConfirmed { .. } => {
+            run_hint(refusal)
+        }
     }
 }
 

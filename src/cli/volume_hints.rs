@@ -2,6 +2,14 @@
 
 use crate::error::VolumeObstacle;
 
+/// What to do about cipher text that regain does not open.
+pub(super) const ENCRYPTED: &str =
+    "unlock it with its own tools first, and give regain the clear-text device";
+
+/// What to do about an encrypted volume without a passphrase.
+pub(super) const LOCKED: &str = "give its passphrase: --luks-passphrase-file FILE (- is standard input), or \
+     --luks-key-file FILE";
+
 /// One remedy sentence. `target` is a word for the shell.
 pub(super) fn hint(obstacle: VolumeObstacle, target: &str) -> String {
     match obstacle {
