@@ -42,7 +42,8 @@ impl Tree {
             // Without its key there are no names, with it a copy belongs to another policy.
             return Err(Refusal::Encrypted { what: path() }.into());
         }
-        if stat.kind != Kind::Directory && stat.link_count > 1 {
+        // On NTFS the 8.3 name counts, and every name is on this volume: what it is changed by is changed in place.
+        if stat.kind != Kind::Directory && stat.link_count > 1 && !self.is_ntfs() {
             let names = stat.link_count;
             let reason = format!(
                 "has {names} names, and the others may lie outside the target: give it a content of its own \

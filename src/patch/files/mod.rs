@@ -7,7 +7,7 @@
 //! What comes back exactly: content, kind, mode, owner, group, extended attributes (access control lists and labels
 //! among them), the time of the last change of content, of files as well as of the directories in which names came and
 //! went. What cannot: inode numbers, the time of the last change of anything (ctime), the time of birth, the order of
-//! names in a directory. An attribute that this user may not see (`trusted.*` without root) is lost from a file whose
+//! names in a directory; on NTFS the 8.3 name of a file that was removed. An attribute that this user may not see (`trusted.*` without root) is lost from a file whose
 //! content is replaced.
 
 pub mod apply;

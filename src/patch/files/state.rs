@@ -193,10 +193,11 @@ impl Look<'_> {
         if let Some(reason) = found.standing.reason() {
             return Ok(Some(reason.to_owned()));
         }
-        if stat.kind != Kind::Directory && stat.link_count > names {
+        let is_ntfs = self.directory.ntfs_acl_name().is_some();
+        if stat.kind != Kind::Directory && stat.link_count > names && !is_ntfs {
             return Ok(Some(format!("it has {} names", stat.link_count)));
         }
-        if self.directory.ntfs_acl_name().is_none() {
+        if !is_ntfs {
             if (stat.uid, stat.gid) != (side.uid, side.gid) {
                 let (was, is) = ((side.uid, side.gid), (stat.uid, stat.gid));
                 return Ok(Some(format!("owner {}:{}, not {}:{}", is.0, is.1, was.0, was.1)));
@@ -276,10 +277,11 @@ impl Look<'_> {
     /// True if `found` can be what an interrupted change from one side to the other has left.
     fn is_mix(&self, found: &Handle, before: &Side, after: &Side) -> Result<bool> {
         let stat = found.stat_now()?;
-        if stat.kind != before.kind || (stat.kind == Kind::File && stat.link_count > 1) {
+        let is_ntfs = self.directory.ntfs_acl_name().is_some();
+        let has_names = stat.kind == Kind::File && stat.link_count > 1 && !is_ntfs;
+        if stat.kind != before.kind || has_names {
             return Ok(false);
         }
-        let is_ntfs = self.directory.ntfs_acl_name().is_some();
         let (b, a) = (before, after);
         let mixed = |high: u32, low: u32| (high & 0o7000) | (low & 0o777);
         let modes = [b.mode, a.mode, mixed(b.mode, a.mode), mixed(a.mode, b.mode)];

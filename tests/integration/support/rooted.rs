@@ -165,13 +165,18 @@ pub(crate) fn inventory(root: &Path) -> BTreeMap<PathBuf, Facts> {
             uid: metadata.uid(),
             gid: metadata.gid(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            names: if metadata.is_dir() { 0 } else { metadata.nlink() },
+            names: if metadata.is_dir() || is_on_ntfs(&path) { 0 } else { metadata.nlink() },
             attributes: attributes(&path),
             content: digest,
         };
         found.insert(path.strip_prefix(root).unwrap().to_owned(), facts);
     }
     found
+}
+
+/// True for an object on NTFS, where the 8.3 name counts as one.
+fn is_on_ntfs(path: &Path) -> bool {
+    rustix::fs::lgetxattr(path, "system.ntfs_attrib", &mut [0; 16][..]).is_ok()
 }
 
 /// The extended attributes of an object, sorted.
