@@ -142,6 +142,11 @@ impl Tree {
     ) -> Result<NodeId> {
         self.check_name(name)?;
         self.check_directory(directory)?;
+        if self.is_ntfs() {
+            // Its drivers make another descriptor out of the one that they are given.
+            let feature = "new files on a mounted NTFS volume (unmount it, and name its device)";
+            return Err(Refusal::NotWritable { feature: feature.to_owned() }.into());
+        }
         if self.find(directory, name)?.is_some() {
             return Err(entry_name::exists(name));
         }
@@ -305,20 +310,13 @@ impl FileEdit for Tree {
     }
 
     fn set_xattr(&mut self, node: NodeId, name: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let is_ntfs_acl = name == NTFS_ACL_NAME;
-        if self.is_ntfs() != is_ntfs_acl || (is_ntfs_acl && value.is_none()) {
+        if self.is_ntfs() || name == NTFS_ACL_NAME {
             let name = crate::bytes::text::escape(name);
-            let feature = format!("the extended attribute {name} on {}", self.identity().type_name);
+            let feature =
+                format!("the attribute {name} on a mounted {}", self.identity().type_name);
             return Err(Refusal::NotWritable { feature }.into());
         }
-        let was = if is_ntfs_acl { self.xattr(node, name)? } else { None };
         let draft = self.draft(node)?;
-        if let (Some(was), Some(before)) = (was, &mut draft.before)
-            && before.xattrs.iter().all(|(known, _)| known != name)
-        {
-            before.xattrs.push((name.to_vec(), was));
-            before.xattrs.sort();
-        }
         draft.xattrs.retain(|xattr| xattr.name != name);
         let set = value.map(|value| Xattr { name: name.to_vec(), value: value.to_vec() });
         draft.xattrs.extend(set);

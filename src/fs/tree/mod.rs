@@ -209,7 +209,7 @@ impl Tree {
         let mut xattrs = Vec::new();
         let mut collect = || -> Result<()> {
             for name in handle.xattr_names()? {
-                if !name.starts_with(b"system.ntfs") && name != b"system.dos_attrib" {
+                if !(self.is_ntfs() && name.starts_with(b"system.")) {
                     let value = handle.xattr(&name)?;
                     xattrs.extend(value.map(|value| Xattr { name, value }));
                 }
@@ -223,6 +223,8 @@ impl Tree {
     fn xattr_on_disk(&self, node: NodeId, name: &[u8]) -> Result<Option<Vec<u8>>> {
         let name = match self.directory.ntfs_acl_name() {
             Some(host_name) if name == NTFS_ACL_NAME => host_name.as_bytes(),
+            // ntfs-3g has lists of Unix too, made from the descriptor.
+            Some(_) if name.starts_with(b"system.") => return Ok(None),
             _ => name,
         };
         self.handle(node)?.xattr(name).context(|| self.path(node))

@@ -7,7 +7,9 @@ use super::{Tree, timestamp};
 use crate::bytes::arith::{self, len_u64};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::path::GuestPath;
-use crate::fs::{FILE_BYTES_MAX, FileSystem as _, Metadata, NodeFlags, NodeId, NodeKind, Xattr};
+use crate::fs::{
+    FILE_BYTES_MAX, FileSystem as _, Metadata, NTFS_ACL_NAME, NodeFlags, NodeId, NodeKind, Xattr,
+};
 use crate::image::directory::record::{
     Content, How, PIECE_UNIT_BYTES, Piece, Record, Side, add, pieces_between,
 };
@@ -159,7 +161,13 @@ impl Tree {
             NodeKind::Symlink => Content::Whole(self.handle(node)?.link_target()?),
             _ => Content::Same,
         };
-        Ok(side(&metadata, &self.xattrs_on_disk(node)?, content))
+        let mut xattrs = self.xattrs_on_disk(node)?;
+        if self.is_ntfs()
+            && let Some(value) = self.xattr_on_disk(node, NTFS_ACL_NAME)?
+        {
+            xattrs.push(Xattr { name: NTFS_ACL_NAME.to_vec(), value });
+        }
+        Ok(side(&metadata, &xattrs, content))
     }
 
     /// The time of a directory in which a name changed: now, if it was a new one; else as before.

@@ -151,8 +151,7 @@ impl Directory {
     /// True for an attribute that the host makes up or sets on its own, so that it says nothing about an edit: those of
     /// the NTFS drivers, of its integrity measurement, and the label where it labels every file.
     pub fn is_made_by_host(&self, name: &[u8]) -> bool {
-        name.starts_with(b"system.ntfs_")
-            || name.starts_with(b"system.dos_")
+        (self.ntfs_acl_name.is_some() && name.starts_with(b"system."))
             || matches!(name, b"security.ima" | b"security.evm")
             || (name == b"security.selinux" && Path::new("/sys/fs/selinux/enforce").exists())
     }
