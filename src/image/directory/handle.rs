@@ -152,7 +152,10 @@ impl Handle {
     /// `Io`; nothing is an error on file systems that have none.
     pub fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
         let path = self.own_path();
-        let list = grown(|buffer| rustix::fs::listxattr(path.as_str(), buffer))?;
+        let list = grown(
+            || rustix::fs::listxattr_query(path.as_str()),
+            |buffer| rustix::fs::listxattr(path.as_str(), buffer),
+        )?;
         Ok(names_in(&list.unwrap_or_default()))
     }
 
@@ -162,7 +165,10 @@ impl Handle {
     /// `Io`.
     pub fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
         let path = self.own_path();
-        grown(|buffer| rustix::fs::getxattr(path.as_str(), name, buffer))
+        grown(
+            || rustix::fs::getxattr_query(path.as_str(), name),
+            |buffer| rustix::fs::getxattr(path.as_str(), name, buffer),
+        )
     }
 }
 
@@ -193,21 +199,28 @@ fn names_in(list: &[u8]) -> Vec<Vec<u8>> {
 
 /// The attributes of an open file that the kernel lists.
 pub(super) fn names_of_file(file: &File) -> Result<Vec<Vec<u8>>> {
-    let list = grown(|buffer| rustix::fs::flistxattr(file, buffer))?;
+    let list = grown(
+        || rustix::fs::flistxattr_query(file),
+        |buffer| rustix::fs::flistxattr(file, buffer),
+    )?;
     Ok(names_in(&list.unwrap_or_default()))
 }
 
 /// The value of an attribute of an open file.
 pub(super) fn attribute_of_file(file: &File, name: &[u8]) -> Result<Option<Vec<u8>>> {
-    grown(|buffer| rustix::fs::fgetxattr(file, name, buffer))
+    grown(
+        || rustix::fs::fgetxattr_query(file, name),
+        |buffer| rustix::fs::fgetxattr(file, name, buffer),
+    )
 }
 
 /// Asks for the length, then with a buffer of that length: ntfs-3g has no other way for its own attributes.
 pub(super) fn grown(
+    query: impl Fn() -> rustix::io::Result<usize>,
     ask: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
 ) -> Result<Option<Vec<u8>>> {
     for _ in 0..XATTR_ATTEMPTS {
-        let found = ask(&mut []).and_then(|len| {
+        let found = query().and_then(|len| {
             let mut buffer = vec![0; len.min(XATTR_BYTES_MAX)];
             // A buffer without room would ask for the length again.
             let len = if len == 0 { 0 } else { ask(&mut buffer)? };
