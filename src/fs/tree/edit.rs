@@ -142,11 +142,6 @@ impl Tree {
     ) -> Result<NodeId> {
         self.check_name(name)?;
         self.check_directory(directory)?;
-        if self.is_ntfs() {
-            // Its drivers make another descriptor out of the one that they are given.
-            let feature = "new files on a mounted NTFS volume (unmount it, and name its device)";
-            return Err(Refusal::NotWritable { feature: feature.to_owned() }.into());
-        }
         if self.find(directory, name)?.is_some() {
             return Err(entry_name::exists(name));
         }
@@ -173,6 +168,12 @@ impl Tree {
             before: None,
             place: Some((directory, name.to_vec())),
         };
+        let mut draft = draft;
+        if self.is_ntfs() && draft.xattrs.iter().all(|xattr| xattr.name != NTFS_ACL_NAME) {
+            // The drivers would make a descriptor out of a mode: who may use the directory may use what is in it.
+            let value = self.xattr(directory, NTFS_ACL_NAME)?;
+            draft.xattrs.extend(value.map(|value| Xattr { name: NTFS_ACL_NAME.to_vec(), value }));
+        }
         let node = self.nodes.fresh();
         self.layer.begin(node, draft);
         self.layer.names.insert((directory, name.to_vec()), Some(node));
