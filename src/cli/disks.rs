@@ -9,9 +9,8 @@ use crate::error::{Error, Refusal, Result};
 use crate::image::in_use::{Look, in_use_report};
 use crate::image::{Image, writable};
 use crate::patch::{self, PartIdentity, Patch, State, TargetIdentity};
-use crate::session::{Session, SessionDisk, table_guid};
+use crate::session::{Session, table_guid};
 use crate::volume::place::DiskIndex;
-use std::path::Path;
 use std::sync::Arc;
 
 /// One disk or several, in the order of the parts of a patch.
@@ -82,8 +81,7 @@ impl<'a> Disks<'a> {
 
     /// The disks as arguments of a command, as in `a.img --device b.img`.
     pub(super) fn arguments(&self) -> String {
-        let paths: Vec<&Path> = self.images.iter().map(|image| image.path.as_path()).collect();
-        arguments(&paths.iter().map(|path| super::shown(path)).collect::<Vec<_>>())
+        arguments(&self.images)
     }
 
     /// Where they stand between the two sides of `patch`.
@@ -123,13 +121,23 @@ pub(super) fn session_arguments(session: &Session) -> String {
     if session.directory().is_some() {
         return shell_word(&session.target_name());
     }
-    arguments(&session.disks().map(SessionDisk::name).collect::<Vec<_>>())
+    arguments(&session.disks().map(|disk| &disk.image).collect::<Vec<_>>())
 }
 
 /// Names of disks as arguments: the target, then the further ones.
-fn arguments(names: &[String]) -> String {
-    let words: Vec<String> = names.iter().map(|name| shell_word(name)).collect();
-    words.join(" --device ")
+fn name_arguments<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(shell_word).collect::<Vec<_>>().join(" --device ")
+}
+
+/// Disks as arguments: the target, then the further ones, then the files elsewhere that they refer to.
+fn arguments(images: &[&Image]) -> String {
+    let names: Vec<String> = images.iter().map(|image| super::shown(&image.path)).collect();
+    let mut text = name_arguments(names.iter().map(String::as_str));
+    for path in images.iter().flat_map(|image| image.files_elsewhere()) {
+        text.push_str(" --allow-backing ");
+        text.push_str(&shell_word(&super::shown(path)));
+    }
+    text
 }
 
 fn count_disks(count: usize) -> String {
@@ -143,6 +151,6 @@ fn with_order_hint(error: Error, identity: &TargetIdentity) -> Failure {
         return failure
             .hint("name only the disk that `regain show PATCH` tells the size of".to_owned());
     }
-    let names: Vec<String> = identity.parts.iter().map(|part| part.name.clone()).collect();
-    failure.hint(format!("name the disks in the order of the patch, as in {}", arguments(&names)))
+    let names = name_arguments(identity.parts.iter().map(|part| part.name.as_str()));
+    failure.hint(format!("name the disks in the order of the patch, as in {names}"))
 }

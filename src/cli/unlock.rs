@@ -118,13 +118,14 @@ fn read_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     #[test]
     fn a_passphrase_is_a_line_and_a_key_file_is_everything() {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &[u8]| {
             let path = directory.path().join(name);
-            std::fs::write(&path, content).unwrap();
+            std::fs::File::create_new(&path).unwrap().write_all(content).unwrap();
             Some(path)
         };
         let args =

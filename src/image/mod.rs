@@ -65,6 +65,13 @@ impl Image {
         std::iter::once(&self.file).chain(&self.further_files)
     }
 
+    /// Further files that lie elsewhere than the image: it can only be opened by a caller who allows them.
+    pub fn files_elsewhere(&self) -> impl Iterator<Item = &Path> {
+        let directory = self.file.path.parent();
+        let is_elsewhere = move |path: &&Path| path.parent() != directory;
+        self.further_files.iter().map(|file| file.path.as_path()).filter(is_elsewhere)
+    }
+
     /// Bytes read from the host so far.
     pub fn bytes_read(&self) -> u64 {
         self.files().fold(0, |sum, file| sum.saturating_add(file.disk.bytes_read()))

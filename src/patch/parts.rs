@@ -126,9 +126,7 @@ mod tests {
 
     #[test]
     fn nothing_lies_between_two_disks() {
-        for (offset, len, end) in
-            [(612 / 512 * 512, 512, 612), (1024, 512, 4096 + 2048), (0, 4608, 612)]
-        {
+        for (offset, len, end) in [(512, 512, 612), (1024, 512, 4096 + 2048), (0, 4608, 612)] {
             let run = change(offset, &vec![0; len], &vec![1; len]);
             let error = joined(vec![(part(612), vec![run]), (part(2048), Vec::new())]).unwrap_err();
             let ErrorKind::Corrupt(corrupt) = error.kind() else { panic!("{error}") };

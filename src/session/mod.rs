@@ -128,7 +128,7 @@ impl Session {
     /// Damage to one volume does not hide the others: it is kept in [`Content::Closed`].
     ///
     /// # Errors
-    /// As [`image::open`](crate::image::open) and [`volume::find`](crate::volume::find); `NotFound` if there is
+    /// As [`image::open`] and [`crate::volume::find`]; `NotFound` if there is
     /// neither a table nor a file system on the target.
     pub fn open(target: &Path, options: &OpenOptions<'_>) -> Result<Self> {
         if let Some(snapshot) = target.to_str().and_then(|text| text.strip_prefix("ebs:")) {

@@ -73,8 +73,8 @@ impl Bench {
         oracle::assert_clean(&after, 0, name);
         check();
 
-        let undo_file = document["result"]["undo_file"].as_str().unwrap();
-        let undo = [&["undo", undo_file, name, "--yes", "--json"], more].concat();
+        let undo = document["result"]["undo_command"].as_str().unwrap();
+        let undo: Vec<&str> = undo.split(' ').skip(1).chain(["--yes", "--json"]).collect();
         self.regain.run(&undo).success();
         let restored = self.raw_of(name, format, "restored.raw");
         assert_eq!(digest::of_file(&restored), digest::of_file(&before), "{name}: undo");

@@ -6,7 +6,7 @@ use crate::support::root::{NEW_KEY, OLD_KEY};
 use crate::support::rooted::{KEY_FILE, Rooted, assert_same};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -105,7 +105,6 @@ fn repairs_are_part_of_the_edit() {
     let rooted = Rooted::new();
     let mode = |path: &str| fs::metadata(rooted.root().join(path)).unwrap().mode() & 0o7777;
     let open = fs::Permissions::from_mode;
-    use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(rooted.root().join("home/admin"), open(0o777)).unwrap();
     fs::set_permissions(rooted.root().join(KEY_FILE), open(0o666)).unwrap();
     let before = rooted.inventory();

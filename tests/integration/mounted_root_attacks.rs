@@ -27,8 +27,11 @@ fn link(rooted: &Rooted, path: &str, target: &str) {
     symlink(target, at).unwrap();
 }
 
+/// What alters a tree.
+type Attack = fn(&Rooted);
+
 /// The ways to lead out of a tree; each alters a fresh one.
-fn attacks() -> Vec<(&'static str, fn(&Rooted))> {
+fn attacks() -> Vec<(&'static str, Attack)> {
     fn host(rooted: &Rooted, path: &str) -> String {
         rooted.scratch.join("host").join(path).to_str().unwrap().to_owned()
     }

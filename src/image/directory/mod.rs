@@ -8,7 +8,7 @@
 //! [`fs::path`](crate::fs::path), which knows only this way down.
 //!
 //! The one way out that remains is a mount; [`mounts`] says which are entered. Content is opened for regular files and
-//! directories only (see [`handle`]). The part that writes is [`write`].
+//! directories only (see [`handle`]). The part that writes is [`mod@write`].
 
 pub mod handle;
 pub mod mounts;

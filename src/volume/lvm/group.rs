@@ -13,7 +13,7 @@ pub struct VolumeGroup {
     pub uuid: LvmUuid,
     /// Number of changes that the metadata have seen.
     pub seqno: u64,
-    /// Its physical volumes that were given: indices into what [`assemble`](super::assemble) was given.
+    /// Its physical volumes that were given: indices into what [`assemble`](super::assemble()) was given.
     pub members: Vec<usize>,
     /// Its physical volumes that were not given, or that were away while the group was changed.
     pub missing: Vec<LvmUuid>,

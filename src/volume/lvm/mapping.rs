@@ -5,12 +5,12 @@ use crate::error::Result;
 
 /// Where the bytes of a logical volume are on its physical volumes.
 ///
-/// Made by [`assemble`](super::assemble), which has checked that the segments follow each other without a hole, lie
+/// Made by [`assemble`](super::assemble()), which has checked that the segments follow each other without a hole, lie
 /// inside the extents of their physical volumes, and share no byte with another volume or with the metadata of LVM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     pub(super) len_bytes: u64,
-    /// Indices of physical volumes, in the order in which they were given to [`assemble`](super::assemble).
+    /// Indices of physical volumes, in the order in which they were given to [`assemble`](super::assemble()).
     pub(super) members: Vec<usize>,
     /// In ascending order.
     pub(super) segments: Vec<Segment>,
@@ -51,7 +51,7 @@ impl Mapping {
         self.len_bytes
     }
 
-    /// The physical volumes that it lies on: indices into what [`assemble`](super::assemble) was given. The disks for
+    /// The physical volumes that it lies on: indices into what [`assemble`](super::assemble()) was given. The disks for
     /// [`LogicalDisk::new`](super::LogicalDisk::new) are those of these physical volumes, in this order.
     pub fn members(&self) -> &[usize] {
         &self.members

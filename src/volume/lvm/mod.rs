@@ -1,7 +1,7 @@
 //! LVM2: physical volumes, the volume groups that they form, and logical volumes as disks.
 //!
-//! The [label](self::label) of a physical volume leads to its [metadata areas](self::metadata_area), whose
-//! [text](self::text) describes the whole group; of several texts the one with the highest sequence number counts.
+//! The [label] of a physical volume leads to its [metadata areas](metadata_area), whose
+//! [text] describes the whole group; of several texts the one with the highest sequence number counts.
 //! Groups are told apart by their UUIDs, never by their names (VOL-16). Logical volumes whose segments are linear or
 //! striped are disks; everything else is named and left alone: [`Unmapped`] says why a volume cannot be read, and
 //! [`LogicalVolume::obstacle`] why it must not be written.

@@ -23,7 +23,7 @@ pub(crate) fn names(below: &str) -> Vec<String> {
     let mut names: Vec<String> = files
         .filter_map(|file| {
             let name = file.unwrap().file_name().into_string().unwrap();
-            let name = name.strip_suffix(".zst").filter(|name| !name.ends_with(".tree"))?;
+            let name = name.strip_suffix(".zst").filter(|name| !name.contains(".tree"))?;
             Some(format!("{below}{name}"))
         })
         .collect();

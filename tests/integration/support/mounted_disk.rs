@@ -157,9 +157,10 @@ fn gpt(disk: &Path, partitions: &[(u64, u64)]) {
 }
 
 fn mbr(disk: &Path, partitions: &[(u64, u64)]) {
+    use std::fmt::Write as _;
     let mut script = "label: dos\nlabel-id: 0x1a2b3c4d\n".to_owned();
     for (start, size) in partitions {
-        script.push_str(&format!("start={}, size={}, type=83\n", start / 512, size / 512));
+        writeln!(script, "start={}, size={}, type=83", start / 512, size / 512).unwrap();
     }
     let mut command = tools::command("sfdisk");
     command.arg("-q").arg(disk).stdin(Stdio::piped()).stdout(Stdio::piped());

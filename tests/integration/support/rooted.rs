@@ -158,8 +158,7 @@ pub(crate) fn inventory(root: &Path) -> BTreeMap<PathBuf, Facts> {
         } else {
             fs::read(&path).unwrap()
         };
-        let digest = Sha256::digest(&content);
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = super::digest::hex(&Sha256::digest(&content));
         let facts = Facts {
             mode: metadata.mode(),
             uid: metadata.uid(),
@@ -181,13 +180,13 @@ fn is_on_ntfs(path: &Path) -> bool {
 
 /// The extended attributes of an object, sorted.
 fn attributes(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut list = [0; 65_536];
+    let mut list = vec![0; 65_536];
     let len = rustix::fs::llistxattr(path, &mut list[..]).unwrap_or(0);
     let names = list[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty());
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = names
         .filter(|name| !name.starts_with(b"system.ntfs"))
         .map(|name| {
-            let mut value = [0; 65_536];
+            let mut value = vec![0; 65_536];
             let len = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap_or(0);
             (name.to_vec(), value[..len].to_vec())
         })

@@ -39,12 +39,6 @@ impl StackBench {
         self
     }
 
-    /// Lets the program have more memory, in KiB.
-    pub(crate) fn with_memory(mut self, memory_kib_max: u32) -> Self {
-        self.regain = self.regain.with_memory(memory_kib_max);
-        self
-    }
-
     pub(crate) fn scratch(&self) -> &Scratch {
         &self.scratch
     }

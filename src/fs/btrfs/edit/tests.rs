@@ -139,7 +139,8 @@ pub(super) fn random_edits(disk: &Arc<Overlay>, name: &str, seed: u8, count: u32
         let mut fs = open(disk);
         let (directories, files) = nodes(&fs);
         said = if each { String::new() } else { said };
-        for step in 0..=random.next_u32() % 4 {
+        let steps = 1 + random.next_u32() % 4;
+        for step in 0..steps {
             said += &edit(&mut fs, &mut random, (&directories, &files), (round, step));
         }
         fs.finish().unwrap();
