@@ -6,7 +6,6 @@ use super::hints::shell_word;
 use super::host_file;
 use super::output::{Failure, Outcome, Ui};
 use super::progress::Progress;
-use crate::disk::medium::Medium;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::image::in_use::Look;
@@ -99,7 +98,8 @@ pub(super) fn commit(
     let record = store_undo(patch, found, undo_path)?;
     let undo_file = record.path().map(Path::to_owned);
     if let Err(error) = prepare() {
-        return Err(interrupted(error, disks, patch, &medium, undo_file.as_deref()));
+        let state = || patch::state_of_medium(patch, &medium).map(describe);
+        return Err(interrupted(error, state, &disks.arguments(), undo_file.as_deref()));
     }
     let bar = Progress::new(ui, "writing");
     let mut progress = |done, total| bar.set(done, total);
@@ -114,7 +114,10 @@ pub(super) fn commit(
             bytes_written: outcome.bytes_written,
             undo_file,
         }),
-        Err(error) => Err(interrupted(error, disks, patch, &medium, undo_file.as_deref())),
+        Err(error) => {
+            let state = || patch::state_of_medium(patch, &medium).map(describe);
+            Err(interrupted(error, state, &disks.arguments(), undo_file.as_deref()))
+        }
     }
 }
 
@@ -135,12 +138,12 @@ fn store_undo(patch: &Patch, found: State, undo_path: Option<&Path>) -> Outcome<
     }
 }
 
-/// Says in which state a failed run left the target, and what finishes it or takes it back.
-fn interrupted(
+/// Says in which state a failed run left the target, which is `target` as arguments of a command, and what finishes
+/// it or takes it back. `state` gives the state for people.
+pub(super) fn interrupted(
     error: Error,
-    disks: &Disks<'_>,
-    patch: &Patch,
-    medium: &dyn Medium,
+    state: impl FnOnce() -> Result<String>,
+    target: &str,
     undo_file: Option<&Path>,
 ) -> Box<Failure> {
     let was_modified = error.target_modified();
@@ -152,11 +155,10 @@ fn interrupted(
         }
         return Box::new(failure);
     }
-    failure.state = Some(match patch::state_of_medium(patch, medium) {
-        Ok(state) => format!("the target was modified: {}", describe(state)),
+    failure.state = Some(match state() {
+        Ok(state) => format!("the target was modified: {state}"),
         Err(_) => "the target was modified; its state cannot be read".to_owned(),
     });
-    let target = disks.arguments();
     Box::new(match undo_file.map(|path| shell_word(&super::shown(path))) {
         Some(path) => failure.hint(format!(
             "finish it with `regain apply {path} {target}`, or take it back with `regain undo {path} \

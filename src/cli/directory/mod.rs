@@ -5,7 +5,7 @@ mod edit;
 pub(super) mod show;
 
 use super::args::CommitArgs;
-use super::commit::{self, Way};
+use super::commit::{self, Way, interrupted};
 use super::hints::shell_word;
 use super::output::{Failure, Outcome, Ui};
 use super::progress::Progress;
@@ -78,37 +78,12 @@ fn commit(
             bytes_written: done.bytes_written,
             undo_file,
         }),
-        Err(error) => Err(interrupted(error, directory, patch, undo_file.as_deref())),
-    }
-}
-
-/// Says in which state a failed run left the directory, and what finishes it or takes it back.
-fn interrupted(
-    error: Error,
-    directory: &Directory,
-    patch: &FilePatch,
-    undo_file: Option<&Path>,
-) -> Box<Failure> {
-    let was_modified = error.target_modified();
-    let mut failure = Failure::from(error);
-    if !was_modified {
-        if let Some(path) = undo_file {
-            // It undoes nothing; an error here must not hide the one that is reported.
-            let _ = std::fs::remove_file(path);
+        Err(error) => {
+            let state = || files::state(patch, directory).map(|state| describe(&state));
+            let target = shell_word(&super::shown(&directory.path));
+            Err(interrupted(error, state, &target, undo_file.as_deref()))
         }
-        return Box::new(failure);
     }
-    failure.state = Some(match files::state(patch, directory) {
-        Ok(state) => format!("the target was modified: {}", describe(&state)),
-        Err(_) => "the target was modified; its state cannot be read".to_owned(),
-    });
-    let target = shell_word(&super::shown(&directory.path));
-    Box::new(match undo_file.map(|path| shell_word(&super::shown(path))) {
-        Some(path) => failure.hint(format!(
-            "finish it with `regain apply {path} {target}`, or take it back with `regain undo {path} {target}`"
-        )),
-        None => failure.hint("run the same command again with the patch that you have".to_owned()),
-    })
 }
 
 /// A state for people.
