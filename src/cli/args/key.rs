@@ -66,6 +66,10 @@ pub(crate) struct KeyCheck {
       the one default user, by the rules of the distribution; asks before writing
   regain key add /dev/xvdf --user admin --key new.pub --yes
       a named user on a device, without a question
+  regain key add /mnt/rescue --key k.pub
+      below a mounted root
+  regain key add first.qcow2 --device second.qcow2 --luks-passphrase-file secret --key k.pub
+      a logical volume on two encrypted disks
   regain key add disk.img --key k.pub --fix
       also repairs what would keep it out, such as modes or an expired account; says what it changes
   regain key add disk.img --generate-key ./rescue_key

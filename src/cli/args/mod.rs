@@ -163,24 +163,26 @@ pub(crate) struct LayerArgs {
     pub(crate) unlock: UnlockArgs,
 }
 
+/// Heading of the options that open encrypted volumes. Not that of all options that follow.
+const ENCRYPTED: &str = "Encrypted volumes";
+
 /// What opens encrypted volumes.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Encrypted volumes")]
 pub(crate) struct UnlockArgs {
     /// File with the passphrase of LUKS volumes in its first line; `-` is standard input
     ///
     /// The line break is no part of it. Without this and --luks-key-file it is asked for on the terminal.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = ENCRYPTED)]
     pub(crate) luks_passphrase_file: Option<PathBuf>,
     /// Key file of LUKS volumes: all of it is the key, with its last line break
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = ENCRYPTED)]
     pub(crate) luks_key_file: Option<PathBuf>,
 }
 
 /// Which volume of the target.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VolumeArg {
-    /// Partition to use when several hold a system: its number, UUID or LABEL in `regain inspect`
+    /// Volume to use when several hold a system: its number, GROUP/NAME, UUID or LABEL in `regain inspect`
     #[arg(long, value_name = "ID")]
     pub(crate) volume: Option<String>,
 }
@@ -194,6 +196,8 @@ pub(crate) struct VolumeArg {
 #[derive(Debug, Args)]
 #[command(after_long_help = "EXAMPLES
   regain inspect disk.img
+  regain inspect first.qcow2 --device second.qcow2
+      the logical volumes of both, and the systems on them
   regain inspect disk.img --json | jq '.result.systems[0].access_routes'
   regain inspect /dev/nvme1n1 --json | jq '.result.systems[0].users'")]
 pub(crate) struct Inspect {
