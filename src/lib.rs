@@ -37,7 +37,7 @@
 //! | [`login`]   | would sshd on this volume accept this key?                          | guest, fs             |
 //! | [`guest`]   | who lives here: system and version, users, agents                   | hive, fs              |
 //! | [`hive`]    | registry hives of Windows                                           | bytes, error          |
-//! | [`fs`]      | file systems: ext2, ext3, ext4, XFS, NTFS; several as one tree       | image, volume, disk   |
+//! | [`fs`]      | file systems: ext, XFS, NTFS, Btrfs, directories; several as a tree | image, volume, disk   |
 //! | [`volume`]  | partition tables, LVM, RAID, LUKS: where a volume lies on its disks | disk                  |
 //! | [`image`]   | what a target is made of; the only opener for writing               | disk                  |
 //! | [`disk`]    | address spaces: file, window, cache, overlay                        | bytes, error          |
