@@ -240,7 +240,8 @@ fn sshd_agrees_about_the_values_that_count() {
         .unwrap();
     // A generator of which everything stops would prove little.
     let cases = cases.unwrap_or(320);
-    assert!(fatal.get() > cases / 20 && fatal.get() < cases / 2, "{} of {cases} stop", fatal.get());
+    let proper = cases / 20..cases.saturating_mul(2) / 3;
+    assert!(proper.contains(&fatal.get()), "{} of {cases} stop", fatal.get());
 }
 
 struct Case<'a> {
