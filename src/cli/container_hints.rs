@@ -30,11 +30,18 @@ pub(super) fn refusal_hint(refusal: &Refusal, target: &str) -> String {
 
 /// The remedy for `error`, with which the image at `path` was not opened.
 pub(super) fn open_hint(error: &Error, path: &Path) -> Option<String> {
-    if !matches!(error.kind(), ErrorKind::Unsupported(_)) {
+    let is_damaged = matches!(error.kind(), ErrorKind::Corrupt(_));
+    if !is_damaged && !matches!(error.kind(), ErrorKind::Unsupported(_)) {
         return None;
     }
     let name = shell_word(&super::shown(path));
     let format = recognise(path).ok()?;
+    if is_damaged {
+        let is_image = format.conversion() == Conversion::QemuImg;
+        return is_image.then(|| {
+            format!("compare its size with the original: it may be cut short; `qemu-img info {name}` tells what qemu makes of it")
+        });
+    }
     let message = error.to_string();
     Some(match format.conversion() {
         Conversion::None => return None,
