@@ -41,10 +41,10 @@ fn assert_shadow(content: &str) -> String {
 fn assert_hash(password: &str, hash: &str) {
     let fields: Vec<&str> = hash.split('$').collect();
     let theirs = match fields[1] {
-        "6" => tools::succeed("openssl", &["passwd", "-6", "-salt", fields[2], password]),
+        "6" => tools::succeed("openssl", &["passwd", "-6", "-salt", fields[2], "--", password]),
         "y" => {
             let salt = fields[..4].join("$");
-            tools::succeed("mkpasswd", &["--salt", &salt, "--method=yescrypt", password])
+            tools::succeed("mkpasswd", &["--salt", &salt, "--method=yescrypt", "--", password])
         }
         other => panic!("{other}"),
     };
