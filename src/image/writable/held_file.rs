@@ -1,5 +1,6 @@
 //! A host file that is open for writing: positioned writes, and reads past the cache of the host.
 
+use super::locks;
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
 use crate::disk::check_range;
@@ -21,7 +22,7 @@ const DIRECT_ALIGNMENT_BYTES: u64 = 4096;
 /// Bound on the buffer of one direct read in bytes.
 const DIRECT_READ_BYTES_MAX: u64 = 1024 * 1024;
 
-/// A host file that is open for writing. Its locks last until it is dropped.
+/// A host file that is open for writing. Its locks last until it is dropped, and no longer.
 #[derive(Debug)]
 pub struct HeldFile {
     file: File,
@@ -34,10 +35,15 @@ pub struct HeldFile {
 }
 
 impl HeldFile {
-    /// Takes over `file` of `len_bytes`, which holds its locks.
+    /// Takes over `file` of `len_bytes`, with the locks that are or will be held through it.
     pub(super) fn new(file: File, len_bytes: u64, kind: ImageKind) -> Self {
         let is_device = kind == ImageKind::BlockDevice;
         Self { file, len_bytes, is_device, direct: None, is_cache_stale: Cell::new(false) }
+    }
+
+    /// The handle that holds the locks.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Reads past the cache of the host. `Ok(false)` if that does not work here; `buffer` is then undefined.
@@ -85,6 +91,12 @@ fn read_aligned(file: &File, start_bytes: u64, wanted_bytes: u64) -> Result<Opti
         }
     }
     Ok(Some(field::slice(&bytes, from, wanted)?.to_vec()))
+}
+
+impl Drop for HeldFile {
+    fn drop(&mut self) {
+        locks::release(&self.file);
+    }
 }
 
 impl Medium for HeldFile {
@@ -156,6 +168,25 @@ pub(in crate::image) fn drop_pages(file: &File) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// A child that is between fork(2) and execve(2) shares the open file: here a second handle stands for it.
+    #[test]
+    fn a_dropped_target_is_free_although_a_child_has_its_handle() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.img");
+        File::create_new(&path).unwrap().set_len(8192).unwrap();
+        let image = crate::image::open(&path, None).unwrap();
+        let target = hold(&image).unwrap();
+        let inherited = target.file.try_clone().unwrap();
+        assert_eq!(hold(&image).unwrap_err().kind_name(), "refused");
+        drop(target);
+        hold(&image).unwrap();
+        drop(inherited);
+    }
+
+    fn hold(image: &crate::image::Image) -> Result<HeldFile> {
+        crate::image::writable::hold_written(&image.file)
+    }
+
     /// Where the host refuses direct reads, the cache is written back and dropped first, once.
     #[test]
     fn without_direct_reads_the_cache_is_dropped() {
@@ -163,7 +194,7 @@ mod tests {
         let path = directory.path().join("disk.img");
         File::create_new(&path).unwrap().write_all_at(&[1; 8192], 0).unwrap();
         let image = crate::image::open(&path, None).unwrap();
-        let mut target = crate::image::writable::hold_written(&image.file).unwrap();
+        let mut target = hold(&image).unwrap();
         target.write_at(512, &[7; 512]).unwrap();
         target.drop_cache().unwrap();
         target.direct = None;

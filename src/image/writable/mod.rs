@@ -4,12 +4,9 @@
 //! refuses for anything mounted or claimed (a plain open for writing succeeds there); any file with flock(2) and with
 //! the open file description locks that qemu takes, so that no machine starts from the disk while it is written. A
 //! file that is only read, such as the base of an overlay, is held so that others may read it, too.
-//!
-//! qemu marks the permissions it uses with shared locks on the bytes from 100 and those that it denies to others
-//! from 200, and then looks for conflicting locks. We do the same with all four permissions (read, write, write
-//! unchanged, resize). Observed with qemu-io and qemu-img; locks on any other byte count as use, too.
 
 mod held_file;
+mod locks;
 
 pub use held_file::HeldFile;
 pub(super) use held_file::drop_pages;
@@ -17,31 +14,16 @@ pub(super) use held_file::drop_pages;
 use super::container::files::{Access, SharedMedium, WriteFile, WriteFiles};
 use super::format::Format;
 use super::host_file::{HostFile, Role, check_type, measure};
-use super::in_use::{self, file_lock, foreign_lock, in_use, lock_holder, loop_device};
+use super::in_use::{self, in_use, lock_holder, loop_device};
 use super::{Image, ImageIdentity, ImageKind, container, shown};
 use crate::disk::Disk as _;
 use crate::disk::medium::Medium;
 use crate::error::{Context as _, Error, Refusal, Result};
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::time::Duration;
-
-/// First byte of the locks for used permissions, and of those for denied ones.
-const QEMU_LOCK_STARTS: [i64; 2] = [100, 200];
-
-/// Number of permissions.
-const QEMU_LOCK_COUNT: i64 = 4;
-
-/// What qemu locks of a file that it reads and that must not change: reading is used, writing and resizing are denied.
-const QEMU_READ_LOCKS: [i64; 3] = [100, 201, 203];
-
-/// How often, and how far apart, the lock of a block device is asked for: for one second.
-const DEVICE_LOCK_ATTEMPTS: u32 = 20;
-const DEVICE_LOCK_PAUSE: Duration = Duration::from_millis(50);
+use std::sync::Arc;
 
 /// A target that is open for writing and held exclusively until it is dropped: the disk that the guest sees.
 #[derive(Debug)]
@@ -66,7 +48,7 @@ pub fn open(image: &Image) -> Result<WritableImage> {
     for file in image.files() {
         let access = match file.role {
             Role::Written => Access::Written(SharedMedium::new(Box::new(hold_written(file)?))),
-            Role::OnlyRead => Access::OnlyRead(hold_read(file)?),
+            Role::OnlyRead => Access::OnlyRead(Arc::new(locks::ReadHeld::new(file)?)),
         };
         files.push(WriteFile { reference: file.reference.clone(), access });
     }
@@ -93,30 +75,12 @@ fn hold_written(host: &HostFile) -> Result<HeldFile> {
     check_loop()?;
     let mut file = open_exclusively(host)?;
     check_unchanged(host, &mut file)?;
-    hold(host, &file)?;
+    // Made before the locks are taken, because dropping it gives them back.
+    let held = HeldFile::new(file, host.disk.len_bytes(), host.kind);
+    locks::hold(host, held.file())?;
     // Once more: it may have been set up between the first look and the locks, which it does not respect.
     check_loop()?;
-    Ok(HeldFile::new(file, host.disk.len_bytes(), host.kind))
-}
-
-/// Holds a file that is only read: nobody may write it meanwhile, as far as locks can say that.
-fn hold_read(host: &HostFile) -> Result<std::sync::Arc<dyn crate::disk::Disk>> {
-    // The handle that reads is the one that holds the locks, for as long as it is open.
-    for start in QEMU_READ_LOCKS {
-        let lock = file_lock(libc::F_RDLCK, start, 1);
-        match fcntl(host.disk.file(), FcntlArg::F_OFD_SETLK(&lock)).map_err(io::Error::from) {
-            Ok(_) => {}
-            Err(error) if has_no_locks(&error) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(in_use(&host.path, lock_holder(host.disk.file(), host.identity)).into());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    match in_use::writer_of(host)? {
-        Some(refusal) => Err(refusal.into()),
-        None => Ok(host.disk.clone()),
-    }
+    Ok(held)
 }
 
 fn open_exclusively(host: &HostFile) -> Result<File> {
@@ -162,45 +126,6 @@ fn check_unchanged(host: &HostFile, file: &mut File) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Takes the locks, then looks for those of others, so that of two that do this at least one gives way.
-fn hold(host: &HostFile, file: &File) -> Result<()> {
-    let refused = || Error::from(in_use(&host.path, lock_holder(file, host.identity)));
-    match lock_whole(file, host.kind) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(refused()),
-        Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-        Err(TryLockError::Error(error)) => return Err(error.into()),
-    }
-    for start in QEMU_LOCK_STARTS {
-        let lock = file_lock(libc::F_RDLCK, start, QEMU_LOCK_COUNT);
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map_err(io::Error::from) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(refused()),
-            Err(error) if has_no_locks(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if foreign_lock(file)?.is_some() { Err(refused()) } else { Ok(()) }
-}
-
-/// Takes the flock(2) lock, with patience where udev takes it for a moment, too: on a block device that was just
-/// closed by somebody.
-fn lock_whole(file: &File, kind: ImageKind) -> Result<(), TryLockError> {
-    let attempts = if kind == ImageKind::BlockDevice { DEVICE_LOCK_ATTEMPTS } else { 1 };
-    for _ in 1..attempts {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(DEVICE_LOCK_PAUSE),
-            result => return result,
-        }
-    }
-    file.try_lock()
-}
-
-/// True if the file system of the host knows no locks: then nobody else can hold one, either.
-fn has_no_locks(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
 impl Medium for WritableImage {
