@@ -38,15 +38,9 @@ impl Volume {
         kind: ForkKind,
         at: FileBlock,
     ) -> Result<Option<Extent>> {
-        match mapped_format(inode, kind)? {
-            ForkFormat::Extents => {
-                let extents = parse_list(self.superblock(), inode, kind)?;
-                Ok(extents.into_iter().find(|extent| extent.end() > at.0))
-            }
-            ForkFormat::Btree => self.next_in_tree(inode, kind, at),
-            ForkFormat::Local | ForkFormat::Device => {
-                Err(corrupt(inode, kind, ExtentDefect::NoExtents))
-            }
+        match self.extent_list(inode, kind)? {
+            Some(extents) => Ok(extents.into_iter().find(|extent| extent.end() > at.0)),
+            None => self.next_in_tree(inode, kind, at),
         }
     }
 
@@ -60,15 +54,9 @@ impl Volume {
         kind: ForkKind,
         at: FileBlock,
     ) -> Result<Option<Extent>> {
-        match mapped_format(inode, kind)? {
-            ForkFormat::Extents => {
-                let extents = parse_list(self.superblock(), inode, kind)?;
-                Ok(extents.into_iter().rev().find(|extent| extent.file_block < at))
-            }
-            ForkFormat::Btree => self.before_in_tree(inode, kind, at),
-            ForkFormat::Local | ForkFormat::Device => {
-                Err(corrupt(inode, kind, ExtentDefect::NoExtents))
-            }
+        match self.extent_list(inode, kind)? {
+            Some(extents) => Ok(extents.into_iter().rev().find(|extent| extent.file_block < at)),
+            None => self.before_in_tree(inode, kind, at),
         }
     }
 
@@ -98,20 +86,28 @@ impl Volume {
             is_whole &= flow.is_continue();
             Ok(flow)
         };
-        match mapped_format(inode, kind)? {
-            ForkFormat::Extents => {
-                for extent in parse_list(self.superblock(), inode, kind)? {
+        match self.extent_list(inode, kind)? {
+            Some(extents) => {
+                for extent in extents {
                     if pass(extent)?.is_break() {
                         break;
                     }
                 }
             }
-            ForkFormat::Btree => self.visit_tree(inode, kind, &mut pass)?,
-            ForkFormat::Local | ForkFormat::Device => {
-                return Err(corrupt(inode, kind, ExtentDefect::NoExtents));
-            }
+            None => self.visit_tree(inode, kind, &mut pass)?,
         }
         if is_whole { checker.finish() } else { Ok(()) }
+    }
+
+    /// The extents of a fork that lists them in the inode; `None` if they are in a tree.
+    fn extent_list(&self, inode: &Inode, kind: ForkKind) -> Result<Option<Vec<Extent>>> {
+        match mapped_format(inode, kind)? {
+            ForkFormat::Extents => parse_list(self.superblock(), inode, kind).map(Some),
+            ForkFormat::Btree => Ok(None),
+            ForkFormat::Local | ForkFormat::Device => {
+                Err(corrupt(inode, kind, ExtentDefect::NoExtents))
+            }
+        }
     }
 }
 
