@@ -1,6 +1,6 @@
 //! `regain key add` and `regain key rotate`: public keys for a user, as one transaction.
 
-use super::args::{KeyAdd, KeyFormat, KeyRotate};
+use super::args::{AddArgs, KeyAdd, KeyFormat, KeyRotate};
 use super::edit::Job;
 use super::hints::shell_word;
 use super::human::{add, count};
@@ -37,27 +37,27 @@ struct Way {
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &KeyAdd) -> Outcome {
     let verbs = ["adds", "added"];
-    run_as(ui, args, Way { command: "key add", plan: plan_on, verbs, shows_notes: false })
+    run_as(ui, &args.add, Way { command: "key add", plan: plan_on, verbs, shows_notes: false })
 }
 
 /// Runs `key rotate`, which is the same and takes the other keys out.
 pub(crate) fn rotate(ui: &Ui, args: &KeyRotate) -> Outcome {
-    let KeyRotate { target, devices, volume, keys, who, write } = args;
-    let (target, devices, volume) = (target.clone(), devices.clone(), volume.clone());
-    let (keys, who, write) = (keys.clone(), who.clone(), write.clone());
-    let add = KeyAdd { target, devices, volume, keys, who, write };
     let verbs = ["rotates to", "rotated to"];
-    run_as(ui, &add, Way { command: "key rotate", plan: rotation_on, verbs, shows_notes: true })
+    run_as(
+        ui,
+        &args.add,
+        Way { command: "key rotate", plan: rotation_on, verbs, shows_notes: true },
+    )
 }
 
-fn run_as(ui: &Ui, args: &KeyAdd, way: Way) -> Outcome {
+fn run_as(ui: &Ui, args: &AddArgs, way: Way) -> Outcome {
     let time = clock::edit_time(args.write.reproducible)?;
     if let Some(path) = &args.write.patch_out {
         host_file::check_absent(path)?;
     }
     keys::check_names(&args.keys)?;
     let public_keys = keys::read_public_keys(ui, &args.keys.key)?;
-    let mut session = target::open(ui, &args.target, &args.devices, time)?;
+    let mut session = target::open(ui, &args.on, time)?;
     let mut report_target = target::report(&session);
     // Only now, because an RSA key takes long.
     let new_key = keys::generate(ui, &args.keys)?;
@@ -78,7 +78,7 @@ fn run_as(ui: &Ui, args: &KeyAdd, way: Way) -> Outcome {
 }
 
 fn request(
-    args: &KeyAdd,
+    args: &AddArgs,
     mut public_keys: Vec<PublicKey>,
     new_key: Option<&NewKey>,
     today: Timestamp,
@@ -130,7 +130,7 @@ fn rotation_on(open: &OpenVolume, request: &KeyAddRequest) -> Result<Plan> {
 struct KeyJob<'a> {
     way: Way,
     job: Job<'a>,
-    args: &'a KeyAdd,
+    args: &'a AddArgs,
     key_count: usize,
 }
 
@@ -142,7 +142,7 @@ impl KeyJob<'_> {
         request: &KeyAddRequest,
     ) -> Outcome {
         let ui = self.job.ui;
-        let index = target::choose(ui, session, self.args.volume.volume.as_deref())?;
+        let index = target::choose(ui, session, self.args.on.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         let plan =

@@ -26,7 +26,7 @@ pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
     let now = clock::edit_time(false)?;
     let user = args.user.as_ref().map(|user| user.clone().into());
     let request = KeyCheckRequest { user, keys: public_keys, now };
-    let mut session = target::open(ui, &args.target, &args.devices, now)?;
+    let mut session = target::open(ui, &args.on, now)?;
     let mut report_target = target::report(&session);
     let outcome = Check { ui, args, request }.run(&mut session, &mut report_target);
     outcome.map_err(|mut failure| {
@@ -45,7 +45,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn run(&self, session: &mut Session, report_target: &mut Target) -> Outcome {
-        let index = target::choose(self.ui, session, self.args.volume.volume.as_deref())?;
+        let index = target::choose(self.ui, session, self.args.on.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         for warning in volume.warnings() {

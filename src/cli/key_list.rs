@@ -16,7 +16,7 @@ use crate::session::{Session, SessionVolume, clock};
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
-    let mut session = target::open(ui, &args.target, &args.devices, clock::now())?;
+    let mut session = target::open(ui, &args.on, clock::now())?;
     let mut report_target = target::report(&session);
     let outcome = list_target(ui, args, &mut session, &mut report_target);
     outcome.map_err(|mut failure| {
@@ -26,7 +26,7 @@ pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
 }
 
 fn list_target(ui: &Ui, args: &Args, session: &mut Session, report_target: &mut Target) -> Outcome {
-    let index = target::choose(ui, session, args.volume.volume.as_deref())?;
+    let index = target::choose(ui, session, args.on.volume.as_deref())?;
     let volume = session.volume_at(index)?;
     report_target.volume_id = Some(volume.volume.id.clone());
     let names: Vec<Vec<u8>> = args.user.iter().map(|name| name.clone().into()).collect();

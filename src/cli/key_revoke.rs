@@ -28,11 +28,11 @@ pub(crate) fn run(ui: &Ui, args: &KeyRevoke) -> Outcome {
         force: args.who.force,
         now: time,
     };
-    let mut session = target::open(ui, &args.target, &args.devices, time)?;
+    let mut session = target::open(ui, &args.on, time)?;
     let mut report_target = target::report(&session);
     let (write, new_key) = (&args.write, None);
     let job = Job { ui, command: "key revoke", write, time, new_key, shows_notes: true };
-    let volume = args.volume.volume.as_deref();
+    let volume = args.on.volume.as_deref();
     let outcome = revoke(&job, volume, &mut session, &mut report_target, &request);
     outcome.map_err(|mut failure| {
         failure.volume = target::failed_volume(&session, report_target.volume_id.as_deref());

@@ -1,6 +1,6 @@
 //! Opening the target of a command, and reporting which one it was.
 
-use super::args::{DeviceArgs, LayerArgs, TargetArgs};
+use super::args::{DeviceArgs, TargetArgs, VolumeArgs};
 use super::container_hints;
 use super::hints::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
@@ -15,31 +15,26 @@ use crate::session::{OpenOptions, Session, check_distinct};
 use std::path::Path;
 
 /// Opens the target of `args`, with the disks that belong to it, and looks at every volume.
-pub(crate) fn open(
-    ui: &Ui,
-    args: &TargetArgs,
-    layers: &LayerArgs,
-    clock: Timestamp,
-) -> Outcome<Session> {
-    open_with(ui, args, layers, clock, false)
+pub(crate) fn open(ui: &Ui, args: &VolumeArgs, clock: Timestamp) -> Outcome<Session> {
+    open_with(ui, args, clock, false)
 }
 
 /// As [`open`]; with `clears_ntfs_log` an NTFS volume can be edited although its log is not clean.
 pub(crate) fn open_with(
     ui: &Ui,
-    args: &TargetArgs,
-    layers: &LayerArgs,
+    args: &VolumeArgs,
     clock: Timestamp,
     clears_ntfs_log: bool,
 ) -> Outcome<Session> {
-    let format = format(args)?;
-    let keyring = Keyring::new(ui, &layers.unlock)?;
+    let VolumeArgs { target, devices, unlock, .. } = args;
+    let format = format(target)?;
+    let keyring = Keyring::new(ui, unlock)?;
     let passphrases = &keyring;
-    let (devices, allowed_files) = (&layers.devices.device, &args.allow_backing);
+    let (devices, allowed_files) = (&devices.device, &target.allow_backing);
     let options =
         OpenOptions { format, devices, allowed_files, passphrases, clock, clears_ntfs_log };
-    let session = Session::open(&args.target, &options);
-    let session = session.map_err(|error| with_open_hint(error, &args.target))?;
+    let session = Session::open(&target.target, &options);
+    let session = session.map_err(|error| with_open_hint(error, &target.target))?;
     for warning in session.table_warnings() {
         ui.warn(&warning);
     }

@@ -1,6 +1,6 @@
 //! Arguments of the commands of `regain key`.
 
-use super::{LayerArgs, TargetArgs, VolumeArg, WriteArgs};
+use super::{VolumeArgs, WriteArgs};
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -16,11 +16,7 @@ use std::path::PathBuf;
   regain key list disk.img --user admin --json")]
 pub(crate) struct KeyList {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
-    #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
+    pub(crate) on: VolumeArgs,
     /// Only the keys of this user; may be repeated
     #[arg(long, value_name = "USER")]
     pub(crate) user: Vec<String>,
@@ -42,11 +38,7 @@ pub(crate) struct KeyList {
   regain key check disk.img --user admin --json | jq -r '.result.findings[] | .subject + .message'")]
 pub(crate) struct KeyCheck {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
-    #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
+    pub(crate) on: VolumeArgs,
     /// Who wants to log in; default: the one default user of the system
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
@@ -82,17 +74,7 @@ pub(crate) struct KeyCheck {
       Windows with an OpenSSH server: the key of its administrators")]
 pub(crate) struct KeyAdd {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
-    #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
-    #[command(flatten)]
-    pub(crate) keys: KeyArgs,
-    #[command(flatten)]
-    pub(crate) who: WhoArgs,
-    #[command(flatten)]
-    pub(crate) write: WriteArgs,
+    pub(crate) add: AddArgs,
 }
 
 /// Takes keys out of every file in which the SSH server would honour them.
@@ -114,11 +96,7 @@ pub(crate) struct KeyAdd {
       shows where the key stands and what would change")]
 pub(crate) struct KeyRevoke {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
-    #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
+    pub(crate) on: VolumeArgs,
     #[command(flatten)]
     pub(crate) which: RevokeArgs,
     #[command(flatten)]
@@ -176,11 +154,14 @@ pub(crate) struct RevokeUsers {
       shows what would change for everybody")]
 pub(crate) struct KeyRotate {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
+    pub(crate) add: AddArgs,
+}
+
+/// Which keys are added for whom, which is the same for `key add` and `key rotate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AddArgs {
     #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
+    pub(crate) on: VolumeArgs,
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
     #[command(flatten)]

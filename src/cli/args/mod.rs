@@ -6,7 +6,7 @@ mod key;
 mod password;
 
 pub(crate) use key::{
-    KeyAdd, KeyArgs, KeyCheck, KeyFormat, KeyList, KeyRevoke, KeyRotate, KeyType,
+    AddArgs, KeyAdd, KeyArgs, KeyCheck, KeyFormat, KeyList, KeyRevoke, KeyRotate, KeyType,
 };
 pub(crate) use password::{AgentArg, MethodArg, Password, PasswordReset, ResetArgs};
 
@@ -154,15 +154,6 @@ pub(crate) struct DeviceArgs {
     pub(crate) device: Vec<PathBuf>,
 }
 
-/// What belongs to the target, and opens its encrypted volumes.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LayerArgs {
-    #[command(flatten)]
-    pub(crate) devices: DeviceArgs,
-    #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
-}
-
 /// Heading of the options that open encrypted volumes. Not that of all options that follow.
 const ENCRYPTED: &str = "Encrypted volumes";
 
@@ -179,9 +170,15 @@ pub(crate) struct UnlockArgs {
     pub(crate) luks_key_file: Option<PathBuf>,
 }
 
-/// Which volume of the target.
+/// A volume of a target that is looked into.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct VolumeArg {
+pub(crate) struct VolumeArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) devices: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
     /// Volume to use when several hold a system: its number, GROUP/NAME, UUID or LABEL in `regain inspect`
     #[arg(long, value_name = "ID")]
     pub(crate) volume: Option<String>,
@@ -202,11 +199,7 @@ pub(crate) struct VolumeArg {
   regain inspect /dev/nvme1n1 --json | jq '.result.systems[0].users'")]
 pub(crate) struct Inspect {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
-    #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
+    pub(crate) on: VolumeArgs,
 }
 
 /// How to write.
@@ -372,13 +365,13 @@ impl Command {
     /// The target as it was given, for reports of failures.
     pub(crate) fn target(&self) -> Option<&std::path::Path> {
         match self {
-            Self::Inspect(args) => Some(&args.target.target),
-            Self::Key(Key::List(args)) => Some(&args.target.target),
-            Self::Key(Key::Check(args)) => Some(&args.target.target),
-            Self::Key(Key::Add(args)) => Some(&args.target.target),
-            Self::Key(Key::Revoke(args)) => Some(&args.target.target),
-            Self::Key(Key::Rotate(args)) => Some(&args.target.target),
-            Self::Password(Password::Reset(args)) => Some(&args.target.target),
+            Self::Inspect(args) => Some(&args.on.target.target),
+            Self::Key(Key::List(args)) => Some(&args.on.target.target),
+            Self::Key(Key::Check(args)) => Some(&args.on.target.target),
+            Self::Key(Key::Add(args)) => Some(&args.add.on.target.target),
+            Self::Key(Key::Revoke(args)) => Some(&args.on.target.target),
+            Self::Key(Key::Rotate(args)) => Some(&args.add.on.target.target),
+            Self::Password(Password::Reset(args)) => Some(&args.on.target.target),
             Self::Apply(args) => Some(&args.target.target),
             Self::Undo(args) => Some(&args.target.target),
             _ => None,

@@ -1,6 +1,6 @@
 //! Arguments of `regain password reset`.
 
-use super::{LayerArgs, TargetArgs, VolumeArg, WriteArgs};
+use super::{VolumeArgs, WriteArgs};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -49,11 +49,7 @@ pub(crate) enum Password {
       shows what would change")]
 pub(crate) struct PasswordReset {
     #[command(flatten)]
-    pub(crate) target: TargetArgs,
-    #[command(flatten)]
-    pub(crate) devices: LayerArgs,
-    #[command(flatten)]
-    pub(crate) volume: VolumeArg,
+    pub(crate) on: VolumeArgs,
     #[command(flatten)]
     pub(crate) how: ResetArgs,
     #[command(flatten)]

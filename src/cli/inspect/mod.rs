@@ -22,9 +22,9 @@ use crate::volume::place::DiskIndex;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
-    let session = target::open(ui, &args.target, &args.devices, clock::now())?;
+    let session = target::open(ui, &args.on, clock::now())?;
     let mut report_target = target::report(&session);
-    let only = match &args.volume.volume {
+    let only = match &args.on.volume {
         Some(wanted) => Some(session.find(wanted)?),
         None => None,
     };

@@ -32,7 +32,7 @@ pub(crate) fn run(ui: &Ui, args: &PasswordReset) -> Outcome {
     }
     let password = password(&args.how)?;
     let clears_log = args.how.windows.clear_ntfs_log;
-    let mut session = target::open_with(ui, &args.target, &args.devices, time, clears_log)?;
+    let mut session = target::open_with(ui, &args.on, time, clears_log)?;
     let mut report_target = target::report(&session);
     let write = &args.write;
     let job = Job { ui, command: "password reset", write, time, new_key: None, shows_notes: true };
@@ -64,7 +64,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn on_the_system(&self, session: &mut Session, report_target: &mut Target) -> Outcome {
-        let index = target::choose(self.job.ui, session, self.args.volume.volume.as_deref())?;
+        let index = target::choose(self.job.ui, session, self.args.on.volume.as_deref())?;
         let volume = session.volume_at(index)?;
         report_target.volume_id = Some(volume.volume.id.clone());
         match volume.system() {
