@@ -3,7 +3,7 @@
 //!
 //! `REGAIN_BTRFS_CRASHES` makes more of them, `REGAIN_SEED` others.
 
-use crate::support::btrfs_image::{self, Mount};
+use crate::support::btrfs_image;
 use crate::support::scratch::Scratch;
 use crate::support::tree::Tree;
 use crate::support::{tools, xfs_tree};
@@ -35,7 +35,7 @@ fn root_only_random_crashes_of_btrfs_are_replayed_as_the_kernel_does() {
         let found = (fs.health(), fs.warnings());
         assert_eq!(found, (Health::JournalDirty, [].as_slice()), "seed {seed}");
         let mut ours = xfs_tree::of_reader(&fs);
-        let mount = Mount::new(&image, &scratch.join("mount"), "subvolid=5,noatime");
+        let mount = btrfs_image::mount(&image, &scratch.join("mount"), "subvolid=5,noatime");
         let mut kernels = xfs_tree::of_kernel(mount.root());
         drop(mount);
         for tree in [&mut ours, &mut kernels] {
@@ -55,7 +55,7 @@ fn crash(scratch: &Scratch, seed: u64, image: &Path) {
     arguments.push(live.to_str().unwrap());
     tools::succeed("mkfs.btrfs", &arguments);
     let options = MOUNTS[seed as usize / SHAPES.len() % MOUNTS.len()];
-    let mount = Mount::new(&live, &scratch.join("mount"), options);
+    let mount = btrfs_image::mount(&live, &scratch.join("mount"), options);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/btrfs/dirty/random");
     let root = mount.root().to_str().unwrap();
     tools::succeed("python3", &[script.to_str().unwrap(), root, &seed.to_string()]);

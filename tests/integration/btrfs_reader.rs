@@ -1,6 +1,6 @@
 //! Our reader shows every Btrfs volume as the kernel does.
 
-use crate::support::btrfs_image::{self, Mount};
+use crate::support::btrfs_image;
 use crate::support::scratch::Scratch;
 use crate::support::{tools, xfs_tree};
 use regain::fs::probe::ProbeKind;
@@ -99,7 +99,7 @@ fn root_only_the_kernel_reads_every_btrfs_fixture_as_recorded() {
         // The kernel replays a log only where it can write.
         let options =
             if name.starts_with("dirty/") { "subvolid=5,noatime" } else { "subvolid=5,ro" };
-        let mount = Mount::new(&path, &scratch.join("mount"), options);
+        let mount = btrfs_image::mount(&path, &scratch.join("mount"), options);
         let mut shown = xfs_tree::of_kernel(mount.root());
         let stubs = xfs_tree::of_reader(open(&path).as_file_system());
         btrfs_image::without_stub_times(&mut shown, &stubs);

@@ -4,52 +4,20 @@
 //! `cargo test -- --include-ignored root_only_`. Run without what they need, they fail. Package: mount.
 
 use crate::support::image::ImageBuilder;
+use crate::support::mount::Mount;
 use crate::support::regain::Regain;
 use crate::support::scratch::Scratch;
 use crate::support::{oracle, root, sparse, tools};
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// How often a mount is tried: other programs of the host take loop devices, too.
-const MOUNT_ATTEMPTS: usize = 20;
 /// What the kernel adds to the key file at the end.
 const KERNEL_LINE: &str = "# written by the kernel\n";
 
-/// A mounted image, unmounted on drop.
-struct Mount {
-    place: PathBuf,
-}
-
-impl Mount {
-    fn new(image: &Path, place: PathBuf, options: &str) -> Self {
-        std::fs::create_dir_all(&place).unwrap();
-        let options = format!("loop,{options}");
-        let arguments =
-            ["-t", "ext4", "-o", &options, image.to_str().unwrap(), place.to_str().unwrap()];
-        for _ in 0..MOUNT_ATTEMPTS {
-            if tools::run("mount", &arguments).status.success() {
-                return Self { place };
-            }
-        }
-        tools::succeed("mount", &arguments);
-        Self { place }
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.place.join(path.trim_start_matches('/'))
-    }
-
-    /// Commits everything to the journal, but does not bring it in place.
-    fn sync(&self) {
-        nix::unistd::syncfs(File::open(&self.place).unwrap()).unwrap();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        tools::run("umount", &[self.place.to_str().unwrap()]);
-    }
+/// Commits everything to the journal, but does not bring it in place.
+fn sync(mount: &Mount) {
+    nix::unistd::syncfs(File::open(mount.root()).unwrap()).unwrap();
 }
 
 /// An image as a host would find it after the power cut of a machine that has just written.
@@ -60,12 +28,11 @@ struct Crashed {
 
 impl Crashed {
     fn new(features: &str, options: &str, pending: impl FnOnce(&Mount)) -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "this test needs root and loop devices");
         let scratch = Scratch::new();
         let builder = ImageBuilder::new("ext4", 64).features(features).nodes(root::with_key());
         let live = builder.build_in(&scratch, "live.img");
         let image = scratch.join("disk.img");
-        let mount = Mount::new(&live, scratch.join("live"), options);
+        let mount = Mount::of_image("ext4", &live, &scratch.join("live"), options);
         pending(&mount);
         tools::copy_sparse(&live, &image);
         drop(mount);
@@ -88,7 +55,8 @@ impl Crashed {
     fn assert_the_kernel_agrees(&self, pending: &[(&str, Vec<u8>)]) {
         let copy = self.scratch.join("copy.img");
         tools::copy_sparse(&self.image, &copy);
-        let mount = Mount::new(&copy, self.scratch.join("edited"), "errors=remount-ro");
+        let mount =
+            Mount::of_image("ext4", &copy, &self.scratch.join("edited"), "errors=remount-ro");
         let keys = [root::OLD_KEY, root::NEW_KEY].concat();
         let key_file = mount.path(root::KEY_FILE);
         assert_eq!(std::fs::read_to_string(&key_file).unwrap(), keys);
@@ -104,7 +72,7 @@ impl Crashed {
         }
         drop(mount);
         oracle::assert_clean(&copy, 0, "after the kernel");
-        let mount = Mount::new(&copy, self.scratch.join("again"), "ro");
+        let mount = Mount::of_image("ext4", &copy, &self.scratch.join("again"), "ro");
         let text = std::fs::read_to_string(mount.path(root::KEY_FILE)).unwrap();
         assert_eq!(text, keys + KERNEL_LINE);
     }
@@ -135,10 +103,10 @@ fn write_pending(mount: &Mount) {
     for index in 0..300 {
         std::fs::write(directory.join(format!("{index:0>100}")), b"x").unwrap();
     }
-    mount.sync();
+    sync(mount);
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::remove_file(mount.path("/etc/hostname")).unwrap();
-    mount.sync();
+    sync(mount);
 }
 
 #[test]
@@ -182,7 +150,7 @@ fn root_only_orphans_of_a_running_machine_are_left_to_the_kernel() {
             let open = mount.path("/var/open");
             std::fs::write(&open, vec![b'o'; 1_000_000]).unwrap();
             let held = File::open(&open).unwrap();
-            mount.sync();
+            sync(mount);
             std::fs::remove_file(&open).unwrap();
             write_pending(mount);
             drop(held);

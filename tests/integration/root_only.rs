@@ -4,28 +4,8 @@
 //! root they fail.
 
 use crate::cli_commands::{Place, words};
-use crate::support::tools;
+use crate::support::mount::Mount;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-/// A mount, undone on drop.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(place: &Path, arguments: &[&str]) -> Self {
-        fs::create_dir(place).unwrap();
-        let mut arguments = arguments.to_vec();
-        arguments.push(place.to_str().unwrap());
-        tools::succeed("mount", &arguments);
-        Self(place.to_owned())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        tools::run("umount", &[self.0.as_os_str()]);
-    }
-}
 
 /// The disk under the undo file is full: nothing is written, the message names the file, nothing stays behind.
 #[test]
@@ -34,8 +14,8 @@ fn root_only_a_full_disk_under_the_undo_file_changes_nothing() {
     let place = Place::new();
     let mount =
         Mount::new(&place.scratch.join("small"), &["-t", "tmpfs", "-o", "size=8k", "tmpfs"]);
-    fs::write(mount.0.join("filler"), [1; 4096]).unwrap();
-    let filler = fs::write(mount.0.join("more"), [1; 8192]);
+    fs::write(mount.root().join("filler"), [1; 4096]).unwrap();
+    let filler = fs::write(mount.root().join("more"), [1; 8192]);
     assert!(filler.is_err(), "the disk is not full");
     for more in ["--undo-file small/undo", "--patch-out small/patch"] {
         let line = format!("key add root.img --generate-key id --yes {more} --json");
@@ -45,7 +25,7 @@ fn root_only_a_full_disk_under_the_undo_file_changes_nothing() {
         assert!(error["hint"].as_str().unwrap().contains("--undo-file"), "{error}");
         assert_eq!(place.disk_digest(), place.digest, "{more}");
         assert!(place.names("id").is_empty(), "{more}: a key is left");
-        assert_eq!(fs::read_dir(&mount.0).unwrap().count(), 2, "{more}");
+        assert_eq!(fs::read_dir(mount.root()).unwrap().count(), 2, "{more}");
     }
     place.ok("key add root.img --generate-key id --yes --json");
 }

@@ -18,6 +18,7 @@ pub(crate) mod lvm_build;
 #[allow(dead_code, reason = "the unit tests of RAID use it too")]
 pub(crate) mod md_build;
 pub(crate) mod model;
+pub(crate) mod mount;
 pub(crate) mod mounted_disk;
 pub(crate) mod ntfs_bench;
 pub(crate) mod ntfs_check;
@@ -27,6 +28,7 @@ pub(crate) mod ntfs_sequence;
 pub(crate) mod ntfs_tools;
 pub(crate) mod ntfs_tree;
 pub(crate) mod oracle;
+pub(crate) mod packed;
 pub(crate) mod populated;
 pub(crate) mod regain;
 pub(crate) mod rng;

@@ -1,7 +1,8 @@
 //! The NTFS volumes of `fixtures/ntfs`: what there is, and how a test gets one.
 
+use super::packed::{self, unpack_to};
 use super::scratch::Scratch;
-use super::{sparse, tools};
+use super::sparse;
 use regain::disk::memory::MemoryDisk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,13 +62,6 @@ pub(crate) fn unpack_from(scratch: &Scratch, place: &Path, name: &str) -> PathBu
     path
 }
 
-fn unpack_to(packed: &Path, path: &Path, more: &[&str]) {
-    let mut arguments = vec!["-q", "-d", "-f", "--sparse"];
-    arguments.extend(more);
-    arguments.extend([packed.to_str().unwrap(), "-o", path.to_str().unwrap()]);
-    tools::succeed("zstd", &arguments);
-}
-
 /// The bytes of a volume, unpacked once.
 pub(crate) fn bytes(name: &str) -> Arc<Vec<u8>> {
     static UNPACKED: LazyLock<Mutex<BTreeMap<String, Arc<Vec<u8>>>>> =
@@ -87,11 +81,7 @@ pub(crate) fn disk(name: &str) -> Arc<MemoryDisk> {
 
 /// What ntfs-3g showed, by path.
 pub(crate) fn recorded_tree(name: &str) -> BTreeMap<String, Listed> {
-    let scratch = Scratch::new();
-    let path = scratch.join("tree");
-    unpack_to(&folder().join(format!("{name}.tree.zst")), &path, &[]);
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(listed).collect()
+    packed::recorded_text(&folder(), name).lines().map(listed).collect()
 }
 
 fn listed(line: &str) -> (String, Listed) {

@@ -1,13 +1,13 @@
 //! The XFS volumes of `fixtures/xfs`: what there is, and how a test gets one.
 
+use super::packed::{self, unpack_to};
 use super::scratch::Scratch;
 use super::tree::Tree;
-use super::{tools, xfs_tools, xfs_tree};
-use regain::disk::file::FileDisk;
-use regain::disk::overlay::Overlay;
+use super::xfs_tools;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+pub(crate) use super::packed::overlay;
 
 /// One line of `fixtures/xfs/INDEX`.
 #[derive(Debug, Clone)]
@@ -56,30 +56,12 @@ pub(crate) fn is_mountable(name: &str) -> bool {
 
 /// What an outside reader shows in a volume, with a dirty log replayed.
 pub(crate) fn recorded_tree(name: &str) -> Tree {
-    let scratch = Scratch::new();
-    let path = scratch.join("tree");
-    unpack_to(&folder().join(format!("{name}.tree.zst")), &path);
-    xfs_tree::decode(&std::fs::read_to_string(path).unwrap())
+    packed::recorded_tree(&folder(), name)
 }
 
 /// Compares what an outside reader shows with what is recorded. With `REGAIN_BLESS=1` it is recorded instead.
 pub(crate) fn assert_recorded(name: &str, tree: &Tree) {
-    if std::env::var_os("REGAIN_BLESS").is_some() {
-        let scratch = Scratch::new();
-        let path = scratch.join("tree");
-        std::fs::write(&path, xfs_tree::encode(tree)).unwrap();
-        let packed = folder().join(format!("{name}.tree.zst"));
-        let arguments = ["-q", "--ultra", "-22", "-f", path.to_str().unwrap(), "-o"];
-        tools::succeed("zstd", &[&arguments[..], &[packed.to_str().unwrap()]].concat());
-    }
-    xfs_tree::assert_equal(&recorded_tree(name), tree, name);
-}
-
-/// The volume at `path` under an empty overlay.
-pub(crate) fn overlay(path: &Path) -> Arc<Overlay> {
-    let file = File::open(path).unwrap();
-    let len_bytes = file.metadata().unwrap().len();
-    Arc::new(Overlay::new(Arc::new(FileDisk::new(file, len_bytes, 512))))
+    packed::assert_recorded(&folder(), name, tree);
 }
 
 /// Makes a file system of `mib` at `path` with these options of mkfs.xfs, separated by spaces.
@@ -107,9 +89,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 
 /// Unpacks a volume into `scratch`; zeros become holes.
 pub(crate) fn unpack(scratch: &Scratch, name: &str) -> PathBuf {
-    let path = scratch.join(&format!("{}.img", name.replace('/', "-")));
-    unpack_to(&folder().join(format!("{name}.zst")), &path);
-    path
+    packed::unpack(&folder(), scratch, name)
 }
 
 /// Unpacks the log device of a volume, if it has one.
@@ -117,12 +97,7 @@ pub(crate) fn unpack_log(scratch: &Scratch, name: &str) -> Option<PathBuf> {
     let packed = folder().join(format!("{name}.log.zst"));
     let path = scratch.join(&format!("{name}.log"));
     packed.exists().then(|| {
-        unpack_to(&packed, &path);
+        unpack_to(&packed, &path, &[]);
         path
     })
-}
-
-fn unpack_to(packed: &Path, path: &Path) {
-    let arguments = ["-q", "-d", "-f", "--sparse", packed.to_str().unwrap(), "-o"];
-    tools::succeed("zstd", &[&arguments[..], &[path.to_str().unwrap()]].concat());
 }
