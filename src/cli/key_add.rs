@@ -264,7 +264,7 @@ fn already(result: &Change) -> String {
 }
 
 /// Every reason against the login, when nothing was changed for anybody.
-fn refused(error: Error, plan: &Plan) -> Failure {
+pub(super) fn refused(error: Error, plan: &Plan) -> Failure {
     let mut failure = Failure::from(error);
     let blocking = plan.findings.iter().filter(|finding| finding.is_blocking());
     failure.further = blocking

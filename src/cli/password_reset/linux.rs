@@ -1,11 +1,11 @@
 //! `password reset` on Linux: a password for the serial console, set at once.
 
-use super::{Run, check_options};
+use super::{Run, check_options, user_name};
 use crate::action::Plan;
 use crate::action::linux_password::{self, PasswordRequest};
 use crate::cli::edit::Job;
 use crate::cli::hints::shell_word;
-use crate::cli::human::add;
+use crate::cli::key_add;
 use crate::cli::output::{Failure, Outcome};
 use crate::error::{Context as _, Error, Refusal, Result};
 use crate::guest::linux::crypt::SALT_BYTES;
@@ -90,14 +90,7 @@ fn refused(
     volume: &SessionVolume,
     request: &PasswordRequest,
 ) -> Failure {
-    let mut failure = Failure::from(error);
-    let blocking = plan.findings.iter().filter(|finding| finding.is_blocking());
-    failure.further = blocking
-        .map(|finding| match &finding.fix {
-            Some(fix) => format!("{finding}; fix: {fix}"),
-            None => finding.to_string(),
-        })
-        .collect();
+    let failure = key_add::refused(error, plan);
     let fixed = PasswordRequest { fix: true, ..request.clone() };
     let fixed = volume.read(|open| linux_password::plan(open.file_system(), &fixed));
     let is_repaired = fixed.is_ok_and(|plan| refusal(&plan).is_none());
@@ -117,19 +110,12 @@ fn refusal(plan: &Plan) -> Option<Error> {
 }
 
 fn text(job: &Job<'_>, result: &Change) -> String {
-    let name = result.users.first().map(|user| user.name.escaped()).unwrap_or_default();
+    let name = user_name(result);
     let after = format!(
         "start the machine from this disk, connect to its serial console, and log in as {}",
         shell_word(&name)
     );
-    if result.changes.is_empty() {
-        return format!("nothing to do: {name} has this password\nnext: {after}\n");
-    }
-    let mut text = format!("{}: a password for {name}, for the serial console\n", job.head());
-    text.push_str(&Job::body(result));
-    if let Some(password) = &result.generated_password {
-        add(&mut text, format_args!("new password of {name}, shown only now: {password}\n"));
-    }
-    text.push_str(&job.next_step(result, &after));
-    text
+    let same = format!("{name} has this password");
+    let new = format!("a password for {name}, for the serial console");
+    super::text(job, result, [&same, &new], &after)
 }

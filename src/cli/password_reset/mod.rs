@@ -10,6 +10,7 @@ mod windows;
 
 use super::args::{PasswordReset, ResetArgs};
 use super::edit::Job;
+use super::human::add;
 use super::output::{Outcome, Ui};
 use super::{host_file, target};
 use crate::error::{Error, Result};
@@ -90,4 +91,25 @@ fn check_options(system: &str, given: &[(bool, &str)]) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The user whose password it is, safe to print.
+fn user_name(result: &Change) -> String {
+    result.users.first().map(|user| user.name.escaped()).unwrap_or_default()
+}
+
+/// The text about a change: `same` says what is so already if there is none, `new` what there will be; `after` is what
+/// to do once it is written.
+fn text(job: &Job<'_>, result: &Change, [same, new]: [&str; 2], after: &str) -> String {
+    if result.changes.is_empty() {
+        return format!("nothing to do: {same}\nnext: {after}\n");
+    }
+    let mut text = format!("{}: {new}\n", job.head());
+    text.push_str(&Job::body(result));
+    if let Some(password) = &result.generated_password {
+        let name = user_name(result);
+        add(&mut text, format_args!("new password of {name}, shown only now: {password}\n"));
+    }
+    text.push_str(&job.next_step(result, after));
+    text
 }

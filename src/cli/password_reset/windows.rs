@@ -1,11 +1,10 @@
 //! `password reset` on Windows: the system sets a new password at its next boot.
 
-use super::{Run, check_options};
+use super::{Run, check_options, user_name};
 use crate::action::password_reset::{self, Method, ResetRequest};
 use crate::cli::args::{AgentArg, MethodArg, ResetArgs};
 use crate::cli::edit::Job;
 use crate::cli::hints::shell_word;
-use crate::cli::human::add;
 use crate::cli::output::{Failure, Outcome};
 use crate::error::{Context as _, Error, ErrorKind, Refusal};
 use crate::guest::windows::AgentKind;
@@ -76,7 +75,7 @@ fn with_fallback(error: Error, request: &ResetRequest, target: &str) -> Box<Fail
 }
 
 fn text(job: &Job<'_>, request: &ResetRequest, result: &Change) -> String {
-    let name = result.users.first().map(|user| user.name.escaped()).unwrap_or_default();
+    let name = user_name(result);
     let what = format!("the password of {name} will be set at the next boot");
     let after = match request.method {
         Method::Agent if request.password.is_none() => {
@@ -92,14 +91,5 @@ fn text(job: &Job<'_>, request: &ResetRequest, result: &Change) -> String {
             format!("start the machine from this disk, then log in as {name}")
         }
     };
-    if result.changes.is_empty() {
-        return format!("nothing to do: {what}\nnext: {after}\n");
-    }
-    let mut text = format!("{}: {what}\n", job.head());
-    text.push_str(&Job::body(result));
-    if let Some(password) = &result.generated_password {
-        add(&mut text, format_args!("new password of {name}, shown only now: {password}\n"));
-    }
-    text.push_str(&job.next_step(result, &after));
-    text
+    super::text(job, result, [&what, &what], &after)
 }
