@@ -1,8 +1,7 @@
 //! `key add`: puts public keys where sshd will honour them (linux-login.md, section 16).
 //!
-//! The plan is made from bytes only and changes nothing. Each user is a result of its own
-//! (LOGIN-137); what
-//! sshd would refuse is reported, and nothing changes for that user unless the caller forces it.
+//! The plan is made from bytes only and changes nothing. Each user is a result of its own (LOGIN-137); what sshd
+//! would refuse is reported, and nothing changes for that user unless the caller forces it.
 
 use super::draft::{Draft, Trial, insert_line};
 use super::fix_login::{self, Also, Repairs};
@@ -41,6 +40,14 @@ pub struct KeyAddRequest {
     pub force: bool,
     /// The date that decides expiry, and nothing else.
     pub now: Timestamp,
+}
+
+impl KeyAddRequest {
+    /// A request without options, repairs and force.
+    pub fn new(users: UserChoice, keys: Vec<PublicKey>, now: Timestamp) -> Self {
+        let fix_also = BTreeSet::new();
+        Self { users, keys, options: None, fix: false, fix_also, force: false, now }
+    }
 }
 
 /// Plans the edit.

@@ -210,10 +210,8 @@ fn apart(mut keys: Vec<JudgedKey>) -> (Vec<Finding>, Vec<JudgedKey>) {
 mod tests {
     use super::*;
     use crate::fs::memory::MemoryTree;
-    use crate::login::testing::{FILE, KEY, NOW, configure, debian};
+    use crate::login::testing::{FILE, KEY, NOW, OTHER, configure, debian};
 
-    const OTHER: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
     /// A DSA key that nobody has: four integers of one bit.
     const DSA: &str = "ssh-dss AAAAB3NzaC1kc3MAAAABAQAAAAEBAAAAAQEAAAABAQ==";
 

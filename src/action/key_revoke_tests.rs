@@ -9,11 +9,8 @@ use crate::error::Result;
 use crate::fs::memory::MemoryTree;
 use crate::guest::select::UserChoice;
 use crate::login::Fingerprint;
-use crate::login::testing::{FILE, KEY as OLD, NOW, configure, debian, key};
-use std::collections::BTreeSet;
+use crate::login::testing::{FILE, KEY as OLD, NOW, OTHER as NEW, configure, debian, key};
 
-const NEW: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
 const THIRD: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBWQpq2ZtYBRC4xKzKqZ9kdPVGVdJWbHJ/6dWPnfwQeW";
 const ADVICE: &str = "no-port-forwarding,command=\"echo 'Please login as the user \\\"admin\\\" \
@@ -32,15 +29,8 @@ fn all(users: &[&str]) -> KeyRevokeRequest {
 }
 
 fn rotation(lines: &[&str]) -> KeyAddRequest {
-    KeyAddRequest {
-        keys: lines.iter().map(|line| key(line)).collect(),
-        users: UserChoice::Named(vec![b"admin".to_vec()]),
-        options: None,
-        fix: false,
-        fix_also: BTreeSet::new(),
-        force: false,
-        now: NOW,
-    }
+    let keys = lines.iter().map(|line| key(line)).collect();
+    KeyAddRequest::new(UserChoice::Named(vec![b"admin".to_vec()]), keys, NOW)
 }
 
 /// Plans, edits, and plans again: the second time nothing may change.

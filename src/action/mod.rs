@@ -26,8 +26,8 @@ pub mod windows_key_revoke;
 pub use plan::{FileChange, Outcome, Plan, UserPlan};
 
 #[cfg(test)]
-mod key_revoke_tests;
+mod key_add_tests;
 #[cfg(test)]
-mod tests;
+mod key_revoke_tests;
 #[cfg(test)]
 mod windows_key_tests;

@@ -14,12 +14,8 @@ use crate::guest::windows::security::{
 };
 use crate::guest::windows::testing::Server;
 use crate::login::key_input;
-use std::collections::BTreeSet;
+use crate::login::testing::{KEY, NOW, OTHER};
 
-const KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFINKGrTpxexpBuAq1H0MyRmHwq7UvR/Y+op+T4vybSf";
-const OTHER: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
 const SHARED: &str = "/ProgramData/ssh/administrators_authorized_keys";
 const PERSONAL: &str = "/Users/bob/.ssh/authorized_keys";
 
@@ -30,15 +26,8 @@ fn server() -> Server {
 fn request(users: &[&str]) -> KeyAddRequest {
     let names = users.iter().map(|name| name.as_bytes().to_vec()).collect();
     let keys = key_input::parse("test", format!("{KEY} me@home").as_bytes()).unwrap().keys;
-    KeyAddRequest {
-        users: if users.is_empty() { UserChoice::Default } else { UserChoice::Named(names) },
-        keys,
-        options: None,
-        fix: false,
-        fix_also: BTreeSet::new(),
-        force: false,
-        now: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 },
-    }
+    let users = if users.is_empty() { UserChoice::Default } else { UserChoice::Named(names) };
+    KeyAddRequest::new(users, keys, NOW)
 }
 
 /// Plans, edits, and plans again: the second time nothing may change.
@@ -169,7 +158,7 @@ fn revocation(users: &[&str], force: bool) -> KeyRevokeRequest {
         keys: KeyChoice::Named(vec![KeyName::Key(key.blob().to_vec())]),
         users: (!users.is_empty()).then_some(users),
         force,
-        now: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 },
+        now: NOW,
     }
 }
 

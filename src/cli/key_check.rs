@@ -18,7 +18,6 @@ use crate::report::Target;
 use crate::report::change::Io;
 use crate::report::check::{CheckedKey, KeyCheck};
 use crate::session::{OpenVolume, Session, SessionVolume, clock};
-use std::collections::BTreeSet;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Args) -> Outcome {
@@ -91,15 +90,8 @@ impl Check<'_> {
         if keys.is_empty() {
             keys.push(key_add::trial_key()?);
         }
-        let request = KeyAddRequest {
-            users: UserChoice::Named(vec![found.user.clone()]),
-            keys,
-            options: None,
-            fix: false,
-            fix_also: BTreeSet::new(),
-            force: false,
-            now: self.request.now,
-        };
+        let users = UserChoice::Named(vec![found.user.clone()]);
+        let request = KeyAddRequest::new(users, keys, self.request.now);
         let plan = |request: &KeyAddRequest| {
             volume.read(|open| key_add::plan(open.file_system(), request))
         };

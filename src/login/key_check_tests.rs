@@ -1,12 +1,10 @@
 //! One key in every position that a key file allows (LOGIN-26 to LOGIN-48, LOGIN-63).
 
 use super::Verdict::{self, Accepted, Refused, Unknown};
-use super::testing::{FILE, KEY, check, configure, debian};
+use super::testing::{FILE, KEY, OTHER, check, configure, debian};
 use crate::fs::NodeKind;
 use crate::fs::memory::MemoryTree;
 
-const OTHER: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
 const SECOND: &str = "/home/admin/.ssh/authorized_keys2";
 
 /// The checks behind a verdict: what blocks, or else what is open.

@@ -8,6 +8,9 @@ use crate::guest::linux::detect;
 /// A key.
 pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFINKGrTpxexpBuAq1H0MyRmHwq7UvR/Y+op+T4vybSf";
+/// Another key.
+pub(crate) const OTHER: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIKHmxpYuBL6s/beeLVSwxmF2V6qgC2d/4I7OKOln+pM";
 /// Where admin's keys are.
 pub(crate) const FILE: &str = "/home/admin/.ssh/authorized_keys";
 /// The date of every test: 2023-11-14T22:13:20Z, day 19675.
@@ -15,6 +18,13 @@ pub(crate) const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanosecond
 
 /// A Debian with `UsePAM yes` and the user admin, whose key file holds `keys`.
 pub(crate) fn debian(keys: &str) -> MemoryTree {
+    let mut tree = keyless_debian();
+    tree.directory("/home/admin/.ssh", 1000, 0o700).file(FILE, 1000, 0o600, keys.as_bytes());
+    tree
+}
+
+/// The same without a key file and its directory.
+pub(crate) fn keyless_debian() -> MemoryTree {
     let mut tree = MemoryTree::new();
     let passwd = b"root:x:0:0::/root:/bin/bash\nadmin:x:1000:1000::/home/admin:/bin/bash\n";
     tree.file("/etc/passwd", 0, 0o644, passwd)
@@ -25,9 +35,7 @@ pub(crate) fn debian(keys: &str) -> MemoryTree {
         .file("/etc/pam.d/sshd", 0, 0o644, crate::login::pam::USUAL)
         .file("/bin/bash", 0, 0o755, b"")
         .directory("/root", 0, 0o700)
-        .directory("/home/admin", 1000, 0o755)
-        .directory("/home/admin/.ssh", 1000, 0o700)
-        .file(FILE, 1000, 0o600, keys.as_bytes());
+        .directory("/home/admin", 1000, 0o755);
     tree
 }
 

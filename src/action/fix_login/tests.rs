@@ -19,13 +19,9 @@ const CONFIG: &str = "/etc/ssh/sshd_config";
 
 fn request(user: &str, also: &[Also]) -> KeyAddRequest {
     KeyAddRequest {
-        users: UserChoice::Named(vec![user.into()]),
-        keys: vec![key(KEY)],
-        options: None,
         fix: true,
         fix_also: also.iter().copied().collect(),
-        force: false,
-        now: NOW,
+        ..KeyAddRequest::new(UserChoice::Named(vec![user.into()]), vec![key(KEY)], NOW)
     }
 }
 
