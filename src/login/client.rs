@@ -9,6 +9,7 @@
 //! Bounds: [`CLIENTS_MAX`], [`WORK_MAX`].
 
 use super::address::{Network, Point};
+use super::listening::Listening;
 use super::pattern::matches;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,17 +49,6 @@ enum Kind {
     /// `user@hosts`: the list of addresses must not deny, that of names neither, and one must hit.
     AddressOrName(List, List),
     Port(u16),
-}
-
-/// What is known of the place where sshd listens and how it names clients.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Listening {
-    /// True if sshd asks for the name of a client; else its name is its address.
-    pub(super) uses_dns: bool,
-    /// The ports, if all are known.
-    pub(super) ports: Option<Vec<u16>>,
-    /// The local addresses, if all are known.
-    pub(super) addresses: Option<Vec<Network>>,
 }
 
 impl Question {

@@ -3,120 +3,20 @@
 //! What depends on the client cannot be decided offline: the values are found for every client that makes a
 //! difference (LOGIN-3; [`super::client`]).
 
-use super::address::Network;
-use super::client::{self, Client, Listening, Question};
+mod criterion;
+
+pub(super) use criterion::{Asked, Criterion};
+
+use super::client::{self, Client, Question};
 use super::daemon::Release;
 use super::finding::Finding;
 use super::keyword;
-use super::line::{self, Line};
+use super::listening::port;
 use super::pattern::{matches, matches_list};
 use super::sshd_config::{Block, Directive, SshdConfig};
-use super::value::{list_defect, split_host};
+use super::value::split_host;
 use crate::guest::linux::Accounts;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// One condition of a Match line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Criterion {
-    Always,
-    Never,
-    User(Vec<u8>),
-    Group(Vec<u8>),
-    /// Depends on the client or the connection: what is asked, and the list.
-    Client(Asked, Vec<u8>),
-}
-
-/// What a condition asks about the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    Host,
-    Address,
-    LocalAddress,
-    LocalPort,
-    RoutingDomain,
-    Version,
-}
-
-impl Criterion {
-    /// Parses a Match line as `release` does.
-    pub(super) fn parse_all(line: &Line, release: Release) -> Result<Vec<Self>, String> {
-        let has_arguments = release.is_likely(9, 9);
-        let words = if has_arguments {
-            line.arguments.clone()
-        } else {
-            let rest = line.rest.as_deref().unwrap_or_default();
-            let words = line::all_delimited(rest);
-            // A comment ends the line where a condition would begin.
-            words.into_iter().take_while(|word| !word.starts_with(b"#")).collect()
-        };
-        if words.is_empty() {
-            return Err("Match has no condition".to_owned());
-        }
-        let mut criteria = Vec::new();
-        let mut words = words.into_iter();
-        while let Some(word) = words.next() {
-            let (name, inline) = named_value(&word, release);
-            if name == b"all" {
-                let is_alone = criteria.is_empty() && words.next().is_none();
-                return if is_alone {
-                    Ok(vec![Self::Always])
-                } else {
-                    Err("Match all stands with other conditions".to_owned())
-                };
-            }
-            // An existing user is what we ask about.
-            if name == b"invalid-user" && has_arguments {
-                criteria.push(Self::Never);
-                continue;
-            }
-            let value = inline.or_else(|| words.next());
-            let value = value.filter(|value| !value.is_empty() && !value.starts_with(b"#"));
-            let value = value.ok_or_else(|| "a condition of Match has no value".to_owned())?;
-            criteria.push(Self::parse(&name, value, release)?);
-        }
-        Ok(criteria)
-    }
-
-    fn parse(name: &[u8], value: Vec<u8>, release: Release) -> Result<Self, String> {
-        let asked = match name {
-            b"user" => return Ok(Self::User(value)),
-            b"group" => return Ok(Self::Group(value)),
-            b"host" => Asked::Host,
-            b"address" => Asked::Address,
-            b"localaddress" => Asked::LocalAddress,
-            b"localport" => Asked::LocalPort,
-            b"rdomain" if release.is_likely(7, 7) => Asked::RoutingDomain,
-            b"version" if release.is_likely(10, 0) => Asked::Version,
-            _ => return Err("Match has an unknown condition".to_owned()),
-        };
-        let is_list = matches!(asked, Asked::Address | Asked::LocalAddress);
-        if let Some(reason) = list_defect(&value).filter(|_| is_list) {
-            return Err(reason.to_owned());
-        }
-        let is_port = value.iter().all(u8::is_ascii_digit) && port(&value).is_none();
-        if asked == Asked::LocalPort && is_port {
-            return Err("LocalPort is no port".to_owned());
-        }
-        Ok(Self::Client(asked, value))
-    }
-}
-
-/// A condition and the value behind its `=`, which only 10.0 and later take apart here.
-fn named_value(word: &[u8], release: Release) -> (Vec<u8>, Option<Vec<u8>>) {
-    let equals = word.iter().position(|&byte| byte == b'=').filter(|_| release.is_likely(10, 0));
-    let (name, value) = match equals {
-        Some(at) => (word.get(..at), word.get(at.saturating_add(1)..).map(<[u8]>::to_vec)),
-        None => (Some(word), None),
-    };
-    (name.unwrap_or_default().to_ascii_lowercase(), value)
-}
-
-fn port(text: &[u8]) -> Option<u16> {
-    match text {
-        b"ssh" => Some(22),
-        digits => std::str::from_utf8(digits).ok()?.parse().ok(),
-    }
-}
 
 /// Who logs in.
 #[derive(Debug, Clone)]
@@ -343,6 +243,11 @@ fn group_matches(list: &[u8], groups: &[Vec<u8>]) -> bool {
 }
 
 impl<'a> Effective<'a> {
+    /// The values that count before anybody connects: those of the global part.
+    pub(super) fn global(config: &'a SshdConfig) -> Self {
+        Self { config, is_active: Vec::new(), client: client::stranger() }
+    }
+
     /// The directive that sets `keyword` (in lower case): the first in a matching block, else the first global
     /// one (LOGIN-17, LOGIN-22).
     pub fn first(&self, keyword: &str) -> Option<&'a Directive> {
@@ -418,58 +323,6 @@ impl<'a> Effective<'a> {
             |block: &Block| block.criteria.iter().any(|c| matches!(c, Criterion::Client(..)));
         let active = blocks.filter(|(block, is_active)| **is_active && depends(block));
         active.map(|(block, _)| block.place.to_string()).collect()
-    }
-}
-
-/// Where sshd listens and how it names clients, as far as the global part of a configuration says.
-pub(super) fn listening(config: &SshdConfig) -> Listening {
-    let global = Effective { config, is_active: Vec::new(), client: client::stranger() };
-    let uses_dns = global.flag("usedns", false);
-    let command_line = &config.daemon.command_line;
-    let mut ports = command_line.ports.clone();
-    if ports.is_empty() {
-        ports = global.list("port").into_iter().filter_map(port).collect();
-    }
-    if ports.is_empty() {
-        ports.push(22);
-    }
-    let given: Vec<_> = global.list("listenaddress").into_iter().map(listen_address).collect();
-    // A socket unit has ports and addresses of its own; a name is not resolved here.
-    if command_line.is_socket_activated || given.iter().any(Option::is_none) {
-        return Listening { uses_dns, ports: None, addresses: None };
-    }
-    let given: Vec<_> = given.into_iter().flatten().collect();
-    let is_one = |address: &Network| !address.is_unspecified();
-    let addresses: Vec<Network> = given.iter().map(|(address, _)| *address).collect();
-    let is_certain = !addresses.is_empty() && addresses.iter().all(is_one);
-    if !given.is_empty() {
-        let common = std::mem::take(&mut ports);
-        for (_, port) in &given {
-            match port {
-                Some(port) => ports.push(*port),
-                None => ports.extend(&common),
-            }
-        }
-    }
-    let addresses = is_certain.then_some(addresses);
-    Listening { uses_dns, ports: Some(ports), addresses }
-}
-
-/// `address`, `address:port`, `[address]:port`; `None` for names.
-fn listen_address(text: &[u8]) -> Option<(Network, Option<u16>)> {
-    let whole = |text: &[u8]| Network::parse(text).ok().flatten().filter(Network::is_host);
-    if let Some(address) = whole(text) {
-        return Some((address, None));
-    }
-    let colon = text.iter().rposition(|&byte| byte == b':');
-    let (address, rest) = text.split_at(colon.unwrap_or(text.len()));
-    let (address, port_text) =
-        if text.ends_with(b"]") { (text, None) } else { (address, rest.strip_prefix(b":")) };
-    let inner = address.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]"));
-    let address = whole(inner.unwrap_or(address))?;
-    match port_text {
-        None => Some((address, None)),
-        Some(text) => Some((address, Some(port(text)?))),
     }
 }
 

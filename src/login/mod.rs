@@ -29,6 +29,7 @@ pub mod key_removal;
 pub(crate) mod key_walk;
 mod keyword;
 mod line;
+mod listening;
 pub mod match_block;
 pub mod pam;
 pub mod pattern;

@@ -7,10 +7,10 @@
 mod checks;
 mod reader;
 
-use super::client::Listening;
+use super::Finding;
 use super::daemon::Daemon;
+use super::listening::Listening;
 use super::match_block::Criterion;
-use super::{Finding, match_block};
 use crate::error::Result;
 use crate::fs::FileSystem;
 use crate::fs::path::GuestPath;
@@ -103,7 +103,7 @@ impl SshdConfig {
         reader.look_into_program()?;
         reader.check_whole();
         let mut config = reader.config;
-        config.listening = match_block::listening(&config);
+        config.listening = Listening::of(&config);
         Ok(config)
     }
 

@@ -3,9 +3,12 @@
 mod access;
 mod limits;
 mod list_file;
+mod nologin;
 mod place;
+mod settings;
 mod succeed_if;
 mod unix;
+mod user;
 
 use super::code::Code;
 use super::config::{Call, Entry, Kind};
@@ -15,7 +18,7 @@ use crate::bytes::text::escape_limited;
 use crate::fs::path::GuestPath;
 use crate::fs::{FileSystem, NodeKind};
 use crate::guest::linux::User;
-use crate::guest::linux::text::{TEXT_BYTES_MAX, exists, kind, lines, required};
+use crate::guest::linux::text::{TEXT_BYTES_MAX, kind};
 use crate::login::{Finding, Guest};
 
 /// Who is asked about, and by whom.
@@ -248,55 +251,6 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// pam_nologin (LOGIN-72).
-    fn nologin(&self, call: &Arguments<'_>) -> Vec<Answer> {
-        let if_absent = if call.has("successok") { Code::Success } else { Code::Ignore };
-        let path = call.value("file=").unwrap_or(b"/etc/nologin");
-        // /run is made anew at every boot.
-        let is_on_disk = !path.starts_with(b"/run/") && !path.starts_with(b"/var/run/");
-        let shown = escape_limited(path, 256);
-        if is_on_disk {
-            match kind(self.fs(), &String::from_utf8_lossy(path)) {
-                None => {}
-                Some(NodeKind::Directory) => {
-                    let message = "it is a directory, at which pam_nologin refuses everybody";
-                    let reason = Finding::block(("nologin", "LOGIN-72"), shown, message);
-                    return vec![Answer::because(Code::SystemErr, reason)];
-                }
-                Some(_) if self.user.uid == 0 => return plain(&[if_absent]),
-                Some(_) => {
-                    let message = "it exists, so only root may log in";
-                    let reason = Finding::block(("nologin", "LOGIN-72"), shown, message);
-                    return vec![Answer::because(
-                        Code::AuthErr,
-                        reason.fixed_by("remove the file"),
-                    )];
-                }
-            }
-        }
-        let old = "/var/run/nologin";
-        if call.value("file=").is_none()
-            && self.user.uid != 0
-            && self.is_run_on_disk()
-            && exists(self.fs(), old)
-        {
-            let message =
-                "it exists, and only root may log in unless the system removes it at boot";
-            let reason = Finding::block(("nologin", "LOGIN-72"), old, message);
-            return vec![Answer::plain(if_absent), Answer::because(Code::AuthErr, reason)];
-        }
-        plain(&[if_absent])
-    }
-
-    /// True on systems of the time before /run, where /var/run is a directory of the disk.
-    fn is_run_on_disk(&self) -> bool {
-        let run = crate::fs::path::resolve(self.fs(), &GuestPath::new("/var/run"), false);
-        let Ok(crate::fs::path::Resolution::Found(found)) = run else { return false };
-        let metadata = self.fs().metadata(found.node);
-        metadata.is_ok_and(|metadata| metadata.kind == NodeKind::Directory)
-            && !exists(self.fs(), "/run")
-    }
-
     /// pam_debug answers what its arguments say.
     fn debug(&self, call: &Arguments<'_>) -> Vec<Answer> {
         let prefix = match self.kind {
@@ -314,112 +268,6 @@ impl<'a> Asked<'a> {
         match call.value("conf=") {
             Some(path) if self.read(path).is_err() => plain(&[Code::Success, Code::ServiceErr]),
             _ => plain(&[Code::Success]),
-        }
-    }
-
-    fn local_user(&self, call: &Arguments<'_>) -> Vec<Answer> {
-        let Some(path) = call.value("file=") else {
-            // A user of nss-altfiles is not in the file itself.
-            let is_local = self.user.line != 0;
-            return plain(&[if is_local { Code::Success } else { Code::PermDenied }]);
-        };
-        let Ok(content) = self.read(path) else {
-            return plain(&[Code::ServiceErr, Code::PermDenied]);
-        };
-        let mut head = self.user.name.clone();
-        head.push(b':');
-        let is_local = lines(&content).any(|line| line.starts_with(&head));
-        plain(&[if is_local { Code::Success } else { Code::PermDenied }])
-    }
-
-    fn user_type(&self, call: &Arguments<'_>) -> Vec<Answer> {
-        let uid = if call.has("use_uid") { 0 } else { self.user.uid };
-        let is_system = self.is_system(uid);
-        let is_wanted = match (call.has("issystem"), call.has("isregular")) {
-            (true, false) => is_system,
-            (false, true) => !is_system,
-            (false, false) => return plain(&[Code::ServiceErr]),
-            // The last one counts.
-            (true, true) => return plain(&[Code::Success, Code::AuthErr]),
-        };
-        plain(&[if is_wanted { Code::Success } else { Code::AuthErr }])
-    }
-
-    /// pam_usertype: below `UID_MIN` and not above `SYS_UID_MAX`, or nobody.
-    fn is_system(&self, uid: u32) -> bool {
-        let uid_min = self.guest.system.accounts.uid_min;
-        let settings = required(self.fs(), "/etc/login.defs", TEXT_BYTES_MAX);
-        let settings = settings.ok().flatten().unwrap_or_default();
-        let mut system_max = uid_min.saturating_sub(1);
-        for line in lines(&settings) {
-            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            if words.next() == Some(b"SYS_UID_MAX") {
-                let value = words.next().and_then(|word| std::str::from_utf8(word).ok());
-                system_max = value.and_then(|value| value.parse().ok()).unwrap_or(system_max);
-            }
-        }
-        uid == 65534 || (uid <= system_max && uid < uid_min)
-    }
-
-    /// pam_shells: the shell must be a line of /etc/shells.
-    fn shells(&self, call: &Arguments<'_>) -> Vec<Answer> {
-        let path = "/etc/shells";
-        let metadata = crate::fs::path::find(self.fs(), &GuestPath::new(path)).ok().flatten();
-        let metadata = metadata.and_then(|found| self.fs().metadata(found.node).ok());
-        let is_trusted =
-            metadata.is_some_and(|found| found.kind == NodeKind::File && found.mode & 0o002 == 0);
-        let content = self.read(path.as_bytes()).unwrap_or_default();
-        let shell = self.user.effective_shell();
-        if is_trusted && lines(&content).any(|line| line.starts_with(b"/") && line == shell) {
-            return plain(&[Code::Success]);
-        }
-        let vendor = exists(self.fs(), "/usr/etc/shells")
-            || exists(self.fs(), "/usr/share/defaults/etc/shells");
-        if vendor {
-            return plain(&[Code::Success, Code::AuthErr]);
-        }
-        let message = format!(
-            "pam_shells: /etc/shells does not list the login shell {}",
-            escape_limited(shell, 128)
-        );
-        let reason = Finding::block(("pam-account", "LOGIN-66"), call.place, message);
-        vec![Answer::because(Code::AuthErr, reason)]
-    }
-
-    /// pam_time refuses only where a rule for sshd exists.
-    fn time(&self, call: &Arguments<'_>) -> Vec<Answer> {
-        let path = call.value("conffile=").unwrap_or(b"/etc/security/time.conf");
-        let Ok(content) = self.read(path) else { return plain(&[Code::Success, Code::PermDenied]) };
-        let is_about_us = |line: &[u8]| {
-            let line = line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
-            let services = line.split(|&byte| byte == b';').next().unwrap_or_default();
-            let has =
-                |text: &[u8]| services.windows(text.len().max(1)).any(|window| window == text);
-            // A line that goes on could hold anything.
-            !line.is_empty()
-                && (has(self.service) || has(b"*") || has(b"!") || line.ends_with(b"\\"))
-        };
-        if !lines(&content).any(is_about_us) {
-            return plain(&[Code::Success]);
-        }
-        let shown = escape_limited(path, 256);
-        let message = "a rule of pam_time may refuse the login at some times";
-        let reason = Finding::block(("pam-account", "LOGIN-66"), shown, message);
-        vec![Answer::plain(Code::Success), Answer::because(Code::PermDenied, reason)]
-    }
-
-    /// pam_sepermit has nothing to say about users that its file does not name.
-    fn sepermit(&self) -> Vec<Answer> {
-        let content = match self.read(b"/etc/security/sepermit.conf") {
-            Ok(content) => content,
-            Err(Missing::Absent) => return plain(&[Code::Success, Code::Ignore]),
-            Err(_) => return plain(&ANYTHING),
-        };
-        let is_rule = |line: &[u8]| !matches!(line.trim_ascii().first(), None | Some(b'#'));
-        if lines(&content).any(is_rule) {
-            plain(&ANYTHING)
-        } else {
-            plain(&[Code::Success, Code::Ignore])
         }
     }
 
