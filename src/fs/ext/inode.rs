@@ -4,13 +4,15 @@
 //! bytes, little-endian; the first 128 are those of ext2. An [`Inode`] keeps its bytes, so that fields
 //! that mean nothing to us survive an edit.
 
-use super::checksum::{self, INODE_CHECKSUM_HIGH_AT, INODE_CHECKSUM_LOW_AT};
-use super::feature::{incompat, ro_compat};
+mod table;
+mod time;
+
+pub(crate) use time::Time;
+
+use super::feature::ro_compat;
 use super::superblock::Superblock;
 use super::units::{FsBlock, InodeNumber};
-use super::volume::Volume;
 use crate::bytes::arith::{add, div, mul, sub, to};
-use crate::bytes::checksum::agrees;
 use crate::bytes::field::{
     self, high_u16, high_u32, join_u32, le_u16, le_u32, low_u16, low_u32, put_le_u16, put_le_u32,
 };
@@ -47,9 +49,6 @@ pub(crate) mod flag {
 const MODE_AT: usize = 0x0;
 const UID_LOW_AT: usize = 0x2;
 const SIZE_LOW_AT: usize = 0x4;
-const ACCESS_TIME_AT: usize = 0x8;
-const CHANGE_TIME_AT: usize = 0xc;
-const MODIFY_TIME_AT: usize = 0x10;
 const DELETE_TIME_AT: usize = 0x14;
 const GID_LOW_AT: usize = 0x18;
 const LINKS_AT: usize = 0x1a;
@@ -63,11 +62,6 @@ const ATTRIBUTES_HIGH_AT: usize = 0x76;
 const UID_HIGH_AT: usize = 0x78;
 const GID_HIGH_AT: usize = 0x7a;
 const EXTRA_SIZE_AT: usize = 0x80;
-const CHANGE_TIME_EXTRA_AT: usize = 0x84;
-const MODIFY_TIME_EXTRA_AT: usize = 0x88;
-const ACCESS_TIME_EXTRA_AT: usize = 0x8c;
-const CREATE_TIME_AT: usize = 0x90;
-const CREATE_TIME_EXTRA_AT: usize = 0x94;
 const PROJECT_AT: usize = 0x9c;
 
 /// All fields that regain knows behind the first 128 bytes.
@@ -91,26 +85,6 @@ pub(crate) enum InodeDefect {
     NotAValue,
     #[error("size {0} is too large")]
     Size(u64),
-}
-
-/// The four times of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Time {
-    Access,
-    Change,
-    Modify,
-    Create,
-}
-
-impl Time {
-    fn places(self) -> (usize, usize) {
-        match self {
-            Self::Access => (ACCESS_TIME_AT, ACCESS_TIME_EXTRA_AT),
-            Self::Change => (CHANGE_TIME_AT, CHANGE_TIME_EXTRA_AT),
-            Self::Modify => (MODIFY_TIME_AT, MODIFY_TIME_EXTRA_AT),
-            Self::Create => (CREATE_TIME_AT, CREATE_TIME_EXTRA_AT),
-        }
-    }
 }
 
 /// One inode.
@@ -336,45 +310,6 @@ impl Inode {
         at.saturating_add(len) <= end.min(self.bytes.len())
     }
 
-    /// One of the four times; the creation time is 0 where it does not exist.
-    ///
-    /// The low two bits of the extra word extend the seconds beyond 2038, the others are nanoseconds.
-    pub(crate) fn time(&self, which: Time) -> Timestamp {
-        let (at, extra_at) = which.places();
-        if which == Time::Create && !self.has_extra(at, 4) {
-            return Timestamp::default();
-        }
-        let seconds = i64::from(self.u32(at).cast_signed());
-        if !self.has_extra(extra_at, 4) {
-            return Timestamp { seconds, nanoseconds: 0 };
-        }
-        let extra = self.u32(extra_at);
-        let epoch = i64::from(extra & 3);
-        let nanoseconds = (extra >> 2).min(999_999_999);
-        Timestamp { seconds: seconds.saturating_add(epoch << 32), nanoseconds }
-    }
-
-    /// Sets a time, as exactly as the inode can hold it. Without an extra word it ends in 2038.
-    pub(crate) fn set_time(&mut self, which: Time, time: Timestamp) -> Result<()> {
-        let (at, extra_at) = which.places();
-        if which == Time::Create && !self.has_extra(at, 4) {
-            return Ok(());
-        }
-        if !self.has_extra(extra_at, 4) {
-            let seconds = time.seconds.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-            let seconds: i32 = to(seconds)?;
-            return Ok(put_le_u32(&mut self.bytes, at, seconds.cast_unsigned())?);
-        }
-        // Four epochs of 2^32 seconds: 1901 to 2446.
-        let last = (3i64 << 32).saturating_add(i64::from(i32::MAX));
-        let seconds = time.seconds.clamp(i64::from(i32::MIN), last);
-        let low = low_u32(seconds.cast_unsigned());
-        let above = seconds.saturating_sub(i64::from(low.cast_signed()));
-        let epoch = high_u32(above.cast_unsigned()) & 3;
-        put_le_u32(&mut self.bytes, at, low)?;
-        Ok(put_le_u32(&mut self.bytes, extra_at, (time.nanoseconds << 2) | epoch)?)
-    }
-
     /// Marks the inode as deleted at `time`.
     pub(crate) fn set_deleted(&mut self, time: Timestamp) -> Result<()> {
         let seconds = low_u32(time.seconds.cast_unsigned());
@@ -427,106 +362,8 @@ impl Inode {
         Ok(())
     }
 
-    fn checksum(&self, seed: u32) -> Result<u32> {
-        let inode_seed = checksum::inode_seed(seed, self.number, self.generation());
-        let has_high = self.has_extra(INODE_CHECKSUM_HIGH_AT, 2);
-        let sum = checksum::inode(inode_seed, &self.bytes, has_high)?;
-        Ok(if has_high { sum } else { u32::from(low_u16(sum)) })
-    }
-
-    fn stored_checksum(&self) -> u32 {
-        let low = u32::from(self.u16(INODE_CHECKSUM_LOW_AT));
-        if !self.has_extra(INODE_CHECKSUM_HIGH_AT, 2) {
-            return low;
-        }
-        (u32::from(self.u16(INODE_CHECKSUM_HIGH_AT)) << 16) | low
-    }
-
-    fn seal(&mut self, seed: u32) -> Result<()> {
-        let sum = self.checksum(seed)?;
-        put_le_u16(&mut self.bytes, INODE_CHECKSUM_LOW_AT, low_u16(sum))?;
-        if self.has_extra(INODE_CHECKSUM_HIGH_AT, 2) {
-            put_le_u16(&mut self.bytes, INODE_CHECKSUM_HIGH_AT, high_u16(sum))?;
-        }
-        Ok(())
-    }
-
     /// `defect` of this inode.
     pub(crate) fn corrupt(&self, defect: InodeDefect) -> crate::error::Error {
         Corrupt::new("inode", defect).of(self.number.to_string()).into()
-    }
-
-    fn check(&self, superblock: &Superblock) -> Result<()> {
-        let (extra, size) = (self.extra_size(), self.bytes.len());
-        let end = GOOD_OLD_BYTES.saturating_add(usize::from(extra));
-        if size > GOOD_OLD_BYTES && (end > size || !extra.is_multiple_of(4)) {
-            return Err(self.corrupt(InodeDefect::ExtraSize { extra, size }));
-        }
-        if let Some(seed) = superblock.checksum_seed {
-            let (stored, computed) = (self.stored_checksum(), self.checksum(seed)?);
-            if !agrees(stored, computed) {
-                return Err(self.corrupt(InodeDefect::Checksum { stored, computed }));
-            }
-        }
-        if self.size_bytes() > u64::MAX >> 1 {
-            return Err(self.corrupt(InodeDefect::Size(self.size_bytes())));
-        }
-        Ok(())
-    }
-}
-
-impl Volume {
-    /// Where an inode starts, in bytes.
-    fn inode_offset(&self, number: InodeNumber) -> Result<u64> {
-        let superblock = self.superblock();
-        if number.0 == 0 || number.0 > superblock.inodes_count {
-            let defect = InodeDefect::Number(superblock.inodes_count);
-            return Err(Corrupt::new("inode", defect).of(number.to_string()).into());
-        }
-        let (group, index) = superblock.inode_place(number)?;
-        let table = self.read_group(group)?.inode_table()?;
-        let inside = mul(u64::from(index), u64::from(superblock.inode_size_bytes))?;
-        Ok(add(superblock.block_offset(table)?, inside)?)
-    }
-
-    /// Reads an inode without any check: one that is about to be made.
-    pub(crate) fn read_raw_inode(&self, number: InodeNumber) -> Result<Inode> {
-        let offset = self.inode_offset(number)?;
-        let size = usize::from(self.superblock().inode_size_bytes);
-        let bytes = self.disk().read_vec(offset, size)?;
-        Ok(Inode::new(number, bytes, self.superblock()))
-    }
-
-    /// Reads and checks an inode that is in use.
-    ///
-    /// # Errors
-    /// `Corrupt` with an [`InodeDefect`].
-    pub(crate) fn read_inode(&self, number: InodeNumber) -> Result<Inode> {
-        let inode = self.read_raw_inode(number)?;
-        inode.check(self.superblock())?;
-        if inode.raw_mode() == 0 {
-            return Err(inode.corrupt(InodeDefect::Free));
-        }
-        Ok(inode)
-    }
-
-    /// Stores an inode with its checksum.
-    pub(crate) fn store_inode(&self, inode: &mut Inode) -> Result<()> {
-        if let Some(seed) = self.superblock().checksum_seed {
-            inode.seal(seed)?;
-        }
-        let offset = self.inode_offset(inode.number)?;
-        self.disk().write_at(offset, inode.bytes(), &inode.number.to_string())
-    }
-
-    /// The checksum seed of an inode's own blocks; `None` without `metadata_csum`.
-    pub(crate) fn inode_seed(&self, inode: &Inode) -> Option<u32> {
-        let seed = self.superblock().checksum_seed?;
-        Some(checksum::inode_seed(seed, inode.number, inode.generation()))
-    }
-
-    /// True if new inodes map their content with extents.
-    pub(crate) fn has_extents(&self) -> bool {
-        self.superblock().features.has_incompat(incompat::EXTENTS)
     }
 }
