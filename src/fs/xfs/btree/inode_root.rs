@@ -11,9 +11,11 @@
 //! | 0x4 | 8 each | keys | entries | ascending |
 //! | 0x4 + 8 * room | 8 each | pointers | entries | |
 
+use super::entries::{Child, Entries};
+use super::entries::{keys_bytes, parse_children, pointer_bytes, put_children};
+use super::expected::{Expected, check_children};
 use super::kind::TreeKind;
-use super::node::{Child, Entries, Expected, LEVELS_MAX, Node, TreeDefect, corrupt};
-use super::node::{check_children, keys_bytes, parse_children, pointer_bytes, put_children};
+use super::node::{LEVELS_MAX, Node, TreeDefect, corrupt};
 use super::store::Shape;
 use crate::bytes::field::{be_u16, put_be_u16};
 use crate::error::Result;

@@ -22,6 +22,8 @@ mod check;
 #[cfg(test)]
 mod damage_tests;
 mod edit;
+mod entries;
+mod expected;
 mod file_map;
 mod free_space;
 mod group;
@@ -33,6 +35,7 @@ mod kind;
 mod node;
 mod reference_count;
 mod reverse_map;
+mod settle;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;

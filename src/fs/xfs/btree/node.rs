@@ -21,8 +21,11 @@
 //! node an array of keys follows (a low and a high key each in trees of overlapping records), and behind the place
 //! for the last possible key an array of pointers.
 
+use super::entries::{Entries, keys_bytes, parse_children, parse_pointer, parse_records};
+use super::entries::{pointer_bytes, put_children, put_pointer};
+use super::expected::{Expected, check_children, check_records};
 use super::kind::{Form, RecordDefect, TreeKind};
-use super::store::{Bounds, NodeSource, Pointer, Shape};
+use super::store::{NodeSource, Pointer, Shape};
 use crate::bytes::arith::to;
 use crate::bytes::field::{self, be_u16, be_u32, be_u64};
 use crate::bytes::field::{put, put_be_u16, put_be_u32, put_be_u64};
@@ -91,19 +94,6 @@ pub(super) struct Layout {
     pub(super) child_max: usize,
 }
 
-/// Size of a pointer in `form`.
-pub(super) const fn pointer_bytes(form: Form) -> usize {
-    match form {
-        Form::Short => 4,
-        Form::Long => 8,
-    }
-}
-
-/// Size of the keys that go with one pointer.
-pub(super) const fn keys_bytes<K: TreeKind>() -> usize {
-    K::KEY_BYTES.saturating_mul(if K::HAS_HIGH_KEYS { 2 } else { 1 })
-}
-
 impl Layout {
     /// The layout of the blocks of a tree.
     pub(super) fn of<K: TreeKind>(shape: &Shape) -> Result<Self> {
@@ -133,148 +123,6 @@ impl Layout {
     /// Entries that a block of `level` must have, unless it is the root.
     pub(super) fn minimum(&self, level: u16) -> usize {
         self.capacity(level) >> 1
-    }
-}
-
-/// An entry of an inner node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Child<K: TreeKind> {
-    pub(super) low: K::NodeKey,
-    /// The same as `low` in trees without high keys.
-    pub(super) high: K::NodeKey,
-    pub(super) pointer: Pointer,
-}
-
-/// The entries of a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Entries<K: TreeKind> {
-    Records(Vec<K::Record>),
-    Children(Vec<Child<K>>),
-}
-
-impl<K: TreeKind> Entries<K> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Records(records) => records.len(),
-            Self::Children(children) => children.len(),
-        }
-    }
-
-    pub(super) fn records(&self) -> &[K::Record] {
-        match self {
-            Self::Records(records) => records,
-            Self::Children(_) => &[],
-        }
-    }
-
-    pub(super) fn children(&self) -> &[Child<K>] {
-        match self {
-            Self::Records(_) => &[],
-            Self::Children(children) => children,
-        }
-    }
-
-    /// The lowest and the highest key; `None` if there is no entry.
-    pub(super) fn keys(&self) -> Option<(K::NodeKey, K::NodeKey)> {
-        let (low, highs): (_, Vec<_>) = match self {
-            Self::Records(all) => (K::low_key(all.first()?), all.iter().map(K::high_key).collect()),
-            Self::Children(all) => (all.first()?.low, all.iter().map(|child| child.high).collect()),
-        };
-        let high = if K::HAS_HIGH_KEYS { highs.into_iter().max_by_key(K::order)? } else { low };
-        Some((low, high))
-    }
-
-    /// Takes everything from `at` on.
-    pub(super) fn split_off(&mut self, at: usize) -> Self {
-        match self {
-            Self::Records(all) => Self::Records(all.split_off(at.min(all.len()))),
-            Self::Children(all) => Self::Children(all.split_off(at.min(all.len()))),
-        }
-    }
-
-    /// Appends all entries of `other`, which is of the same level.
-    pub(super) fn append(&mut self, other: Self) {
-        match (self, other) {
-            (Self::Records(all), Self::Records(more)) => all.extend(more),
-            (Self::Children(all), Self::Children(more)) => all.extend(more),
-            _ => {}
-        }
-    }
-}
-
-/// What is known about a sibling from above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sibling {
-    /// Nothing.
-    Unknown,
-    /// There is none: the block is the first or last of its level.
-    None,
-    /// There is one, under another parent.
-    Some,
-    /// It is this one.
-    At(Pointer),
-}
-
-impl Sibling {
-    fn suits(self, actual: Option<Pointer>) -> bool {
-        match self {
-            Self::Unknown => true,
-            Self::None => actual.is_none(),
-            Self::Some => actual.is_some(),
-            Self::At(pointer) => actual == Some(pointer),
-        }
-    }
-}
-
-/// What is known about a block before it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Expected<K: TreeKind> {
-    pub(super) level: u16,
-    pub(super) is_root: bool,
-    /// No key is less.
-    pub(super) low: Option<K::Key>,
-    /// Every key is less.
-    pub(super) below: Option<K::Key>,
-    /// No high key is more.
-    pub(super) high: Option<K::Key>,
-    pub(super) left: Sibling,
-    pub(super) right: Sibling,
-}
-
-impl<K: TreeKind> Expected<K> {
-    /// Of a root at `level`.
-    pub(super) fn root(level: u16) -> Self {
-        let (left, right) = (Sibling::None, Sibling::None);
-        Self { level, is_root: true, low: None, below: None, high: None, left, right }
-    }
-
-    /// Of a block about which only its level is known.
-    pub(super) fn neighbour(level: u16) -> Self {
-        let (left, right) = (Sibling::Unknown, Sibling::Unknown);
-        Self { is_root: false, left, right, ..Self::root(level) }
-    }
-
-    /// Of entry `index` of `node`, of which `self` was expected.
-    pub(super) fn child(&self, node: &Node<K>, index: usize) -> Option<(Pointer, Self)> {
-        let children = node.entries.children();
-        let child = children.get(index)?;
-        let previous = index.checked_sub(1).and_then(|index| children.get(index));
-        let next = children.get(index.saturating_add(1));
-        let beside = |inner: Option<&Child<K>>, outer: Sibling| match (inner, outer) {
-            (Some(child), _) => Sibling::At(child.pointer),
-            (None, Sibling::At(_)) => Sibling::Some,
-            (None, outer) => outer,
-        };
-        let expected = Self {
-            level: node.level.checked_sub(1)?,
-            is_root: false,
-            low: Some(K::order(&child.low)),
-            below: next.map(|next| K::order(&next.low)).or(self.below),
-            high: K::HAS_HIGH_KEYS.then(|| K::order(&child.high)),
-            left: beside(previous, self.left),
-            right: beside(next, self.right),
-        };
-        Some((child.pointer, expected))
     }
 }
 
@@ -482,126 +330,4 @@ fn check_header<K: TreeKind>(raw: &[u8], shape: &Shape, daddr: u64) -> Result<()
         return Err(TreeDefect::Owner { actual, expected: shape.owner }.into());
     }
     Ok(())
-}
-
-fn parse_pointer(form: Form, bytes: &[u8], at: usize) -> Result<Option<Pointer>, field::Short> {
-    Ok(match form {
-        Form::Short => Some(be_u32(bytes, at)?).filter(|at| *at != u32::MAX).map(u64::from),
-        Form::Long => Some(be_u64(bytes, at)?).filter(|at| *at != u64::MAX),
-    }
-    .map(Pointer))
-}
-
-fn put_pointer(form: Form, bytes: &mut [u8], at: usize, pointer: Option<Pointer>) -> Result<()> {
-    let pointer = pointer.map(|pointer| pointer.0);
-    match form {
-        Form::Short => put_be_u32(bytes, at, pointer.map_or(Ok(u32::MAX), to)?)?,
-        Form::Long => put_be_u64(bytes, at, pointer.unwrap_or(u64::MAX))?,
-    }
-    Ok(())
-}
-
-fn parse_records<K: TreeKind>(
-    body: &[u8],
-    count: usize,
-    bounds: &Bounds,
-) -> Result<Vec<K::Record>, TreeDefect> {
-    let records = body.chunks_exact(K::RECORD_BYTES).take(count).enumerate();
-    let parse = |(index, bytes)| {
-        K::parse(bytes, bounds).map_err(|defect| TreeDefect::Record { index, defect })
-    };
-    records.map(parse).collect()
-}
-
-/// Parses the first `count` keys and pointers of a body that has room for `max`.
-pub(super) fn parse_children<K: TreeKind>(
-    body: &[u8],
-    count: usize,
-    max: usize,
-) -> Result<Vec<Child<K>>, field::Short> {
-    let (keys, pointers) =
-        body.split_at_checked(keys_bytes::<K>().saturating_mul(max)).ok_or(field::Short {
-            needed: keys_bytes::<K>().saturating_mul(max),
-            available: body.len(),
-        })?;
-    let pointers = pointers.chunks_exact(pointer_bytes(K::FORM));
-    let pairs = keys.chunks_exact(keys_bytes::<K>()).zip(pointers).take(count);
-    let parse = |(keys, pointer): (&[u8], &[u8])| {
-        let low = K::parse_key(keys)?;
-        let high = keys.get(K::KEY_BYTES..).filter(|_| K::HAS_HIGH_KEYS);
-        let high = high.map_or(Ok(low), K::parse_key)?;
-        let pointer = parse_pointer(K::FORM, pointer, 0)?.unwrap_or(Pointer(u64::MAX));
-        Ok(Child { low, high, pointer })
-    };
-    pairs.map(parse).collect()
-}
-
-/// Encodes keys and pointers into a body that has room for `max`.
-pub(super) fn put_children<K: TreeKind>(
-    children: &[Child<K>],
-    body: &mut [u8],
-    max: usize,
-) -> Result<()> {
-    let available = body.len();
-    let needed = keys_bytes::<K>().saturating_mul(max);
-    let (keys, pointers) =
-        body.split_at_mut_checked(needed).ok_or(field::Short { needed, available })?;
-    let keys = keys.chunks_exact_mut(keys_bytes::<K>());
-    let pointers = pointers.chunks_exact_mut(pointer_bytes(K::FORM));
-    for ((keys, pointer), child) in keys.zip(pointers).zip(children) {
-        K::encode_key(&child.low, keys)?;
-        if K::HAS_HIGH_KEYS {
-            K::encode_key(&child.high, keys.get_mut(K::KEY_BYTES..).unwrap_or_default())?;
-        }
-        put_pointer(K::FORM, pointer, 0, Some(child.pointer))?;
-    }
-    Ok(())
-}
-
-fn check_records<K: TreeKind>(
-    records: &[K::Record],
-    expected: &Expected<K>,
-    bounds: &Bounds,
-) -> Result<(), TreeDefect> {
-    let mut previous: Option<&K::Record> = None;
-    for (index, record) in records.iter().enumerate() {
-        K::check(record, bounds).map_err(|defect| TreeDefect::Record { index, defect })?;
-        let key = K::key(record);
-        let follows = |before| K::key(before) < key && K::may_follow(before, record);
-        if !previous.is_none_or(follows) {
-            return Err(TreeDefect::Order(index));
-        }
-        if !expected.holds(&key, &K::order(&K::high_key(record))) {
-            return Err(TreeDefect::Range(index));
-        }
-        previous = Some(record);
-    }
-    Ok(())
-}
-
-/// Checks the entries of an inner node.
-pub(super) fn check_children<K: TreeKind>(
-    children: &[Child<K>],
-    expected: &Expected<K>,
-) -> Result<(), TreeDefect> {
-    let mut previous: Option<K::Key> = None;
-    for (index, child) in children.iter().enumerate() {
-        let (low, high) = (K::order(&child.low), K::order(&child.high));
-        if previous.is_some_and(|previous| previous >= low) || high < low {
-            return Err(TreeDefect::Order(index));
-        }
-        if !expected.holds(&low, &high) {
-            return Err(TreeDefect::Range(index));
-        }
-        previous = Some(low);
-    }
-    Ok(())
-}
-
-impl<K: TreeKind> Expected<K> {
-    fn holds(&self, low: &K::Key, high: &K::Key) -> bool {
-        self.low.is_none_or(|limit| *low >= limit)
-            && self.below.is_none_or(|limit| *low < limit)
-            && self.high.is_none_or(|limit| *high <= limit)
-    }
 }

@@ -1,8 +1,9 @@
 //! A tree, and looking things up in it.
 
+use super::expected::Expected;
 use super::inode_root;
 use super::kind::TreeKind;
-use super::node::{Expected, LEVELS_MAX, Node, TreeDefect, corrupt};
+use super::node::{LEVELS_MAX, Node, TreeDefect, corrupt};
 use super::reverse_map::{ReverseMap, ReverseMapKey, Rmapbt};
 use super::store::{NodeSource, Pointer, Root};
 use crate::bytes::arith::to;

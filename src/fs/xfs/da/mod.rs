@@ -15,6 +15,7 @@ pub(crate) mod node;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+pub(crate) mod walk;
 
 use super::units::{FileBlock, InodeNumber};
 use crate::bytes::arith;

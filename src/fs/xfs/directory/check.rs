@@ -15,7 +15,8 @@ use super::{DirectoryDefect, Form, address_of, form, hash_name, leaf_extent, sho
 use crate::bytes::arith;
 use crate::error::{Corrupt, Error, Result};
 use crate::fs::xfs::da::header::DaKind;
-use crate::fs::xfs::da::tree::{self, Path};
+use crate::fs::xfs::da::tree::Path;
+use crate::fs::xfs::da::walk::walk;
 use crate::fs::xfs::da::{DaBlocks, DaFormat, corrupt};
 use crate::fs::xfs::units::{FileBlock, InodeNumber};
 use std::collections::{BTreeMap, BTreeSet};
@@ -203,7 +204,7 @@ fn check_leaf(blocks: &dyn DaBlocks, found: &Found) -> Result<Vec<LeafEntry>> {
 
 fn check_tree(blocks: &dyn DaBlocks, found: &Found) -> Result<Vec<LeafEntry>> {
     let extent = leaf_extent(blocks.format());
-    let walk = tree::walk(blocks, extent)?;
+    let walk = walk(blocks, extent)?;
     let mut entries = Vec::new();
     let mut path = Path::descend(blocks, extent, 0)?;
     for (at, _) in &walk.leaves {
