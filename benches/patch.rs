@@ -9,6 +9,7 @@ use regain::disk::overlay::Change;
 use regain::error::Result;
 use regain::patch::{Description, DurableUndo, Patch, TargetIdentity, apply, decode, encode, undo};
 use std::hint::black_box;
+use std::ops::Range;
 
 /// A medium in memory without any bookkeeping.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ impl Medium for Memory {
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
         let start = usize::try_from(offset_bytes).unwrap();
         buffer.copy_from_slice(field::slice(&self.0, start, buffer.len())?);
+        Ok(())
+    }
+
+    fn can_write(&self, _ranges: &[Range<u64>]) -> Result<()> {
         Ok(())
     }
 

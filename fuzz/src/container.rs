@@ -11,6 +11,7 @@ use regain::image::container::files::{
 use regain::image::container::{self, Opened};
 use regain::image::format::Format;
 use regain::image::host_file::Role;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 /// The good ones, made by `fixtures/fuzz/generate`. Damage goes to what is neither empty nor text of the guest.
@@ -67,6 +68,10 @@ impl Medium for Host {
         Ok(())
     }
 
+    fn can_write(&self, _ranges: &[Range<u64>]) -> Result<()> {
+        Ok(())
+    }
+
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         check_range(self.len_bytes(), offset_bytes, bytes.len())?;
         let start = offset_bytes as usize;
@@ -90,6 +95,10 @@ impl HostMedium for Host {
         }
         self.0.resize(len_bytes as usize, 0);
         Ok(())
+    }
+
+    fn can_grow(&self) -> bool {
+        true
     }
 }
 

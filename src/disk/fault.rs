@@ -18,6 +18,7 @@ use crate::bytes::field;
 use crate::error::Result;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::ops::Range;
 
 /// One operation on a medium, as [`FaultMedium::operations`] lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +202,10 @@ impl Medium for FaultMedium {
         }
     }
 
+    fn can_write(&self, _ranges: &[Range<u64>]) -> Result<()> {
+        Ok(())
+    }
+
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {
         check_range(self.len_bytes(), offset_bytes, bytes.len())?;
         let sectors = bytes.len().div_ceil(SECTOR_BYTES);
@@ -260,6 +265,10 @@ impl HostMedium for FaultMedium {
             }
             Some(_) => Err(injected("the length cannot be changed")),
         }
+    }
+
+    fn can_grow(&self) -> bool {
+        true
     }
 }
 

@@ -23,9 +23,7 @@ pub trait Medium: Debug {
     ///
     /// # Errors
     /// `Refused` if one of them cannot be written; `Corrupt`, `Io`.
-    fn can_write(&self, _ranges: &[Range<u64>]) -> Result<()> {
-        Ok(())
-    }
+    fn can_write(&self, ranges: &[Range<u64>]) -> Result<()>;
 
     /// Writes `bytes`, which start and end on sector boundaries or at the end of the medium.
     ///
@@ -58,9 +56,7 @@ pub trait HostMedium: Medium + Send {
     fn set_len(&mut self, len_bytes: u64) -> Result<()>;
 
     /// True if it can become longer: a file, not a device.
-    fn can_grow(&self) -> bool {
-        true
-    }
+    fn can_grow(&self) -> bool;
 }
 
 impl<M: Medium + ?Sized> Medium for &mut M {

@@ -28,6 +28,7 @@ use format::Format;
 use gate::FileGate;
 use host_file::HostFile;
 pub use host_file::{ImageIdentity, ImageKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,6 +71,15 @@ impl Image {
         let directory = self.file.path.parent();
         let is_elsewhere = move |path: &&Path| path.parent() != directory;
         self.further_files.iter().map(|file| file.path.as_path()).filter(is_elsewhere)
+    }
+
+    /// Checks that `ranges` of the disk can be written, without writing anything: a container may have no room for
+    /// what it does not hold yet, or be damaged there.
+    ///
+    /// # Errors
+    /// `Refused` if one of them cannot be written; `Corrupt`, `Limit`, `Io`.
+    pub fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
+        container::trial::can_write(self, ranges)
     }
 
     /// Bytes read from the host so far.

@@ -2,8 +2,9 @@
 
 use super::{Content, Session, clock, expect, lower};
 use crate::action::{self, Plan};
+use crate::bytes::arith::{self, len_u64};
 use crate::disk::Disk;
-use crate::disk::overlay::{Overlay, Savepoint};
+use crate::disk::overlay::{Change, Overlay, Savepoint};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::known::Fresh;
 use crate::fs::mounted::Location;
@@ -44,7 +45,8 @@ impl Session {
     /// # Errors
     /// As [`FileEdit`](crate::fs::FileEdit); `Refused` with
     /// [`NotVerified`](crate::error::Refusal::NotVerified) if a reader disagrees.
-    /// The overlays are then as before, unless the changes could not be brought down to the disks.
+    /// The overlays are then as before, unless the changes could not be brought down to the disks or do not fit into
+    /// their images.
     pub fn edit(
         &mut self,
         index: usize,
@@ -86,6 +88,7 @@ impl Session {
         // While the tree is still as it was edited.
         let files = self.notes(index, plan).context(|| layer.clone())?;
         let changes = self.take_down(&edited).context(|| layer)?;
+        self.check_room(&changes)?;
         let disks: Vec<DiskIndex> = changes.iter().map(|(disk, _)| *disk).collect();
         let (identity, changes) = self.identify(&edited, changes)?;
         let description = Description {
@@ -114,6 +117,19 @@ impl Session {
         if let Some(volume) = self.volumes.get_mut(index) {
             volume.content = Content::Unknown;
         }
+    }
+
+    /// Asks each disk whether its image can take its changes.
+    fn check_room(&self, changes: &[lower::DiskChanges]) -> Result<()> {
+        for (disk, changes) in changes {
+            let range = |change: &Change| {
+                let end = arith::add(change.offset_bytes, len_u64(change.after.len()))?;
+                Ok(change.offset_bytes..end)
+            };
+            let ranges = changes.iter().map(range).collect::<Result<Vec<_>>>()?;
+            self.disk(*disk)?.image.can_write(&ranges)?;
+        }
+        Ok(())
     }
 
     /// Moves the changes of the volumes to their disks.

@@ -6,6 +6,7 @@ use crate::disk::{Disk, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::image::host_file::Role;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A host file of a container: its place in the order in which they were opened.
@@ -161,6 +162,10 @@ impl Medium for SharedMedium {
 
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
         self.lock().read_at(offset_bytes, buffer)
+    }
+
+    fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
+        self.lock().can_write(ranges)
     }
 
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {

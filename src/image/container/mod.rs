@@ -20,10 +20,13 @@
 //! sync, then what makes it reachable. Everything written is durable after `sync`, and not before.
 
 mod block_map;
+#[cfg(test)]
+mod differential_tests;
 pub mod files;
 mod qcow2;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(super) mod trial;
 pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;

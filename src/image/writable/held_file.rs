@@ -13,6 +13,7 @@ use nix::libc;
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
@@ -116,6 +117,11 @@ impl Medium for HeldFile {
             self.is_cache_stale.set(false);
         }
         self.file.read_exact_at(buffer, offset_bytes)?;
+        Ok(())
+    }
+
+    /// Nothing has to be made for what lies inside the length.
+    fn can_write(&self, _ranges: &[Range<u64>]) -> Result<()> {
         Ok(())
     }
 

@@ -14,8 +14,8 @@ use super::{Allocate, BlockDefect, Place, Source, is_zero, locate, run_len};
 use crate::bytes::arith::{self, len_u64};
 use crate::disk::check_range;
 use crate::disk::medium::{HostMedium, Medium};
-use crate::error::{Corrupt, Error, Result};
-use std::collections::BTreeMap;
+use crate::error::{Corrupt, Error, Refusal, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 
@@ -36,19 +36,23 @@ impl<M: Allocate> MappedMedium<M> {
         Self { map, host, pending: BTreeMap::new(), has_begun: false, has_failed: false }
     }
 
-    fn check_blocks(&self, range: &Range<u64>, blocks: &mut BTreeMap<u64, u64>) -> Result<()> {
+    /// Notes the blocks of `range`: those that the file has by where they start in it, the others in `missing`.
+    fn check_blocks(
+        &self,
+        range: &Range<u64>,
+        blocks: &mut BTreeMap<u64, u64>,
+        missing: &mut BTreeSet<u64>,
+    ) -> Result<()> {
         let host: &dyn Source = &self.host;
         let mut offset = range.start;
         while offset < range.end {
             let run = locate(&self.map, host, offset)?;
+            let index = arith::div(offset, self.map.block_bytes())?;
             match run.place {
                 Place::Zeros => {
-                    if let Some(refusal) = self.map.allocation_refusal(host) {
-                        return Err(refusal.into());
-                    }
+                    missing.insert(index);
                 }
                 Place::At(at) | Place::Unwritten(at) => {
-                    let index = arith::div(offset, self.map.block_bytes())?;
                     let inside = arith::rem(offset, self.map.block_bytes())?;
                     let start = arith::sub(at, inside)?;
                     let other = blocks.insert(start, index).unwrap_or(index);
@@ -58,6 +62,18 @@ impl<M: Allocate> MappedMedium<M> {
             offset = arith::add(offset, run.len_bytes)?;
         }
         Ok(())
+    }
+
+    /// Checks that so many blocks can be made.
+    fn check_room(&self, blocks: usize) -> Result<()> {
+        if blocks == 0 {
+            return Ok(());
+        }
+        if !self.host.can_grow() {
+            let what = "an image on a device, which cannot become longer, with no block yet where the edit would write";
+            return Err(Refusal::ContainerNotWritable { what: what.to_owned() }.into());
+        }
+        self.map.check_room(&*self.host, len_u64(blocks))
     }
 
     fn check_not_shared(&self, blocks: &BTreeMap<u64, u64>) -> Result<()> {
@@ -112,9 +128,7 @@ impl<M: Allocate> MappedMedium<M> {
                 self.host.write_at(at, bytes)
             }
             Place::Zeros => {
-                if let Some(refusal) = self.map.allocation_refusal(&self.host) {
-                    return Err(refusal.into());
-                }
+                self.check_room(1)?;
                 self.begin()?;
                 let start = self.map.allocate(&mut self.host, index)?;
                 self.pending.insert(index, start);
@@ -209,9 +223,11 @@ impl<M: Allocate> Medium for MappedMedium<M> {
     fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
         // Where the blocks that will be written start in the file, and which they are.
         let mut blocks = BTreeMap::new();
+        let mut missing = BTreeSet::new();
         for range in ranges {
-            self.check_blocks(range, &mut blocks)?;
+            self.check_blocks(range, &mut blocks, &mut missing)?;
         }
+        self.check_room(missing.len())?;
         self.map.check_tables(&self.host, &blocks)?;
         self.check_not_shared(&blocks)
     }

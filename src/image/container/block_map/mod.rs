@@ -17,7 +17,7 @@ use crate::bytes::arith::{self, len_u64};
 use crate::disk::cache::Cache;
 use crate::disk::medium::HostMedium;
 use crate::disk::{Disk, check_range};
-use crate::error::{Corrupt, Refusal, Result};
+use crate::error::{Corrupt, Result};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -183,14 +183,17 @@ pub(crate) trait Allocate: BlockMap {
         Ok(())
     }
 
-    /// Why a new block cannot be made, if so.
-    fn allocation_refusal(&self, host: &dyn Source) -> Option<Refusal>;
-
-    /// Makes a block of zeros for the `index`th of the guest; the table does not know it yet.
-    /// Returns where its first byte is in the file.
+    /// Checks that `host`, which can grow, can take so many more blocks.
     ///
     /// # Errors
-    /// `Refused` as [`Allocate::allocation_refusal`] says; `Corrupt`, `Limit`, `Io`.
+    /// `Refused` if not.
+    fn check_room(&self, host: &dyn HostMedium, blocks: u64) -> Result<()>;
+
+    /// Makes a block of zeros for the `index`th of the guest; the table does not know it yet.
+    /// There is room, as [`Allocate::check_room`] has said. Returns where its first byte is in the file.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
     fn allocate(&mut self, host: &mut Box<dyn HostMedium>, index: u64) -> Result<u64>;
 
     /// Enters blocks into the table: index, and what [`Allocate::allocate`] has returned.

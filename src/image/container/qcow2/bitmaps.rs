@@ -55,8 +55,19 @@ impl Directory {
 /// Marks every bitmap as not to be trusted.
 ///
 /// # Errors
-/// `Corrupt` if the directory is damaged; nothing was written then. `Limit`, `Io`.
+/// As [`places`]; nothing was written then.
 pub(super) fn invalidate(directory: &Directory, file: &mut SharedMedium) -> Result<()> {
+    for (at, flags) in places(directory, file)? {
+        file.write_at(at, &flags.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// Where flags have to change, and to what.
+///
+/// # Errors
+/// `Corrupt` if the directory is damaged; `Limit`, `Io`.
+pub(super) fn places(directory: &Directory, file: &SharedMedium) -> Result<Vec<(u64, u32)>> {
     let len = directory.len_bytes;
     if len > DIRECTORY_BYTES_MAX {
         let what = "size of the bitmap directory in bytes";
@@ -75,7 +86,7 @@ pub(super) fn invalidate(directory: &Directory, file: &mut SharedMedium) -> Resu
         let name = field::be_u16(&bytes, start.saturating_add(18)).map_err(|_| damaged())?;
         let extra = field::be_u32(&bytes, start.saturating_add(20)).map_err(|_| damaged())?;
         if flags & IN_USE == 0 {
-            places.push((arith::add(at, 12)?, flags | IN_USE));
+            places.push((arith::add(directory.offset, arith::add(at, 12)?)?, flags | IN_USE));
         }
         let variable = arith::add(u64::from(name), u64::from(extra))?;
         at = arith::add(at, arith::round_up(arith::add(ENTRY_BYTES, variable)?, 8)?)?;
@@ -83,8 +94,5 @@ pub(super) fn invalidate(directory: &Directory, file: &mut SharedMedium) -> Resu
             return Err(damaged());
         }
     }
-    for (at, flags) in places {
-        file.write_at(arith::add(directory.offset, at)?, &flags.to_be_bytes())?;
-    }
-    Ok(())
+    Ok(places)
 }

@@ -45,8 +45,10 @@ mod header;
 mod reader;
 mod refcounts;
 mod staged;
+mod staging;
 mod structures;
 mod table;
+mod trial;
 mod writer;
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const SCAN_CLUSTERS_MAX: u64 = 1 << 26;
 const FILE_BYTES_MAX: u64 = 1 << 56;
 
 /// The reference counts of an image.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refcounts {
     cluster_bytes: u64,
     order: u32,

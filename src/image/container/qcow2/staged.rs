@@ -9,7 +9,7 @@ use crate::error::Result;
 use std::collections::BTreeMap;
 
 /// Changes that become part of the image together, in the order of [`super::commit`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Staged {
     /// New clusters of the image file by their offset: data, L2 tables, refcount blocks, a refcount table.
     pub(super) clusters: BTreeMap<u64, Vec<u8>>,

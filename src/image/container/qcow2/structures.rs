@@ -14,7 +14,7 @@ use std::collections::HashSet;
 const CHUNK_BYTES: u64 = 64 * 1024;
 
 /// The offsets of the clusters that hold the header, the tables and the refcount blocks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Structures(HashSet<u64>);
 
 impl Structures {

@@ -1,8 +1,10 @@
 //! Every kind of image that qemu makes, read and edited; and what is refused.
 
+use super::open_writable;
 use super::testing::{Bench, MIB, Verdict, check, disk, noise, ranges};
 use crate::disk::medium::Medium as _;
 use crate::error::{ErrorKind, Refusal};
+use crate::image::container::testing::{MemoryHost, write_files};
 use crate::image::{self, Options, writable};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -31,7 +33,13 @@ fn edit(bench: &Bench, name: &str, content: &[u8], seed: u64) {
     let ranges = ranges(seed, 60, content.len());
     let write_all = |model: &mut [u8], source: &dyn Fn(usize, usize) -> Vec<u8>| {
         let image = image::open(&path, None).unwrap();
+        let asked: Vec<_> =
+            ranges.iter().map(|&(start, len)| start as u64..(start + len) as u64).collect();
+        let before = std::fs::read(&path).unwrap();
+        image.can_write(&asked).unwrap();
         let mut medium = writable::open(&image).unwrap();
+        medium.can_write(&asked).unwrap();
+        assert!(std::fs::read(&path).unwrap() == before, "{name}: asking writes nothing");
         for (index, &(start, len)) in ranges.iter().enumerate() {
             let bytes = source(start, len);
             model[start..start + len].copy_from_slice(&bytes);
@@ -402,10 +410,12 @@ fn tables_that_contradict_each_other_are_not_written() {
         let mut changed = good.clone();
         changed[at..at + bytes.len()].copy_from_slice(bytes);
         let image = image::open(&bench.put(name, &changed), None).unwrap();
+        let planned = image.can_write(&[8192..8704, 0..512]).unwrap_err();
         let mut medium = writable::open(&image).unwrap();
         let error = medium.write_at(0, &[7; 512]).and_then(|()| medium.sync()).unwrap_err();
         drop(medium);
         assert!(std::fs::read(bench.path(name)).unwrap() == changed, "{name}");
+        assert!(planned.to_string().ends_with(&error.to_string()), "{planned}");
         error
     };
     for (name, target) in
@@ -447,4 +457,63 @@ fn a_machine_with_the_overlay_or_the_base_is_respected() {
     assert!(write(&["-f", "raw"], "base.raw"));
     let file = std::fs::File::open(bench.path("base.raw")).unwrap();
     file.read_exact_at(&mut [0; 512], 0).unwrap();
+}
+
+/// A device cannot become longer: new clusters are found where none of the image are, and an edit that needs more of
+/// them is refused before it begins.
+#[test]
+fn an_image_on_a_device_takes_what_there_is_room_for() {
+    let bench = Bench::new();
+    bench.put("source.raw", &noise(1, 64 << 10));
+    let mut content = noise(1, 64 << 10);
+    content.resize(MIB, 0);
+    bench.convert("source.raw", "image", &["-o", "cluster_size=4k"]);
+    bench.run("qemu-img", &["resize", "-q", "-f", "qcow2", "image", "1M"]);
+    let mut device = std::fs::read(bench.path("image")).unwrap();
+    // One cluster that is free between used ones, and two at the end.
+    bench.run("qemu-io", &["-f", "qcow2", "-c", "discard 8k 4k", "image"]);
+    let in_use = device.len().next_multiple_of(4096);
+    device = std::fs::read(bench.path("image")).unwrap();
+    device.resize(in_use + 8192, 0);
+    content[8 << 10..12 << 10].fill(0);
+    let ask = |ranges: &[std::ops::Range<u64>]| {
+        let host = MemoryHost::device(device.clone());
+        let medium = open_writable(write_files(&[("", &host)])).unwrap();
+        let answer = medium.can_write(ranges);
+        assert_eq!(host.operation_count(), 0);
+        answer
+    };
+    let cluster = |number: u64| number * 4096 + 512..number * 4096 + 1024;
+    ask(&[cluster(0), cluster(15)]).unwrap();
+    ask(&[cluster(0), cluster(20), cluster(21), cluster(22)]).unwrap();
+    let error = ask(&[cluster(20), cluster(21), cluster(22), cluster(23)]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Refused(Refusal::NoSpace { .. })), "{error}");
+    let host = MemoryHost::device(device.clone());
+    let mut medium = open_writable(write_files(&[("", &host)])).unwrap();
+    for number in [0, 20, 21, 22] {
+        let start = cluster(number).start;
+        medium.write_at(start, &[7; 512]).unwrap();
+        content[start as usize..][..512].fill(7);
+    }
+    medium.sync().unwrap();
+    bench.put("device", &host.bytes());
+    bench.check("device", &content);
+}
+
+#[test]
+fn damaged_bitmaps_are_found_before_the_write() {
+    let bench = Bench::new();
+    bench.put("source.raw", &disk(64 << 10));
+    bench.convert("source.raw", "image", &[]);
+    bench.run("qemu-img", &["bitmap", "--add", "image", "backup"]);
+    let mut bytes = std::fs::read(bench.path("image")).unwrap();
+    let at = bytes.windows(4).position(|four| four == 0x2385_2875_u32.to_be_bytes()).unwrap();
+    // More bitmaps than the directory has.
+    bytes[at + 8..at + 12].copy_from_slice(&9u32.to_be_bytes());
+    let image = image::open(&bench.put("damaged", &bytes), None).unwrap();
+    assert_eq!(image.can_write(&[0..512]).unwrap_err().kind_name(), "corrupt");
+    let mut medium = writable::open(&image).unwrap();
+    assert_eq!(medium.write_at(0, &[1; 512]).unwrap_err().kind_name(), "corrupt");
+    drop(medium);
+    assert!(std::fs::read(bench.path("damaged")).unwrap() == bytes);
 }

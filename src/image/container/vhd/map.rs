@@ -4,8 +4,8 @@ use super::super::block_map::{Allocate, BlockMap, Place, Run, Source, check_bloc
 use super::dynamic::{Dynamic, HEADER_BYTES};
 use super::footer::{AtEnd, FOOTER_BYTES, Found};
 use crate::bytes::arith::{self, len_u64};
-use crate::disk::medium::HostMedium;
-use crate::error::{Error, Refusal, Result};
+use crate::disk::medium::{HostMedium, Medium};
+use crate::error::{Refusal, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -164,24 +164,25 @@ impl Allocate for VhdMap {
         host.sync()
     }
 
-    fn allocation_refusal(&self, host: &dyn Source) -> Option<Refusal> {
+    fn check_room(&self, host: &dyn HostMedium, blocks: u64) -> Result<()> {
+        let len_bytes = Medium::len_bytes(host);
+        let footer = len_bytes.saturating_sub(FOOTER_BYTES);
+        let last = arith::add(footer, arith::mul(blocks.saturating_sub(1), self.stored_bytes()?)?)?;
         let what = if self.at_end == AtEnd::OldFooter {
             "a dynamic VHD with a footer of 511 bytes, as made before 2004"
-        } else if host.len_bytes().checked_rem(512) != Some(0) {
+        } else if !len_bytes.is_multiple_of(512) {
             "a dynamic VHD whose file does not end with a sector"
+        } else if last >= arith::mul(u64::from(UNUSED), 512)? {
+            "a dynamic VHD whose file is full: no block can start behind 2 TiB of it"
         } else {
-            return None;
+            return Ok(());
         };
-        Some(Refusal::ContainerNotWritable { what: what.to_owned() })
+        Err(Refusal::ContainerNotWritable { what: what.to_owned() }.into())
     }
 
     fn allocate(&mut self, host: &mut Box<dyn HostMedium>, _index: u64) -> Result<u64> {
         // Where the footer is.
         let start = arith::sub(Source::len_bytes(host), FOOTER_BYTES)?;
-        let limit = arith::mul(u64::from(UNUSED), 512)?;
-        if start >= limit {
-            return Err(Error::limit("size of the VHD in bytes", limit, start));
-        }
         let new_end = arith::add(start, self.stored_bytes()?)?;
         host.set_len(arith::add(new_end, FOOTER_BYTES)?)?;
         host.write_at(new_end, &self.footer)?;

@@ -55,6 +55,7 @@ use crate::error::{Error, Refusal, Result};
 use dynamic::Dynamic;
 use footer::{DiskType, Footer, Found};
 use map::VhdMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The disk of the guest in a fixed image.
@@ -149,6 +150,10 @@ impl Medium for FixedMedium {
     fn read_at(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<()> {
         check_range(self.len_bytes, offset_bytes, buffer.len())?;
         self.host.read_at(offset_bytes, buffer)
+    }
+
+    fn can_write(&self, ranges: &[Range<u64>]) -> Result<()> {
+        self.host.can_write(ranges)
     }
 
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<()> {

@@ -11,6 +11,7 @@ use super::*;
 use crate::disk::testing::directory;
 use crate::error::ErrorKind;
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 
 const MIB: usize = 1 << 20;
 
@@ -121,16 +122,11 @@ fn random_writes_give_what_a_raw_disk_would_hold() {
 fn every_power_cut_leaves_old_or_new_sectors_and_an_image_for_qemu() {
     let directory = directory();
     let path = directory.path().join("cut.vhd");
-    let judge = |image: &[u8], seen: &[u8]| {
-        fs::write(&path, image).unwrap();
+    let judge = |files: &[Vec<u8>], seen: &[u8]| {
+        fs::write(&path, &files[0]).unwrap();
         assert!(qemu_reads(&path, "vpc") == seen);
     };
-    let format = Judged {
-        open: &open,
-        open_writable: &|files| open_writable(&files),
-        judge: &judge,
-        judge_every: 31,
-    };
+    let format = Judged::one((&open, &|files| open_writable(&files)), &judge, 31);
     // In place, into the half of a block without bits, across two blocks that are not there, and zeros.
     let writes = vec![
         (0, vec![1; 1024]),
@@ -140,7 +136,7 @@ fn every_power_cut_leaves_old_or_new_sectors_and_an_image_for_qemu() {
         (20 * 4096, vec![0; 4096]),
         (39 * 4096 + 3584, vec![5; 512]),
     ];
-    let looked_at = survives_power_cuts(&small(&[0, 7]), &writes, &format);
+    let looked_at = survives_power_cuts(&[small(&[0, 7])], &writes, &format);
     assert!(looked_at > 100, "{looked_at}");
 }
 
@@ -276,4 +272,32 @@ fn damage_never_panics() {
         true
     });
     assert!(opened > 10, "{opened}");
+}
+
+/// What has no place in the file, and cannot get one, is found out before the write.
+#[test]
+fn a_file_that_cannot_take_another_block_says_so_first() {
+    let host = MemoryHost::device(small(&[0]));
+    let mut medium = open_host(&host).unwrap();
+    can_write(&*medium, 0, 512).unwrap();
+    let error = can_write(&*medium, 4096, 4608).unwrap_err();
+    assert!(error.to_string().contains("on a device"), "{error}");
+    assert_eq!(medium.write_at(4096, &[1; 512]).unwrap_err().kind_name(), "refused");
+    assert_eq!(host.operation_count(), 0);
+    // The entries of the table reach to 2 TiB.
+    let directory = directory();
+    let path = directory.path().join("full.vhd");
+    let image = small(&[0]);
+    let (body, footer) = image.split_at(image.len() - 512);
+    for (footer_sector, can) in [(0xffff_ffff_u64, 0), (0xffff_fffe, 1), (0xffff_fff5, 2)] {
+        let file = fs::File::create(&path).unwrap();
+        file.write_all_at(body, 0).unwrap();
+        file.write_all_at(footer, footer_sector * 512).unwrap();
+        let image = crate::image::open(&path, None).unwrap();
+        for blocks in 1..=3 {
+            let end = 4096 * (1 + blocks);
+            let answer = image.can_write(&[0..512, 4096..end]);
+            assert_eq!(answer.is_ok(), blocks <= can, "{footer_sector:#x}, {blocks}: {answer:?}");
+        }
+    }
 }

@@ -158,10 +158,13 @@ impl Allocate for VhdxMap {
         Ok(())
     }
 
-    fn allocation_refusal(&self, _host: &dyn Source) -> Option<Refusal> {
-        let what = "a VHDX with a log that is too short, which has no block yet where the edit would write";
+    fn check_room(&self, _host: &dyn HostMedium, _blocks: u64) -> Result<()> {
         let len_bytes = self.header.log.end.saturating_sub(self.header.log.start);
-        (len_bytes < MIB).then(|| Refusal::ContainerNotWritable { what: what.to_owned() })
+        if len_bytes >= MIB {
+            return Ok(());
+        }
+        let what = "a VHDX without a log, which has no block yet where the edit would write";
+        Err(Refusal::ContainerNotWritable { what: what.to_owned() }.into())
     }
 
     fn allocate(&mut self, host: &mut Box<dyn HostMedium>, _index: u64) -> Result<u64> {

@@ -150,20 +150,15 @@ fn every_power_cut_leaves_old_or_new_sectors_and_an_image_for_qemu() {
     let made = Made::from_disk(&disk, "vhdx", OPTIONS[0]);
     let directory = directory();
     let path = directory.path().join("cut.vhdx");
-    let judge = |image: &[u8], seen: &[u8]| {
-        fs::write(&path, image).unwrap();
+    let judge = |files: &[Vec<u8>], seen: &[u8]| {
+        fs::write(&path, &files[0]).unwrap();
         // A program that opens it for writing replays the log.
         run("qemu-img", &["check", "-r", "all", "-f", "vhdx", path.to_str().unwrap()]);
         assert!(qemu_reads(&path, "vhdx") == seen);
     };
-    let format = Judged {
-        open: &open,
-        open_writable: &|files| open_writable(&files),
-        judge: &judge,
-        judge_every: 17,
-    };
+    let format = Judged::one((&open, &|files| open_writable(&files)), &judge, 17);
     let writes = vec![((1 << 20) - 512, vec![2; 1024])];
-    let looked_at = survives_power_cuts(&made.bytes(), &writes, &format);
+    let looked_at = survives_power_cuts(&[made.bytes()], &writes, &format);
     assert!(looked_at > 50, "{looked_at}");
 }
 
@@ -361,4 +356,40 @@ fn a_damaged_log_never_panics() {
         opened
     });
     assert!(opened > 3, "{opened}");
+}
+
+#[test]
+fn a_device_takes_no_new_block() {
+    let made = Made::from_disk(&[vec![0; MIB_LEN], vec![1; MIB_LEN]].concat(), "vhdx", OPTIONS[0]);
+    let host = MemoryHost::device(made.bytes());
+    let medium = open_host(&host).unwrap();
+    can_write(&*medium, 1 << 20, (1 << 20) + 512).unwrap();
+    let error = can_write(&*medium, 0, 512).unwrap_err();
+    assert!(error.to_string().contains("on a device"), "{error}");
+    assert_eq!(host.operation_count(), 0);
+}
+
+/// A chunk has more blocks where sectors are larger, so that entries of bitmaps are rarer. qemu reads no such image:
+/// what the specification says decides.
+#[test]
+fn large_sectors_make_large_chunks() {
+    let made = Made::empty(6 << 30, "vhdx", OPTIONS[0]);
+    let mut image = made.bytes();
+    let metadata = region(&image, [0x06, 0xa2, 0x7c, 0x8b]);
+    let entries = image[metadata + 32..metadata + 32 + 2047 * 32].chunks_exact(32);
+    let found = entries.clone().find(|entry| entry[..4] == [0x1d, 0xbf, 0x41, 0x81]).unwrap();
+    let at = metadata + u32::from_le_bytes(found[16..20].try_into().unwrap()) as usize;
+    image[at..at + 4].copy_from_slice(&4096u32.to_le_bytes());
+    let host = MemoryHost::new(image);
+    let mut medium = open_host(&host).unwrap();
+    medium.write_at(5120 << 20, &[3; 4096]).unwrap();
+    medium.sync().unwrap();
+    let image = host.bytes();
+    let bat = region(&image, [0x66, 0x77, 0xc2, 0x2d]);
+    // 2^23 sectors of 4096 bytes are 32768 blocks of 1 MiB: no entry of a bitmap is before that of block 5120.
+    let entry = u64::from_le_bytes(image[bat + 5120 * 8..][..8].try_into().unwrap());
+    assert_eq!(entry & 7, 6, "{entry:#x}");
+    let disk = open_bytes(image).unwrap();
+    assert_eq!(disk.sector_size_bytes(), 4096);
+    assert!(disk.read_vec(5120 << 20, 8192).unwrap() == [[3; 4096], [0; 4096]].concat());
 }

@@ -26,7 +26,7 @@ use super::super::block_map::{Allocate, BlockDefect, BlockMap, Place, Run, Sourc
 use super::extent_header::{ExtentHeader, TABLE_ENTRIES};
 use super::{read_u32, sectors};
 use crate::bytes::arith;
-use crate::disk::medium::HostMedium;
+use crate::disk::medium::{HostMedium, Medium};
 use crate::error::{Corrupt, Error, Refusal, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -253,8 +253,16 @@ impl Allocate for SparseMap {
         Ok(())
     }
 
-    fn allocation_refusal(&self, _host: &dyn Source) -> Option<Refusal> {
-        None
+    fn check_room(&self, host: &dyn HostMedium, blocks: u64) -> Result<()> {
+        // Each grain may need two tables first, and starts at a whole grain.
+        let with_tables = arith::add(self.grain_bytes, arith::mul(TABLE_BYTES, 2)?)?;
+        let each = arith::add(self.grain_bytes, arith::round_up(with_tables, self.grain_bytes)?)?;
+        let end = arith::add(Medium::len_bytes(host), arith::mul(each, blocks)?)?;
+        if sector_of(end).is_ok() {
+            return Ok(());
+        }
+        let what = "a sparse VMDK whose file is full: no grain can start behind 2 TiB of it";
+        Err(Refusal::ContainerNotWritable { what: what.to_owned() }.into())
     }
 
     fn allocate(&mut self, host: &mut Box<dyn HostMedium>, index: u64) -> Result<u64> {

@@ -197,13 +197,12 @@ fn open_small(bytes: Vec<u8>) -> Result<Arc<dyn Disk>> {
 fn every_power_cut_leaves_old_or_new_sectors_and_a_clean_image() {
     let directory = directory();
     let path = directory.path().join("cut.vmdk");
-    let judge = |image: &[u8], seen: &[u8]| {
-        fs::write(&path, image).unwrap();
+    let judge = |files: &[Vec<u8>], seen: &[u8]| {
+        fs::write(&path, &files[0]).unwrap();
         check_with_qemu(&path);
         assert!(qemu_reads(&path, "vmdk") == seen);
     };
-    let format =
-        Judged { open: &open, open_writable: &open_writable, judge: &judge, judge_every: 31 };
+    let format = Judged::one((&open, &open_writable), &judge, 31);
     // In place and on into two new grains; a new grain with a table; zeros; a new grain with a new table.
     let writes = vec![
         (512, vec![1; 8192]),
@@ -212,7 +211,7 @@ fn every_power_cut_leaves_old_or_new_sectors_and_a_clean_image() {
         (600 * 4096 + 1024, vec![3; 1024]),
         (1099 * 4096 + 3584, vec![4; 512]),
     ];
-    let looked_at = survives_power_cuts(&small(&[0, 7]), &writes, &format);
+    let looked_at = survives_power_cuts(&[small(&[0, 7])], &writes, &format);
     assert!(looked_at > 100, "{looked_at}");
 }
 
@@ -398,4 +397,24 @@ fn damage_never_panics() {
         true
     });
     assert!(opened > 10, "{opened}");
+}
+
+/// What has no place in the file, and cannot get one, is found out before the write.
+#[test]
+fn a_file_that_cannot_take_another_grain_says_so_first() {
+    let host = MemoryHost::device(small(&[0]));
+    let medium = open_host(&host).unwrap();
+    can_write(&*medium, 0, 512).unwrap();
+    let error = can_write(&*medium, 4096, 4608).unwrap_err();
+    assert!(error.to_string().contains("on a device"), "{error}");
+    let directory = directory();
+    let path = directory.path().join("full.vmdk");
+    fs::write(&path, small(&[0])).unwrap();
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    for (spare_bytes, can) in [(0, false), (1 << 20, true)] {
+        file.set_len((1 << 41) - spare_bytes).unwrap();
+        let image = crate::image::open(&path, None).unwrap();
+        image.can_write(&[0..512]).unwrap();
+        assert_eq!(image.can_write(&[4096..4608]).is_ok(), can, "{spare_bytes}");
+    }
 }
