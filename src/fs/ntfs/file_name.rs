@@ -154,13 +154,12 @@ impl From<FileNameDefect> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fs::ntfs::units::MftRecordNumber;
-
-    fn sample() -> FileName {
-        FileName {
-            parent: FileReference { record: MftRecordNumber::ROOT, sequence: 5 },
+impl FileName {
+    /// A POSIX name in the root directory; every field has another value.
+    pub(super) fn for_tests(name: &[u16]) -> Self {
+        let parent = FileReference { record: super::units::MftRecordNumber::ROOT, sequence: 5 };
+        Self {
+            parent,
             created: 1,
             modified: 2,
             changed: 3,
@@ -168,9 +167,23 @@ mod tests {
             allocated_bytes: 4096,
             size_bytes: 5,
             flags: 0x20,
+            extended: 0,
+            name_space: NameSpace::Posix,
+            name: name.to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> FileName {
+        let name: Vec<u16> = "run-once".encode_utf16().collect();
+        FileName {
             extended: 0xa000_000c,
             name_space: NameSpace::Win32,
-            name: "run-once".encode_utf16().collect(),
+            ..FileName::for_tests(&name)
         }
     }
 

@@ -4,6 +4,7 @@ use super::check::check;
 use super::testing::*;
 use super::*;
 use crate::error::{ErrorKind, Refusal};
+use crate::fs::ntfs::file_name::FileName;
 
 /// Block size, cluster size, longest root, longest name that a block of that size takes.
 const SIZES: [(u32, u32, usize, u64); 8] = [
@@ -116,11 +117,8 @@ fn sizes_and_times_are_replaced_in_place() {
     for number in 0..1000 {
         let name = utf16(&format!("file with a number {number:04}"));
         let record = directory.index().find_name(&name).unwrap().unwrap().file();
-        let new = crate::fs::ntfs::file_name::FileName {
-            size_bytes: 1 << 40,
-            modified: u64::MAX,
-            ..file_name(&name)
-        };
+        let new =
+            FileName { size_bytes: 1 << 40, modified: u64::MAX, ..FileName::for_tests(&name) };
         directory.host.written = 0;
         let root = directory.host.root.clone();
         assert!(directory.editor().replace_key(&new.encode().unwrap()).unwrap());

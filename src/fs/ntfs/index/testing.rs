@@ -5,7 +5,7 @@ use super::memory::MemoryIndex;
 use super::read::LEVELS_MAX;
 use super::*;
 use crate::error::Result;
-use crate::fs::ntfs::file_name::{FileName, NameSpace};
+use crate::fs::ntfs::file_name::FileName;
 use crate::fs::ntfs::fix_up;
 use crate::fs::ntfs::units::{FileReference, MftRecordNumber};
 use crate::fs::ntfs::upcase::UpCase;
@@ -24,24 +24,8 @@ pub(super) fn by_name() -> Collation<'static> {
     Collation::FileName(&UPCASE)
 }
 
-pub(super) fn file_name(name: &[u16]) -> FileName {
-    FileName {
-        parent: FileReference { record: MftRecordNumber::ROOT, sequence: 5 },
-        created: 1,
-        modified: 2,
-        changed: 3,
-        accessed: 4,
-        allocated_bytes: 4096,
-        size_bytes: 5,
-        flags: 0x20,
-        extended: 0,
-        name_space: NameSpace::Posix,
-        name: name.to_vec(),
-    }
-}
-
 pub(super) fn key(name: &[u16]) -> Vec<u8> {
-    file_name(name).encode().unwrap()
+    FileName::for_tests(name).encode().unwrap()
 }
 
 pub(super) fn entry(record: u64, name: &[u16]) -> Entry {
