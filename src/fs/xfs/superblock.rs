@@ -31,8 +31,6 @@ const FLAG_READ_ONLY: u8 = 1;
 const QUOTAS_COUNTED: u16 = 0x1 | 0x8 | 0x40;
 /// `sb_qflags`: what was counted is right, so that a mount need not count again.
 const QUOTAS_CHECKED: u16 = 0x4 | 0x20 | 0x100 | 0x400;
-/// Inodes of one chunk, the unit of inode allocation.
-pub(crate) const INODES_PER_CHUNK: u32 = 64;
 
 const BLOCK_LOG: RangeInclusive<u8> = 9..=16;
 const SECTOR_LOG: RangeInclusive<u8> = 9..=15;

@@ -47,7 +47,7 @@ pub(crate) use check::Summary;
 pub(crate) use file_map::{Bmbt, EXTENT_BLOCKS_MAX, EXTENT_BYTES, Extent};
 pub(crate) use free_space::{Bnobt, Cntbt, FreeExtent};
 pub(crate) use group::GroupSource;
-pub(crate) use inode_chunk::{Finobt, INODES_PER_HOLE, Inobt, InodeChunk};
+pub(crate) use inode_chunk::{Finobt, INODES_PER_CHUNK, INODES_PER_HOLE, Inobt, InodeChunk};
 pub(crate) use kind::TreeKind;
 pub(crate) use reference_count::{Refcountbt, ReferenceCount, ReferenceCountKey};
 pub(crate) use reverse_map::{

@@ -3,7 +3,6 @@
 use super::LogDefect;
 use super::record::LOG_BLOCK_BYTES;
 use crate::bytes::arith::{add, len_u64, mul, sub, to};
-use crate::bytes::field::slice;
 use crate::disk::{Disk, DiskEdit};
 use crate::error::{Corrupt, Result};
 use crate::fs::xfs::superblock::Superblock;
@@ -25,35 +24,6 @@ pub(crate) trait LogBlocks {
     /// # Errors
     /// `Corrupt` if they do not exist; `Io`.
     fn read(&self, first: u32, count: u32) -> Result<Vec<u8>>;
-}
-
-/// A log in memory.
-#[derive(Debug)]
-pub(crate) struct SliceLog<'a> {
-    bytes: &'a [u8],
-    block_count: u32,
-}
-
-impl<'a> SliceLog<'a> {
-    /// A log of all whole blocks of `bytes`.
-    ///
-    /// # Errors
-    /// `Corrupt` if they are too few or too many.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
-        let blocks = len_u64(bytes.len().checked_div(LOG_BLOCK_BYTES).unwrap_or_default());
-        Ok(Self { bytes, block_count: check_count(blocks)? })
-    }
-}
-
-impl LogBlocks for SliceLog<'_> {
-    fn block_count(&self) -> u32 {
-        self.block_count
-    }
-
-    fn read(&self, first: u32, count: u32) -> Result<Vec<u8>> {
-        let start = to(mul(u64::from(first), 512)?)?;
-        Ok(slice(self.bytes, start, to(mul(u64::from(count), 512)?)?)?.to_vec())
-    }
 }
 
 /// The log inside the volume.
@@ -143,7 +113,7 @@ fn log_len(superblock: &Superblock) -> Result<u64> {
     Ok(mul(u64::from(superblock.log_blocks), u64::from(superblock.block_size_bytes))? >> 9)
 }
 
-fn check_count(blocks: u64) -> Result<u32> {
+pub(super) fn check_count(blocks: u64) -> Result<u32> {
     if !(LOG_BLOCKS_MIN..=LOG_BLOCKS_MAX).contains(&blocks) {
         return Err(Corrupt::new("log", LogDefect::Size(blocks)).into());
     }

@@ -193,12 +193,7 @@ fn binary_search(log: &dyn LogBlocks, older: u32, end: u32) -> Result<u32> {
 }
 
 /// The first block of `cycle` in `start..end`.
-pub(super) fn find_cycle(
-    log: &dyn LogBlocks,
-    start: u32,
-    end: u32,
-    cycle: u32,
-) -> Result<Option<u32>> {
+fn find_cycle(log: &dyn LogBlocks, start: u32, end: u32, cycle: u32) -> Result<Option<u32>> {
     let mut at = start;
     while at < end {
         let count = end.saturating_sub(at).min(STEP_BLOCKS);

@@ -42,7 +42,7 @@ use crate::bytes::arith::OutOfRange;
 use crate::bytes::field::Short;
 use crate::disk::Disk;
 use crate::error::{Corrupt, Error, Refusal, Result};
-use blocks::{DeviceLog, LogBlocks, SliceLog, VolumeLog};
+use blocks::{DeviceLog, LogBlocks, VolumeLog};
 use ends::LogUuids;
 use named::Summary;
 use std::sync::Arc;
@@ -262,18 +262,6 @@ pub(crate) fn scan_device(volume: &Volume, device: Arc<dyn Disk>) -> Result<Devi
         return Err(LogDefect::NoRecord.into());
     }
     Ok(if ends.is_clean { DeviceLogState::Clean } else { DeviceLogState::Dirty })
-}
-
-/// As [`scan`], for the bytes of a log: what a fuzzer can call. Gives the number of committed
-/// transactions.
-///
-/// # Errors
-/// As [`scan`].
-pub fn scan_bytes(log: &[u8], uuid: [u8; 16]) -> Result<u32> {
-    match scan_blocks(&SliceLog::new(log)?, &[uuid; 2])?.0 {
-        LogState::Clean(_) => Ok(0),
-        LogState::Dirty(dirty) => Ok(dirty.transactions),
-    }
 }
 
 /// The log inside the volume.

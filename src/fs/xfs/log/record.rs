@@ -18,9 +18,9 @@ use crate::fs::xfs::units::Lsn;
 /// Size of a log block ("basic block") in bytes. All positions in the log count these.
 pub(super) const LOG_BLOCK_BYTES: usize = 512;
 /// First word of a record.
-pub(super) const RECORD_MAGIC: u32 = 0xfeed_babe;
+const RECORD_MAGIC: u32 = 0xfeed_babe;
 /// Most bytes of data that one header block can hold the replaced words for.
-pub(super) const CYCLE_DATA_BYTES: u32 = 32 * 1024;
+const CYCLE_DATA_BYTES: u32 = 32 * 1024;
 /// Replaced words in one header block.
 const CYCLE_DATA_WORDS: usize = 64;
 /// Largest record the kernel writes, without its header.

@@ -26,11 +26,12 @@ use super::{Dirty, LogDefect, LogState, counters, walk};
 use crate::bytes::arith::{add, len_u64, mul, to};
 use crate::bytes::field::{self, put, put_be_u16, put_be_u32, put_be_u64, slice, slice_mut};
 use crate::error::{Context, Corrupt, Refusal, Result};
+use crate::fs::xfs::btree::INODES_PER_CHUNK;
 use crate::fs::xfs::checksum;
 use crate::fs::xfs::feature::incompat;
 use crate::fs::xfs::inode::MAGIC as INODE_MAGIC;
 use crate::fs::xfs::quota::dquot::{DQUOT_BYTES, Dquot, DquotDefect};
-use crate::fs::xfs::superblock::{INODES_PER_CHUNK, Superblock};
+use crate::fs::xfs::superblock::Superblock;
 use crate::fs::xfs::units::{AgBlock, AgInode, AgNumber, Lsn, NULL_AG_INODE};
 use crate::fs::xfs::volume::Volume;
 

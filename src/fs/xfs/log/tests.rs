@@ -1,16 +1,52 @@
 //! Logs in memory, and those of real volumes.
 
+use super::blocks::check_count;
 use super::clean::{Ending, write_clean, write_for_mount};
 use super::operation::Operation;
 use super::operation::UNMOUNT;
-use super::record::NewRecord;
+use super::record::{LOG_BLOCK_BYTES, NewRecord};
 use super::*;
-use crate::bytes::field::join_u32;
+use crate::bytes::arith::{len_u64, mul, to};
+use crate::bytes::field::{join_u32, slice};
 use crate::disk::overlay::Overlay;
 use crate::fs::Timestamp;
 use crate::fs::xfs::testing::{Copy, assert_silent, fixture, tools};
 use crate::fs::xfs::units::{FsBlock, InodeNumber, Lsn};
 use std::sync::Arc;
+
+/// A log in memory.
+#[derive(Debug)]
+struct SliceLog<'a> {
+    bytes: &'a [u8],
+    block_count: u32,
+}
+
+impl<'a> SliceLog<'a> {
+    /// A log of all whole blocks of `bytes`.
+    fn new(bytes: &'a [u8]) -> Result<Self> {
+        let blocks = len_u64(bytes.len().checked_div(LOG_BLOCK_BYTES).unwrap_or_default());
+        Ok(Self { bytes, block_count: check_count(blocks)? })
+    }
+}
+
+impl LogBlocks for SliceLog<'_> {
+    fn block_count(&self) -> u32 {
+        self.block_count
+    }
+
+    fn read(&self, first: u32, count: u32) -> Result<Vec<u8>> {
+        let start = to(mul(u64::from(first), 512)?)?;
+        Ok(slice(self.bytes, start, to(mul(u64::from(count), 512)?)?)?.to_vec())
+    }
+}
+
+/// Number of committed transactions in the bytes of a log.
+fn scan_bytes(log: &[u8], uuid: [u8; 16]) -> Result<u32> {
+    match scan_blocks(&SliceLog::new(log)?, &[uuid; 2])?.0 {
+        LogState::Clean(_) => Ok(0),
+        LogState::Dirty(dirty) => Ok(dirty.transactions),
+    }
+}
 
 const UUID: [u8; 16] = *b"sixteen bytes id";
 const BLOCKS: u32 = 8192;
