@@ -1,6 +1,6 @@
-//! `regain` gets people back into machines they are locked out of, from the root disk alone: it says whether the
-//! sshd of a Linux system would take a key, adds, revokes and rotates keys, repairs what keeps them out, and sets
-//! passwords; or it has a Windows system set a new password at its next boot.
+//! `regain` gets people back into machines they are locked out of, from the root disk alone. On Linux it says whether
+//! sshd would take a key, adds, revokes and rotates keys, repairs what keeps people out, and sets passwords; on Windows
+//! it does the same with the keys of its OpenSSH server, and has the system set a new password at its next boot.
 //!
 //! # What it promises, in this order
 //!
