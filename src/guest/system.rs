@@ -34,22 +34,6 @@ impl System {
         }
     }
 
-    /// The Linux system, if it is one.
-    pub fn as_linux(&self) -> Option<&linux::System> {
-        match self {
-            Self::Linux(system) => Some(system),
-            Self::Windows(_) => None,
-        }
-    }
-
-    /// The Windows system, if it is one.
-    pub fn as_windows(&self) -> Option<&windows::System> {
-        match self {
-            Self::Windows(system) => Some(system),
-            Self::Linux(_) => None,
-        }
-    }
-
     /// The name for people, unescaped, as in `Debian GNU/Linux 13 (trixie)`.
     pub fn full_name(&self) -> Vec<u8> {
         match self {

@@ -36,7 +36,7 @@ pub(super) enum LeafKind {
 
 impl LeafKind {
     /// Bytes of an element.
-    pub(super) fn element_bytes(self) -> u32 {
+    fn element_bytes(self) -> u32 {
         match self {
             Self::Index => 4,
             Self::Fast | Self::Hash => 8,

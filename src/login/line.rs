@@ -91,7 +91,7 @@ pub(super) fn all_delimited(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Takes the next word: up to white space or one `=`; a `"` inside it quotes up to the next and ends it.
-pub(super) fn delimited(rest: &mut Option<Vec<u8>>) -> Option<Vec<u8>> {
+fn delimited(rest: &mut Option<Vec<u8>>) -> Option<Vec<u8>> {
     let text = rest.take()?;
     let is_end = |byte: &u8| WHITE.contains(byte) || matches!(byte, b'"' | b'=');
     let Some(at) = text.iter().position(is_end) else { return Some(text) };

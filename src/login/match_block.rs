@@ -315,15 +315,6 @@ impl<'a> Effective<'a> {
             matches(user, name) && hosts.is_none_or(fits)
         })
     }
-
-    /// The lines of the client-dependent Match blocks that are active, for people.
-    pub fn active_client_blocks(&self) -> Vec<String> {
-        let blocks = self.config.blocks.iter().zip(&self.is_active);
-        let depends =
-            |block: &Block| block.criteria.iter().any(|c| matches!(c, Criterion::Client(..)));
-        let active = blocks.filter(|(block, is_active)| **is_active && depends(block));
-        active.map(|(block, _)| block.place.to_string()).collect()
-    }
 }
 
 #[cfg(test)]

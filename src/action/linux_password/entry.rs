@@ -6,7 +6,7 @@ use crate::guest::linux::accounts::ACCOUNTS_BYTES_MAX;
 use std::ops::Range;
 
 /// Fields of a shadow line (shadow(5)).
-pub(super) const SHADOW_FIELDS: usize = 9;
+const SHADOW_FIELDS: usize = 9;
 /// Fewer are no shadow line at all: the old form had name, hash, last change, minimum and maximum.
 const SHADOW_FIELDS_MIN: usize = 5;
 

@@ -26,7 +26,7 @@ impl Inode {
         Ok(xattr::parse_region(region).map_err(|defect| self.attributes_corrupt(defect))?)
     }
 
-    pub(super) fn attributes_corrupt(&self, defect: XattrDefect) -> Corrupt {
+    fn attributes_corrupt(&self, defect: XattrDefect) -> Corrupt {
         Corrupt::new("extended attributes", defect).of(self.number.to_string())
     }
 

@@ -44,7 +44,7 @@ impl Inode {
     }
 
     /// Removes the part of inline content that is an attribute.
-    pub(super) fn drop_inline_rest(&mut self) -> Result<()> {
+    fn drop_inline_rest(&mut self) -> Result<()> {
         let mut attributes = self.attributes_inside()?;
         attributes.retain(|attribute| !attribute.is_inline_data());
         self.put_attributes_inside(&attributes)?;

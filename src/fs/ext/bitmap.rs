@@ -52,7 +52,7 @@ impl Bitmap {
     }
 
     /// True if all bits behind the last one that means something are set, as they must be.
-    pub(crate) fn has_padding(&self) -> bool {
+    fn has_padding(&self) -> bool {
         let whole = self.bits.saturating_add(7) & !7;
         let behind = self.bytes.get(usize::try_from(whole >> 3).unwrap_or(usize::MAX)..);
         (self.bits..whole).all(|index| self.is_set(index))
@@ -65,7 +65,7 @@ impl Bitmap {
     }
 
     /// Length of the run of clear bits from `from`, at most `limit`.
-    pub(crate) fn free_run(&self, from: u32, limit: u32) -> u32 {
+    fn free_run(&self, from: u32, limit: u32) -> u32 {
         let end = from.saturating_add(limit).min(self.bits);
         let stop = (from..end).find(|&index| self.is_set(index)).unwrap_or(end);
         stop.saturating_sub(from)

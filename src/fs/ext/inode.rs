@@ -22,7 +22,7 @@ use crate::fs::{Metadata, NodeFlags, NodeKind, Timestamp};
 /// The part of an inode that ext2 knows, in bytes.
 pub(crate) const GOOD_OLD_BYTES: usize = 128;
 /// Where `i_block` starts, and its length: block map, extent root, short link target or inline content.
-pub(crate) const I_BLOCK_AT: usize = 0x28;
+const I_BLOCK_AT: usize = 0x28;
 pub(crate) const I_BLOCK_BYTES: usize = 60;
 
 /// `i_flags`.
@@ -267,7 +267,7 @@ impl Inode {
         Ok(mul(count, unit)?)
     }
 
-    pub(crate) fn set_sectors(&mut self, sectors: u64) -> Result<()> {
+    fn set_sectors(&mut self, sectors: u64) -> Result<()> {
         let unit = if self.has_huge_file && self.has_flag(flag::HUGE_FILE) {
             self.block_sectors
         } else {

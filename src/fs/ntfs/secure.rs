@@ -80,7 +80,7 @@ impl DescriptorEntry {
 
 /// The hash of a descriptor: its 32-bit numbers, each added to what was there, rotated left by three bits
 /// (linux-ntfs documentation, "$Secure").
-pub(crate) fn descriptor_hash(descriptor: &[u8]) -> u32 {
+fn descriptor_hash(descriptor: &[u8]) -> u32 {
     let words = descriptor.chunks_exact(4).filter_map(|word| le_u32(word, 0).ok());
     words.fold(0u32, |hash, word| hash.rotate_left(3).wrapping_add(word))
 }
@@ -105,7 +105,7 @@ impl Volume {
     ///
     /// # Errors
     /// `Corrupt` if there is none, or its copies in index and stream do not agree.
-    pub(crate) fn shared_descriptor(&self, id: u32) -> Result<Vec<u8>> {
+    fn shared_descriptor(&self, id: u32) -> Result<Vec<u8>> {
         let secure = self.load_file(MftRecordNumber::SECURE)?;
         let view = IndexView::open(self, &secure, &ID_INDEX)?;
         let cluster_bytes = self.geometry().cluster_size_bytes;

@@ -10,7 +10,7 @@ use std::fmt;
 /// Bits of a file reference that hold the record number: 48 bits.
 const RECORD_BITS: u32 = 48;
 /// Bound on MFT record numbers.
-pub(crate) const MFT_RECORDS_MAX: u64 = 1 << RECORD_BITS;
+const MFT_RECORDS_MAX: u64 = 1 << RECORD_BITS;
 
 /// A cluster, counted from the start of the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -163,7 +163,7 @@ impl Hive<'_> {
     }
 
     /// Raises the dword at `offset` of `cell` to at least `number`.
-    pub(super) fn raise(&mut self, cell: Cell, offset: u32, number: u32) -> Result<()> {
+    fn raise(&mut self, cell: Cell, offset: u32, number: u32) -> Result<()> {
         let at = cell.data_at(offset);
         if field::le_u32(&self.pages.read(at, 4)?, 0)? < number {
             self.pages.write(at, &number.to_le_bytes())?;

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 /// Bound on the bytes of one program that are looked through.
-pub(super) const PROGRAM_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const PROGRAM_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 128 * 1024;
 /// Bytes of a chunk that are looked at again with the next one: no word that we look for is longer.
@@ -61,7 +61,7 @@ impl Release {
 
     /// The most likely release: a current one if nothing is known. For what must be chosen somehow; whether
     /// the choice matters is asked with [`Release::at_least`].
-    pub fn likely(self) -> Version {
+    fn likely(self) -> Version {
         match self {
             Self::Known(version) | Self::Assumed(version) => version,
             Self::Unknown => Version::new(9, 2),

@@ -9,7 +9,7 @@ use crate::guest::linux::text::lines;
 use std::ops::Range;
 
 /// Bound on one file of rules, in bytes; Fedora's has about 400 kB.
-pub(super) const RULES_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const RULES_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Bound on the rules of all files; Fedora's policy has about 7,000.
 const RULES_MAX: usize = 250_000;
 /// Bound on a file of substitutions, in bytes.

@@ -19,7 +19,7 @@ use crate::bytes::field;
 /// Bytes of an entry before its name.
 pub(crate) const HEADER_LEN: usize = 8;
 /// Smallest `rec_len`: room for a name of one byte.
-pub(crate) const RECORD_LEN_MIN: usize = 12;
+const RECORD_LEN_MIN: usize = 12;
 /// Longest name in bytes.
 pub(crate) const NAME_LEN_MAX: usize = 255;
 
@@ -121,7 +121,7 @@ pub(crate) struct Record<'a> {
 
 impl Record<'_> {
     /// Bytes that the entry needs.
-    pub(crate) fn used_len(&self) -> usize {
+    fn used_len(&self) -> usize {
         if self.inode == 0 { 0 } else { needed_len(self.name.len()) }
     }
 }

@@ -67,7 +67,7 @@ impl Sequence {
 
     /// True if this transaction is `other` or a later one.
     #[must_use]
-    pub fn is_at_or_after(self, other: Self) -> bool {
+    fn is_at_or_after(self, other: Self) -> bool {
         self.0.wrapping_sub(other.0) < 1 << 31
     }
 }

@@ -23,7 +23,7 @@ impl Superblock {
     }
 
     /// The number of blocks in a group: fewer in the last one.
-    pub(crate) fn blocks_in(&self, group: GroupIndex) -> Result<u64> {
+    fn blocks_in(&self, group: GroupIndex) -> Result<u64> {
         let left = sub(self.blocks_count, self.first_block(group)?.0)?;
         Ok(left.min(u64::from(self.blocks_per_group)))
     }
@@ -56,12 +56,12 @@ impl Superblock {
     }
 
     /// Descriptors in one block of the descriptor table.
-    pub(crate) fn descriptors_per_block(&self) -> Result<u64> {
+    fn descriptors_per_block(&self) -> Result<u64> {
         Ok(div(self.block_size(), u64::from(self.descriptor_bytes))?)
     }
 
     /// True if `group` starts with a copy of the superblock.
-    pub(crate) fn has_superblock_copy(&self, group: GroupIndex) -> bool {
+    fn has_superblock_copy(&self, group: GroupIndex) -> bool {
         if group.0 == 0 {
             return true;
         }

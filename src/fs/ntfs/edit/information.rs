@@ -84,7 +84,7 @@ impl EditedFile {
     ///
     /// # Errors
     /// `Corrupt`.
-    pub(super) fn shown_sizes(&self) -> Result<(u64, u64)> {
+    fn shown_sizes(&self) -> Result<(u64, u64)> {
         Ok(match self.stream(AttributeKind::DATA, &[])?.map(|data| data.place) {
             None => (0, 0),
             Some(Place::Resident(value)) => {

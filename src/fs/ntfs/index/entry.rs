@@ -11,7 +11,7 @@ use crate::fs::ntfs::file_name::{FILE_NAME_BYTES_MAX, FileName};
 use crate::fs::ntfs::units::{FileReference, Vcn};
 
 /// Bytes in front of the key.
-pub(super) const ENTRY_HEADER_LEN: usize = 16;
+const ENTRY_HEADER_LEN: usize = 16;
 /// Bytes of a sub-node's VCN.
 pub(super) const VCN_LEN: usize = 8;
 /// Longest data that are written.

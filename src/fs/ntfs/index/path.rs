@@ -55,7 +55,7 @@ impl Level {
 }
 
 /// Reads a node that is going to be edited: one that the bitmap does not know could be handed out again.
-pub(super) fn load_allocated(
+fn load_allocated(
     host: &dyn IndexHost,
     format: IndexFormat,
     vcn: Vcn,

@@ -15,7 +15,7 @@ use crate::fs::xfs::units::FileBlock;
 use std::collections::HashSet;
 
 /// Where the tree is: blocks have 32-bit numbers.
-pub(super) const EXTENT: Extent = Extent { root: FileBlock(0), end: FileBlock(1 << 32) };
+const EXTENT: Extent = Extent { root: FileBlock(0), end: FileBlock(1 << 32) };
 /// Bound on the leaves of one inode that are read for one purpose.
 const LEAVES_MAX: usize = 1 << 16;
 const STRUCTURE: &str = "attribute leaf";

@@ -128,7 +128,7 @@ pub(crate) fn stale_count(entries: &[LeafEntry]) -> usize {
 }
 
 /// Drops stale entries until at most `max` entries are left, or none of them is stale.
-pub(crate) fn compact(entries: &mut Vec<LeafEntry>, max: usize) {
+fn compact(entries: &mut Vec<LeafEntry>, max: usize) {
     let mut surplus = entries.len().saturating_sub(max);
     entries.retain(|entry| {
         let is_dropped = surplus > 0 && entry.is_stale();

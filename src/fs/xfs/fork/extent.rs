@@ -67,7 +67,7 @@ impl Extent {
     }
 
     /// True if `next` continues this extent in the file and on the volume, in the same state.
-    pub(crate) fn continues_in(&self, next: &Self) -> bool {
+    fn continues_in(&self, next: &Self) -> bool {
         self.end() == next.file_block.0
             && self.start.0.checked_add(u64::from(self.count)) == Some(next.start.0)
             && self.is_unwritten == next.is_unwritten

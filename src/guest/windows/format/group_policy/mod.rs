@@ -17,16 +17,12 @@ use ini::{INI_BYTES_MAX, Ini};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The directory of the local group policy, from the root of the volume.
-pub const POLICY_DIRECTORY: &str = "/Windows/System32/GroupPolicy";
 /// `gpt.ini`, from the root of the volume.
 pub const GPT_INI: &str = "/Windows/System32/GroupPolicy/gpt.ini";
 /// `scripts.ini`, from the root of the volume.
 pub const SCRIPTS_INI: &str = "/Windows/System32/GroupPolicy/Machine/Scripts/scripts.ini";
 /// The directory of start-up scripts, from the root of the volume.
 pub const STARTUP_DIRECTORY: &str = "/Windows/System32/GroupPolicy/Machine/Scripts/Startup";
-/// Bound on both INI files, in bytes.
-pub const POLICY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 const GENERAL: &str = "General";
 const EXTENSION_NAMES: &str = "gPCMachineExtensionNames";
