@@ -8,7 +8,6 @@ use super::key::{Key, item, object};
 use super::view::View;
 use crate::bytes::arith::{add, div, len_u64, mul, sub, to};
 use crate::error::{Corrupt, Result};
-use std::ops::ControlFlow;
 
 /// Most copies of data that a volume has.
 const COPIES_MAX: usize = 4;
@@ -120,13 +119,12 @@ impl View {
     pub(crate) fn load_log_checksums(&mut self, log: &super::tree::TreeRoot) -> Result<()> {
         let from = Key::new(object::EXTENT_CSUM, item::EXTENT_CSUM, 0);
         let to = Key::new(object::EXTENT_CSUM, item::EXTENT_CSUM, u64::MAX);
-        let mut loaded = Vec::new();
-        self.volume().for_each(log, from, to, &mut |key, data| {
-            loaded.push((key.offset, data.to_vec()));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for (logical, data) in loaded {
-            self.add_checksums(logical, data);
+        let mut next = Some(from);
+        while let Some(from) = next.take() {
+            let found = self.volume().first_from(log, from)?;
+            let Some((key, data)) = found.filter(|(key, _)| *key <= to) else { break };
+            self.add_checksums(key.offset, &data)?;
+            next = key.offset.checked_add(1).map(|offset| Key::new(key.objectid, key.kind, offset));
         }
         Ok(())
     }

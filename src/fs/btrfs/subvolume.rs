@@ -9,7 +9,7 @@ use super::item::{DirItem, InodeRef, RootItem, RootRef};
 use super::key::{Key, item, object};
 use super::place::{Place, ROOT_INODE};
 use super::view::View;
-use crate::bytes::arith::len_u64;
+use crate::bytes::arith::{add, len_u64};
 use crate::bytes::guid::Uuid;
 use crate::error::{Corrupt, Error, Result};
 use crate::fs::path::{GuestPath, PATH_BYTES_MAX};
@@ -21,6 +21,10 @@ const SUBVOLUMES_MAX: usize = 1 << 16;
 
 /// Bound on the directories and subvolumes above one.
 const DEPTH_MAX: usize = 1024;
+
+/// Bound on the names in the paths of all subvolumes together, and on their bytes.
+const NAMES_MAX: u64 = 1 << 20;
+const NAMES_BYTES_MAX: u64 = 16 << 20;
 
 /// A subvolume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +85,14 @@ impl View {
             Ok(ControlFlow::Continue(()))
         })?;
         let mut listed = Vec::new();
+        let (mut name_count, mut name_bytes) = (0, 0);
         for (&id, root) in items.iter().filter(|(_, root)| root.ref_count > 0 && !root.is_dead) {
-            if let Some(path) = self.path_of(id, &parents)? {
+            let (path, names) = self.path_of(id, &parents)?;
+            let bytes = path.as_ref().map_or(0, |path| path.as_bytes().len());
+            name_count = add(name_count, names)?;
+            name_bytes = add(name_bytes, len_u64(bytes))?;
+            check_names(name_count, name_bytes)?;
+            if let Some(path) = path {
                 listed.push(Listed {
                     id,
                     path,
@@ -95,16 +105,19 @@ impl View {
         Ok(listed)
     }
 
-    /// Where a subvolume stands below the top; none if it stands nowhere, because it is being deleted.
+    /// Where a subvolume stands below the top; none if it stands nowhere, because it is being deleted. And how many names
+    /// were looked up for that.
     fn path_of(
         &self,
         subvolume: u64,
         parents: &BTreeMap<u64, (u64, RootRef)>,
-    ) -> Result<Option<GuestPath>> {
+    ) -> Result<(Option<GuestPath>, u64)> {
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut at = subvolume;
         while at != object::FS_TREE {
-            let Some((parent, reference)) = parents.get(&at) else { return Ok(None) };
+            let Some((parent, reference)) = parents.get(&at) else {
+                return Ok((None, len_u64(names.len())));
+            };
             names.push(reference.name.clone());
             at = *parent;
             self.add_names(at, reference.directory, &mut names)?;
@@ -117,7 +130,8 @@ impl View {
         if path.len() > PATH_BYTES_MAX {
             return Err(misplaced(subvolume, PlaceDefect::Depth));
         }
-        Ok(Some(GuestPath::new([b"/".as_slice(), &path].concat())))
+        let path = GuestPath::new([b"/".as_slice(), &path].concat());
+        Ok((Some(path), len_u64(names.len())))
     }
 
     /// Appends the names of a directory of a subvolume and of those above it, the last one first.
@@ -172,6 +186,19 @@ impl View {
         let place = Place::root_of(subvolume);
         Ok(root.map_err(|defect| corrupt("root item", place, defect))?.is_read_only)
     }
+}
+
+/// Bounds what all subvolumes together may cost.
+fn check_names(count: u64, bytes: u64) -> Result<()> {
+    for (what, limit, actual) in [
+        ("names in the paths of subvolumes", NAMES_MAX, count),
+        ("paths of subvolumes in bytes", NAMES_BYTES_MAX, bytes),
+    ] {
+        if actual > limit {
+            return Err(Error::limit(what, limit, actual));
+        }
+    }
+    Ok(())
 }
 
 fn misplaced(subvolume: u64, defect: PlaceDefect) -> Error {

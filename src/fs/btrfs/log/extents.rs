@@ -34,6 +34,7 @@ impl Replay<'_> {
         let start = before.map_or(from, |(key, _)| key.offset);
         let mut found = Vec::new();
         self.view.for_each(self.subvolume, key(start), key(last), &mut |key, data| {
+            self.view.look(1)?;
             found.push((key, data.to_vec()));
             Ok(ControlFlow::Continue(()))
         })?;

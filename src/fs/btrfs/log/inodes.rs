@@ -72,6 +72,7 @@ impl Replay<'_> {
     pub(super) fn keys(&self, from: Key, to: Key) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
         self.view.for_each(self.subvolume, from, to, &mut |key, _| {
+            self.view.look(1)?;
             keys.push(key);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -102,7 +103,9 @@ impl Replay<'_> {
                 item::INODE_REF => InodeRef::parse_all(data, key.offset),
                 _ => InodeRef::parse_all_extended(data),
             };
-            names.extend(refs.map_err(|defect| corrupt("inode reference", place, defect))?);
+            let refs = refs.map_err(|defect| corrupt("inode reference", place, defect))?;
+            self.view.look(refs.len())?;
+            names.extend(refs);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(names)

@@ -2,7 +2,7 @@
 
 use super::Replay;
 use crate::bytes::arith::len_u64;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::btrfs::checksum::name_hash;
 use crate::fs::btrfs::inode::corrupt;
 use crate::fs::btrfs::item::{DirItem, EntryType, InodeRef, extref_hash};
@@ -127,6 +127,7 @@ impl Replay<'_> {
         self.view.for_each(self.subvolume, from, to, &mut |key, data| {
             let entries = DirItem::parse_all(data)
                 .map_err(|defect| corrupt("directory entry", place, defect))?;
+            self.view.look(entries.len())?;
             if entries.iter().any(|entry| entry.name == name) {
                 found = Some(key.offset);
                 return Ok(ControlFlow::Break(()));
@@ -157,6 +158,11 @@ impl Replay<'_> {
         let mut packed = self.view.get(self.subvolume, hash)?.unwrap_or_default();
         let bytes = self.encoded(entry)?;
         packed.extend(&bytes);
+        // Names of one hash stand in one item, which a leaf has to hold.
+        let (limit, actual) = (self.view.volume().node_bytes(), len_u64(packed.len()));
+        if actual > limit {
+            return Err(Error::limit("names of one hash in a directory in bytes", limit, actual));
+        }
         self.view.change(self.subvolume, hash, Some(packed))?;
         self.view.change(self.subvolume, at, Some(bytes))?;
         self.put_reference(named)?;
