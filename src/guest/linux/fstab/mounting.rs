@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 use crate::fs::mounted::{Mounted, Part, Shared};
 use crate::fs::path::GuestPath;
 use crate::fs::{FileSystem, Missing, Subvolume};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Bound on the rounds: a mounted /usr may bring units that mount more.
 const ROUNDS_MAX: usize = 3;
@@ -36,7 +38,8 @@ pub struct Candidate {
 /// As [`Mounted::new`]; what cannot be mounted is no error.
 pub fn mount_all(root: usize, directory: GuestPath, volumes: &[Candidate]) -> Result<Mounted> {
     let part = part(root, directory, volumes)?;
-    let mounting = Mounting { volumes, names: volumes.iter().map(|v| v.names.clone()).collect() };
+    let names = volumes.iter().map(|v| v.names.clone()).collect();
+    let mounting = Mounting { volumes, names, subvolumes: RefCell::default() };
     let mut tree = Mounted::new(part)?;
     let mut done = BTreeSet::from([GuestPath::root()]);
     for _ in 0..ROUNDS_MAX {
@@ -96,6 +99,8 @@ enum Meaning {
 struct Mounting<'a> {
     volumes: &'a [Candidate],
     names: Vec<VolumeNames>,
+    /// The subvolumes of the volumes that were asked for: every line may name the same volume.
+    subvolumes: RefCell<BTreeMap<usize, Rc<[Subvolume]>>>,
 }
 
 impl Mounting<'_> {
@@ -180,7 +185,8 @@ impl Mounting<'_> {
             let wanted = escape_limited(&mount.type_name, 32);
             return Err(unfit(format!("{} wants {wanted}, and {name} is {found}", mount.place)));
         }
-        let subvolumes = fs.subvolumes().map_err(|error| unfit(format!("{name}: {error}")))?;
+        let subvolumes = self.subvolumes(index, fs);
+        let subvolumes = subvolumes.map_err(|error| unfit(format!("{name}: {error}")))?;
         let wanted = wanted_subvolume(mount);
         match (choose(&subvolumes, &wanted), wanted) {
             (Some(subvolume), _) => Ok(Meaning::Directory(index, subvolume.path.clone())),
@@ -188,6 +194,15 @@ impl Mounting<'_> {
             (None, Wanted::Path(path)) => Err(unfit(format!("{name} has no subvolume {path}"))),
             (None, Wanted::Id(id)) => Err(unfit(format!("{name} has no subvolume {id}"))),
         }
+    }
+
+    fn subvolumes(&self, index: usize, fs: &Shared) -> Result<Rc<[Subvolume]>> {
+        if let Some(known) = self.subvolumes.borrow().get(&index) {
+            return Ok(known.clone());
+        }
+        let listed: Rc<[Subvolume]> = fs.subvolumes()?.into();
+        self.subvolumes.borrow_mut().insert(index, listed.clone());
+        Ok(listed)
     }
 }
 
