@@ -74,7 +74,8 @@ pub fn open(files: &mut dyn ReadFiles) -> Result<Opened> {
     let mut pieces = Vec::new();
     for extent in &descriptor.extents {
         let file = extent.file.as_ref().and_then(|name| opened.get(name));
-        let (piece, refusal) = read_piece(extent, file, opened.len()).context(|| extent.shown())?;
+        let count = descriptor.extents.len();
+        let (piece, refusal) = read_piece(extent, file, count).context(|| extent.shown())?;
         not_writable = not_writable.or(refusal);
         pieces.push(piece);
     }
@@ -142,7 +143,7 @@ fn shape(first: &dyn Source) -> Result<Shape> {
 fn read_piece(
     extent: &Extent,
     file: Option<&Arc<dyn Disk>>,
-    file_count: usize,
+    count: usize,
 ) -> Result<(ReadPiece, Option<Refusal>)> {
     let len_bytes = extent.len_bytes()?;
     let Some(file) = file else {
@@ -151,7 +152,7 @@ fn read_piece(
     let (disk, start_bytes, refusal): (Arc<dyn Disk>, _, _) = match extent.kind {
         Kind::Sparse => {
             let header = ExtentHeader::read(file)?;
-            (sparse_disk(header, file.clone(), file_count)?, 0, header.not_writable())
+            (sparse_disk(header, file.clone(), count)?, 0, header.not_writable())
         }
         Kind::Flat | Kind::Zero => (file.clone(), extent.offset_bytes()?, None),
     };
@@ -159,16 +160,13 @@ fn read_piece(
     Ok((ReadPiece { len_bytes, part: ReadPart::Disk { disk, start_bytes } }, refusal))
 }
 
-/// The disk in a sparse extent, which is one of `file_count`.
-fn sparse_disk(
-    header: ExtentHeader,
-    file: Arc<dyn Disk>,
-    file_count: usize,
-) -> Result<Arc<dyn Disk>> {
+/// The disk in a sparse extent, which is one of `count`: they share the memory for what is kept. Several may have one
+/// file.
+fn sparse_disk(header: ExtentHeader, file: Arc<dyn Disk>, count: usize) -> Result<Arc<dyn Disk>> {
     if header.is_compressed {
-        return Ok(Arc::new(StreamDisk::new(&header, file)?));
+        return Ok(Arc::new(StreamDisk::one_of(count, &header, file)?));
     }
-    Ok(Arc::new(MappedDisk::one_of(file_count, SparseMap::new(header)?, file)))
+    Ok(Arc::new(MappedDisk::one_of(count, SparseMap::new(header)?, file)))
 }
 
 fn write_piece(extent: &Extent, file: Option<Box<dyn HostMedium>>) -> Result<WritePiece> {

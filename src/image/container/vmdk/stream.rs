@@ -17,7 +17,7 @@ use super::extent_header::ExtentHeader;
 use super::sparse::SparseMap;
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
-use crate::disk::cache::Cache;
+use crate::disk::cache::{CACHE_PAGES_MAX, Cache};
 use crate::disk::{Disk, check_range};
 use crate::error::{Corrupt, Error, Result};
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
@@ -27,8 +27,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How much longer than itself a grain may be when it is compressed, in bytes.
 const PACKED_BYTES_MAX: u64 = 64 * 1024;
 
-/// Bound on the grains in memory, in bytes. When they are more, all of them are forgotten.
+/// Bound on the grains in memory, in bytes, for all extents together. When they are more, all of them are forgotten.
 const CACHE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// Pages of tables that are kept of each extent at least.
+const CACHE_PAGES_MIN: usize = 8;
 
 /// Bound on the size of a grain in bytes.
 const GRAIN_BYTES_MAX: u64 = 1024 * 1024;
@@ -53,23 +56,28 @@ pub(super) struct StreamDisk {
     file: Arc<dyn Disk>,
     tables: Cache,
     grain_bytes: u64,
+    cache_bytes_max: u64,
     grains: Mutex<HashMap<u64, Vec<u8>>>,
 }
 
 impl StreamDisk {
-    /// Opens the extent in `file`, whose first header is `header`.
+    /// Opens the extent in `file`, whose first header is `header`: one of `count`.
     ///
     /// # Errors
     /// `Corrupt`, `Io`; `Limit` if grains are too large.
-    pub(super) fn new(header: &ExtentHeader, file: Arc<dyn Disk>) -> Result<Self> {
+    pub(super) fn one_of(count: usize, header: &ExtentHeader, file: Arc<dyn Disk>) -> Result<Self> {
         let header = header.with_footer(&file)?;
         let grain_bytes = header.grain_bytes()?;
         if grain_bytes > GRAIN_BYTES_MAX {
             return Err(Error::limit("size of a compressed grain", GRAIN_BYTES_MAX, grain_bytes));
         }
-        let tables = Cache::new(file.clone());
+        let pages_max = arith::div(len_u64(CACHE_PAGES_MAX), len_u64(count))?;
+        let pages_max = arith::to::<_, usize>(pages_max)?.max(CACHE_PAGES_MIN);
+        let tables = Cache::with_pages_max(file.clone(), pages_max);
+        let cache_bytes_max = arith::div(CACHE_BYTES_MAX, len_u64(count))?;
         let map = SparseMap::compressed(header)?;
-        Ok(Self { map, file, tables, grain_bytes, grains: Mutex::new(HashMap::new()) })
+        let grains = Mutex::new(HashMap::new());
+        Ok(Self { map, file, tables, grain_bytes, cache_bytes_max, grains })
     }
 
     /// Reads bytes of one grain.
@@ -87,10 +95,13 @@ impl StreamDisk {
         let bytes = self.unpack(start, at)?;
         buffer.copy_from_slice(field::slice(&bytes, inside, buffer.len())?);
         let kept = arith::mul(len_u64(grains.len()), self.grain_bytes)?;
-        if arith::add(kept, self.grain_bytes)? > CACHE_BYTES_MAX {
+        if arith::add(kept, self.grain_bytes)? > self.cache_bytes_max {
             grains.clear();
         }
-        grains.insert(grain, bytes);
+        // One of many extents may have no room for a single grain.
+        if self.grain_bytes <= self.cache_bytes_max {
+            grains.insert(grain, bytes);
+        }
         Ok(())
     }
 
