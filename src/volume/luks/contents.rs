@@ -18,6 +18,9 @@ pub(super) struct Contents {
     pub(super) segment: Result<Segment, Unusable>,
 }
 
+/// Bound on the digests of a header; cryptsetup makes 8 at most. Each costs as much as a key slot.
+const DIGESTS_MAX: usize = 8;
+
 /// The only segment of a volume that is not being reencrypted.
 const SEGMENT: &str = "0";
 
@@ -28,6 +31,9 @@ const SEGMENT: &str = "0";
 pub(super) fn parse(text: &[u8]) -> Result<Contents, Defect> {
     let document = json::parse(text)?;
     let segment = segment(&document)?;
+    if document.digests.len() > DIGESTS_MAX {
+        return Err(value("the list of digests", "list of 8 at most"));
+    }
     let mut digests = Vec::new();
     for (name, digest) in &document.digests {
         // The others speak of keys of segments that are backups, or of none.

@@ -122,6 +122,13 @@ fn json_that_is_deep_or_long_is_bounded() {
         text.replace("\"keyslots\":{", &format!("\"keyslots\":{{{},", slots.join(",")))
     });
     assert!(Header::read(&many).unwrap_err().to_string().contains("32 at most"));
+    // Each digest costs as much as a key slot.
+    let many = edited(|text| {
+        let digest = r#"{"type":"x","keyslots":[],"segments":[],"salt":"","digest":""}"#;
+        let digests: Vec<_> = (1..9).map(|number| format!("\"{number}\":{digest}")).collect();
+        text.replace("\"digests\":{", &format!("\"digests\":{{{},", digests.join(",")))
+    });
+    assert!(Header::read(&many).unwrap_err().to_string().contains("8 at most"));
 }
 
 #[test]
