@@ -3,7 +3,7 @@
 use super::PhysicalVolume;
 use super::group::{LogicalVolume, Unmapped, VolumeGroup};
 use super::metadata::{LogicalMetadata, Metadata, has};
-use super::obstacle::{obstacle, part_of};
+use super::obstacle::{Additions, obstacle};
 use super::overlap;
 use super::segment::{Builder, Member, Presence};
 use super::uuid::LvmUuid;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// The order of the groups is that of their identifiers.
 pub fn assemble(volumes: &[PhysicalVolume]) -> Vec<VolumeGroup> {
     let mut newest: BTreeMap<LvmUuid, (&Metadata, bool)> = BTreeMap::new();
-    for metadata in volumes.iter().filter_map(|volume| volume.metadata.as_ref()) {
+    for metadata in volumes.iter().filter_map(|volume| volume.metadata.as_deref()) {
         let kept = newest.entry(metadata.uuid).or_insert((metadata, false));
         if metadata.seqno > kept.0.seqno {
             *kept = (metadata, false);
@@ -47,9 +47,11 @@ fn group(metadata: &Metadata, differ: bool, volumes: &[PhysicalVolume]) -> Volum
     let given: Vec<usize> = given.collect();
     let missing = members.iter().filter(|member| member.presence == Presence::Missing);
     let missing: Vec<LvmUuid> = missing.map(|member| member.metadata.uuid).collect();
-    let builder = Builder { metadata, members: &members };
-    let mut logical_volumes: Vec<LogicalVolume> =
-        metadata.logical.iter().map(|logical| volume(&builder, logical)).collect();
+    let members = members.into_iter().map(|member| (member.metadata.name.as_slice(), member));
+    let builder = Builder { metadata, members: members.collect() };
+    let additions = Additions::of(metadata);
+    let volume = |logical| volume(&builder, &additions, logical);
+    let mut logical_volumes: Vec<LogicalVolume> = metadata.logical.iter().map(volume).collect();
     overlap::refuse(&mut logical_volumes, &own_areas(&given, volumes));
     if differ {
         for volume in &mut logical_volumes {
@@ -114,9 +116,13 @@ fn warnings(metadata: &Metadata, given: &[usize], volumes: &[PhysicalVolume]) ->
     warnings
 }
 
-fn volume(builder: &Builder<'_>, logical: &LogicalMetadata) -> LogicalVolume {
+fn volume(
+    builder: &Builder<'_>,
+    additions: &Additions<'_>,
+    logical: &LogicalMetadata,
+) -> LogicalVolume {
     let mapping = builder.mapping(logical);
-    let mapping = match part_of(builder.metadata, logical) {
+    let mapping = match additions.part_of(logical) {
         Some(reason) if mapping.is_ok() => Err(reason),
         _ => mapping,
     };
@@ -126,6 +132,6 @@ fn volume(builder: &Builder<'_>, logical: &LogicalMetadata) -> LogicalVolume {
         size_bytes: builder.size_bytes(logical),
         is_visible: has(&logical.status, b"VISIBLE"),
         mapping,
-        obstacle: obstacle(builder.metadata, logical),
+        obstacle: obstacle(builder.metadata, additions, logical),
     }
 }

@@ -33,6 +33,9 @@ const LABEL_SECTORS: u64 = 4;
 
 const SECTOR_BYTES: usize = 512;
 
+/// Bound on the areas in a list; pvcreate makes 2 at most.
+const AREAS_MAX: usize = 8;
+
 /// Bytes at the start of a physical volume that belong to no logical volume.
 pub(super) const LABELS_BYTES: u64 = 2048;
 
@@ -97,7 +100,7 @@ fn parse(bytes: &[u8], sector: u64) -> Result<Option<Label>, Defective> {
     Ok(Some(Label { uuid, metadata_areas }))
 }
 
-/// A list of areas, and `at` behind it. The sector bounds it.
+/// A list of areas, and `at` behind it.
 fn areas(bytes: &[u8], at: &mut usize) -> Result<Vec<Area>, Defect> {
     let mut areas = Vec::new();
     loop {
@@ -106,6 +109,9 @@ fn areas(bytes: &[u8], at: &mut usize) -> Result<Vec<Area>, Defect> {
         *at = at.saturating_add(16);
         if start_bytes == 0 && size_bytes == 0 {
             return Ok(areas);
+        }
+        if areas.len() >= AREAS_MAX {
+            return Err(Defect::EndlessAreas);
         }
         areas.push(Area { start_bytes, size_bytes });
     }

@@ -2,6 +2,7 @@
 
 use crate::bytes::arith::{OutOfRange, add, div, len_u64, mul, rem, sub, to};
 use crate::error::Result;
+use std::sync::Arc;
 
 /// Where the bytes of a logical volume are on its physical volumes.
 ///
@@ -12,8 +13,8 @@ pub struct Mapping {
     pub(super) len_bytes: u64,
     /// Indices of physical volumes, in the order in which they were given to [`assemble`](super::assemble()).
     pub(super) members: Vec<usize>,
-    /// In ascending order.
-    pub(super) segments: Vec<Segment>,
+    /// In ascending order. Shared by all that lies on the volume.
+    pub(super) segments: Arc<[Segment]>,
 }
 
 /// A run of a logical volume on one or more lanes.

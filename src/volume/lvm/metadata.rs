@@ -16,7 +16,7 @@ use super::text::{Section, Value};
 use super::uuid::LvmUuid;
 use crate::bytes::arith::len_u64;
 use crate::bytes::text::escape;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The metadata of one volume group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,10 +179,12 @@ fn logical((name, section): &(Vec<u8>, Section)) -> Result<LogicalMetadata, Defe
     if count != len_u64(section.sections.len()) {
         return Err(view.missing("segment_count", "number of its segments"));
     }
+    let by_name: BTreeMap<&[u8], &Section> =
+        section.sections.iter().map(|(name, part)| (name.as_slice(), part)).collect();
     let segments = (1..=count).map(|number| {
-        let key = format!("segment{number}");
-        let part = section.section(&key).ok_or_else(|| view.missing("segmentN", "section"))?;
-        segment(&View { name: &shown, section: part })
+        let part = by_name.get(format!("segment{number}").as_bytes());
+        let section = part.ok_or_else(|| view.missing("segmentN", "section"))?;
+        segment(&View { name: &shown, section })
     });
     Ok(LogicalMetadata {
         name: name.clone(),

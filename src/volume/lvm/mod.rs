@@ -41,6 +41,7 @@ use crate::disk::Disk;
 use crate::error::{Corrupt, Error, ErrorKind, Result};
 use label::Area;
 use metadata::Metadata;
+use std::sync::Arc;
 
 /// What every checksum of LVM2 starts from.
 const CRC_SEED: u32 = 0xf597_a6cf;
@@ -52,7 +53,7 @@ pub struct PhysicalVolume {
     len_bytes: u64,
     areas: Vec<Area>,
     /// The newest text in its metadata areas.
-    metadata: Option<Metadata>,
+    metadata: Option<Arc<Metadata>>,
     damage: Vec<String>,
 }
 
@@ -108,15 +109,16 @@ impl PhysicalVolume {
         match &self.metadata {
             Some(kept) if kept.uuid == found.uuid && kept.seqno > found.seqno => Ok(()),
             Some(kept) if kept.uuid == found.uuid && kept.seqno < found.seqno => {
-                self.metadata = Some(found);
+                self.metadata = Some(Arc::new(found));
                 Ok(())
             }
-            Some(kept) if *kept != found => {
+            Some(kept) if **kept != found => {
                 let defect = Defect::Contradiction { uuid: kept.uuid, seqno: kept.seqno };
                 Err(Corrupt::new("metadata areas", defect).into())
             }
-            _ => {
-                self.metadata = Some(found);
+            Some(_) => Ok(()),
+            None => {
+                self.metadata = Some(Arc::new(found));
                 Ok(())
             }
         }

@@ -7,34 +7,51 @@ use super::group::Unmapped;
 use super::metadata::{LogicalMetadata, Metadata, SegmentKind, has};
 use crate::bytes::text::escape;
 use crate::error::VolumeObstacle;
+use std::collections::BTreeMap;
 
-/// A segment that is neither linear nor striped.
-struct Addition<'a> {
-    /// The volume that has it.
-    owner: &'a [u8],
-    type_name: &'a [u8],
-    /// The volumes that it is an addition to.
-    origins: &'a [Vec<u8>],
-    /// The volumes that hold its data.
-    uses: &'a [Vec<u8>],
+/// A segment that is neither linear nor striped: the volume that has it, and its type.
+type Addition<'a> = (&'a [u8], &'a [u8]);
+
+/// The segments that are neither linear nor striped, by the volumes that they name.
+pub(super) struct Additions<'a> {
+    /// By the volumes that they are an addition to.
+    origins: BTreeMap<&'a [u8], Addition<'a>>,
+    /// By the volumes that hold their data.
+    uses: BTreeMap<&'a [u8], Addition<'a>>,
 }
 
-fn additions(metadata: &Metadata) -> impl Iterator<Item = Addition<'_>> {
-    metadata.logical.iter().flat_map(|volume| {
-        volume.segments.iter().filter_map(|segment| match &segment.kind {
-            SegmentKind::Other { type_name, origins, uses } => {
-                Some(Addition { owner: &volume.name, type_name, origins, uses })
+impl<'a> Additions<'a> {
+    /// Those in `metadata`; the first one that names a volume is kept.
+    pub(super) fn of(metadata: &'a Metadata) -> Self {
+        let mut additions = Self { origins: BTreeMap::new(), uses: BTreeMap::new() };
+        for volume in &metadata.logical {
+            for segment in &volume.segments {
+                let SegmentKind::Other { type_name, origins, uses } = &segment.kind else {
+                    continue;
+                };
+                let addition: Addition<'_> = (&volume.name, type_name);
+                for name in origins {
+                    additions.origins.entry(name).or_insert(addition);
+                }
+                for name in uses {
+                    additions.uses.entry(name).or_insert(addition);
+                }
             }
-            SegmentKind::Striped { .. } => None,
-        })
-    })
-}
+        }
+        additions
+    }
 
-/// Why `logical` is no volume of its own.
-pub(super) fn part_of(metadata: &Metadata, logical: &LogicalMetadata) -> Option<Unmapped> {
-    let mut additions = additions(metadata);
-    let user = additions.find(|addition| addition.uses.contains(&logical.name))?;
-    Some(Unmapped::PartOf { owner: escape(user.owner), type_name: escape(user.type_name) })
+    /// Why `logical` is no volume of its own.
+    pub(super) fn part_of(&self, logical: &LogicalMetadata) -> Option<Unmapped> {
+        let (owner, type_name) = self.uses.get(logical.name.as_slice())?;
+        Some(Unmapped::PartOf { owner: escape(owner), type_name: escape(type_name) })
+    }
+
+    /// The volume that has `logical` as its origin, and its type.
+    fn snapshot(&self, logical: &LogicalMetadata) -> Option<(String, String)> {
+        let (owner, type_name) = self.origins.get(logical.name.as_slice())?;
+        Some((escape(owner), escape(type_name)))
+    }
 }
 
 /// Flags of a group that do not stand in the way of writing.
@@ -46,6 +63,7 @@ const VOLUME_FLAGS: [&[u8]; 4] = [b"READ", b"WRITE", b"VISIBLE", b"FIXED_MINOR"]
 /// Why `logical` must not be written.
 pub(super) fn obstacle(
     metadata: &Metadata,
+    additions: &Additions<'_>,
     logical: &LogicalMetadata,
 ) -> Option<(VolumeObstacle, String)> {
     use VolumeObstacle as Kind;
@@ -59,7 +77,7 @@ pub(super) fn obstacle(
             return Some((Kind::Shared, format!("its group has the status {}", escape(flag))));
         }
     }
-    if let Some((by, type_name)) = snapshot(metadata, logical) {
+    if let Some((by, type_name)) = additions.snapshot(logical) {
         return Some((
             Kind::Snapshot,
             format!("it is the origin of {by}, which is of type {type_name}"),
@@ -77,10 +95,4 @@ pub(super) fn obstacle(
     }
     let hidden = (Kind::Layout, "it is a hidden part of another volume".to_owned());
     (!has(&logical.status, b"VISIBLE")).then_some(hidden)
-}
-
-/// The volume that has `logical` as its origin, and its type.
-fn snapshot(metadata: &Metadata, logical: &LogicalMetadata) -> Option<(String, String)> {
-    let by = additions(metadata).find(|addition| addition.origins.contains(&logical.name))?;
-    Some((escape(by.owner), escape(by.type_name)))
 }

@@ -59,7 +59,7 @@ fn of_volume(index: usize, volume: &LogicalVolume) -> Result<Vec<Claim>, OutOfRa
         return Ok(Vec::new());
     };
     let mut claims = Vec::new();
-    for segment in &mapping.segments {
+    for segment in mapping.segments.iter() {
         let lane_bytes = div(segment.len_bytes, len_u64(segment.lanes.len()))?;
         for lane in &segment.lanes {
             let disk = mapping.members.get(lane.member).copied().ok_or(OutOfRange)?;

@@ -5,6 +5,7 @@ use super::mapping::{Lane, Mapping, Segment};
 use super::metadata::{LogicalMetadata, Metadata, PhysicalMetadata, SegmentKind, SegmentMetadata};
 use crate::bytes::arith::{OutOfRange, add, div, len_u64, mul, rem};
 use crate::bytes::text::escape;
+use std::collections::BTreeMap;
 
 /// Bound on the lanes of a segment; LVM stops at 128.
 const LANES_MAX: usize = 128;
@@ -34,7 +35,8 @@ pub(super) enum Presence {
 /// Bytes of the group in a segment count from here, times the size of an extent.
 pub(super) struct Builder<'a> {
     pub(super) metadata: &'a Metadata,
-    pub(super) members: &'a [Member<'a>],
+    /// By their names in the metadata.
+    pub(super) members: BTreeMap<&'a [u8], Member<'a>>,
 }
 
 fn bad(number: usize, what: &'static str) -> Unmapped {
@@ -59,7 +61,7 @@ impl Builder<'_> {
     /// # Errors
     /// [`Unmapped`].
     pub(super) fn mapping(&self, volume: &LogicalMetadata) -> Result<Mapping, Unmapped> {
-        let mut mapping = Mapping { len_bytes: 0, members: Vec::new(), segments: Vec::new() };
+        let (mut len_bytes, mut members, mut segments) = (0, Vec::new(), Vec::new());
         if volume.segments.is_empty() || volume.segments.len() > SEGMENTS_MAX {
             return Err(bad(0, "no segments, or too many"));
         }
@@ -71,11 +73,11 @@ impl Builder<'_> {
             }
             let too_large = |_| bad(number, "it is too large");
             next_extent = add(next_extent, segment.extent_count).map_err(too_large)?;
-            let made = self.segment(&mut mapping.members, segment, number)?;
-            mapping.len_bytes = add(mapping.len_bytes, made.len_bytes).map_err(too_large)?;
-            mapping.segments.push(made);
+            let made = self.segment(&mut members, segment, number)?;
+            len_bytes = add(len_bytes, made.len_bytes).map_err(too_large)?;
+            segments.push(made);
         }
-        Ok(mapping)
+        Ok(Mapping { len_bytes, members, segments: segments.into() })
     }
 
     fn segment(
@@ -122,7 +124,7 @@ impl Builder<'_> {
         extent_count: u64,
         number: usize,
     ) -> Result<Lane, Unmapped> {
-        let member = self.members.iter().find(|member| member.metadata.name == name);
+        let member = self.members.get(name);
         let member = member.ok_or_else(|| Unmapped::NotPhysical(escape(name)))?;
         let too_large = |_| bad(number, "it is too large");
         let end_extent = add(first_extent, extent_count).map_err(too_large)?;

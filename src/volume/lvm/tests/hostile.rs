@@ -90,6 +90,21 @@ fn damaged_headers_end_in_a_defect_or_in_something_whole() {
     }
 }
 
+/// Each area may hold a text of 4 MiB.
+#[test]
+fn a_label_does_not_lead_to_many_texts() {
+    let mut image = images(&super::GroupSpec { physical: vec![4], ..spec() }).remove(0);
+    let area: [u8; 16] = image[512 + 104..512 + 120].try_into().unwrap();
+    for (count, is_read) in [(8, true), (9, false)] {
+        for number in 0..count {
+            image[512 + 104 + number * 16..][..16].copy_from_slice(&area);
+        }
+        image[512 + 104 + count * 16..1024].fill(0);
+        lvm_build::seal(&mut image[512..1024], 16, 20);
+        assert_eq!(read(&MemoryDisk::new(image.clone())).is_ok(), is_read, "{count}");
+    }
+}
+
 #[test]
 fn every_byte_of_a_label_is_covered_by_its_checksum() {
     let good = fixture().remove(0);
