@@ -68,8 +68,7 @@ impl Layers<'_> {
             Err(reason) => {
                 let (parents, place) = (volumes_of(&array.given), Arc::new(Place::Unknown));
                 let found = Found { volume, place, source, parents, obstacle };
-                self.add_closed(found, reason.clone().into());
-                Ok(())
+                self.add_closed(found, reason.clone().into())
             }
         }
     }

@@ -76,11 +76,8 @@ impl Layers<'_> {
             Err(reason) => {
                 let parents = members(&group.members);
                 let place = Arc::new(Place::Unknown);
-                self.add_closed(
-                    Found { volume, place, source, parents, obstacle },
-                    reason.clone().into(),
-                );
-                Ok(())
+                let found = Found { volume, place, source, parents, obstacle };
+                self.add_closed(found, reason.clone().into())
             }
         }
     }

@@ -29,6 +29,10 @@ pub(super) const LAYERS_MAX: usize = 8;
 /// Bound on the volumes of a session, so that hostile metadata cannot name endless ones.
 pub(super) const VOLUMES_MAX: usize = 1024;
 
+/// Bound on the places that a volume is made of, each counted as often as it is used: groups that lie on each other
+/// with all of their volumes would have more of them than can be counted.
+const PLACES_MAX: u64 = 4096;
+
 /// Looks at every volume of every disk, and gives them with what is odd about the layers between. Only a failing
 /// host is an error.
 ///
@@ -46,6 +50,7 @@ pub(super) fn volumes(
     let mut layers = Layers {
         finder,
         volumes: Vec::new(),
+        below: Vec::new(),
         next: 0,
         physical: Vec::new(),
         shown_groups: BTreeSet::new(),
@@ -65,6 +70,8 @@ pub(super) fn volumes(
 struct Layers<'a> {
     finder: Finder<'a>,
     volumes: Vec<SessionVolume>,
+    /// What lies below each of the volumes.
+    below: Vec<Below>,
     /// Index of the first volume that was not looked into.
     next: usize,
     /// The physical volumes of LVM: indices of their volumes, and what they say.
@@ -77,6 +84,15 @@ struct Layers<'a> {
     shown_arrays: BTreeSet<String>,
     /// What is odd, as sentences for people.
     warnings: Vec<String>,
+}
+
+/// What lies below a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Below {
+    /// The most volumes on one way down.
+    depth: usize,
+    /// The places that it is made of, on all ways together.
+    places: u64,
 }
 
 impl Layers<'_> {
@@ -98,34 +114,57 @@ impl Layers<'_> {
         Ok(())
     }
 
-    /// Looks at a volume and keeps it.
-    fn add(&mut self, mut found: Found) -> Result<()> {
+    /// Refuses one volume more than there may be.
+    fn check_count(&self) -> Result<()> {
         if self.volumes.len() >= VOLUMES_MAX {
             let count = len_u64(self.volumes.len()).saturating_add(1);
             return Err(Error::limit("number of volumes", len_u64(VOLUMES_MAX), count));
         }
-        let mut below = found.parents.iter().filter_map(|&parent| self.volumes.get(parent));
-        let inherited = below.find_map(|parent| parent.obstacle.clone());
-        found.obstacle = inherited.or(found.obstacle);
-        let volume = self.finder.look(found)?;
-        self.volumes.push(volume);
         Ok(())
     }
 
+    /// Looks at a volume and keeps it.
+    fn add(&mut self, mut found: Found) -> Result<()> {
+        self.check_count()?;
+        let below = self.below_of(&found.parents);
+        if below.places > PLACES_MAX {
+            let error = Error::limit("parts that a volume is made of", PLACES_MAX, below.places);
+            found.place = Arc::new(Place::Unknown);
+            return self.add_closed(found, error);
+        }
+        let mut below = found.parents.iter().filter_map(|&parent| self.volumes.get(parent));
+        let inherited = below.find_map(|parent| parent.obstacle.clone());
+        found.obstacle = inherited.or(found.obstacle);
+        let parents = found.parents.clone();
+        let volume = self.finder.look(found)?;
+        self.keep(volume, &parents);
+        Ok(())
+    }
+
+    fn keep(&mut self, volume: SessionVolume, parents: &[usize]) {
+        self.below.push(self.below_of(parents));
+        self.volumes.push(volume);
+    }
+
+    /// What lies below a volume that is made of `parents`. They were found before it.
+    fn below_of(&self, parents: &[usize]) -> Below {
+        let parents = parents.iter().filter_map(|&parent| self.below.get(parent));
+        parents.fold(Below { depth: 0, places: 1 }, |all, one| Below {
+            depth: all.depth.max(one.depth.saturating_add(1)),
+            places: all.places.saturating_add(one.places),
+        })
+    }
+
     /// Keeps a volume whose bytes cannot be had, with the reason.
-    fn add_closed(&mut self, found: Found, reason: Error) {
+    fn add_closed(&mut self, found: Found, reason: Error) -> Result<()> {
+        self.check_count()?;
         let Found { volume, place, source, parents, obstacle } = found;
         let content = Content::Closed(reason);
         let probe = None;
-        self.volumes.push(SessionVolume {
-            volume,
-            place,
-            source,
-            parents,
-            obstacle,
-            probe,
-            content,
-        });
+        let below = parents.clone();
+        let closed = SessionVolume { volume, place, source, parents, obstacle, probe, content };
+        self.keep(closed, &below);
+        Ok(())
     }
 
     /// Looks into what was found until there is nothing more.
@@ -158,7 +197,7 @@ impl Layers<'_> {
         }
         let kind = volume.probe.as_ref().map(|probe| probe.kind);
         let place = volume.place.clone();
-        if self.depth(index) >= LAYERS_MAX {
+        if self.below.get(index).is_none_or(|below| below.depth >= LAYERS_MAX) {
             let depth = len_u64(LAYERS_MAX);
             let error = Error::limit("layers of volumes", depth, depth.saturating_add(1));
             self.set_content(index, Content::Closed(error));
@@ -188,18 +227,6 @@ impl Layers<'_> {
         if let Some(volume) = self.volumes.get_mut(index) {
             volume.content = content;
         }
-    }
-
-    /// How many volumes lie below the one at `index`.
-    fn depth(&self, index: usize) -> usize {
-        let mut depth: usize = 0;
-        let mut below = self.volumes.get(index).and_then(|volume| volume.parents.first());
-        // A parent was found before its child, so this ends.
-        while let Some(&parent) = below {
-            depth = depth.saturating_add(1);
-            below = self.volumes.get(parent).and_then(|volume| volume.parents.first());
-        }
-        depth
     }
 }
 
