@@ -29,6 +29,7 @@ mod cli_fields;
 mod cli_options;
 mod containers;
 mod damage;
+mod damaged_places;
 mod dirty;
 mod dirty_edits;
 mod dirty_program;
