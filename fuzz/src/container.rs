@@ -15,11 +15,15 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 /// The good ones, made by `fixtures/fuzz/generate`. Damage goes to what is neither empty nor text of the guest.
-static GOOD: LazyLock<[(Format, Volume); 3]> = LazyLock::new(|| {
+static GOOD: LazyLock<[(Format, Volume); 7]> = LazyLock::new(|| {
     [
         (Format::Vhd, include_bytes!("../../fixtures/fuzz/vhd.zst").as_slice()),
         (Format::Vmdk, include_bytes!("../../fixtures/fuzz/vmdk.zst")),
         (Format::Vhdx, include_bytes!("../../fixtures/fuzz/vhdx.zst")),
+        (Format::Qcow2, include_bytes!("../../fixtures/fuzz/qcow2.zst")),
+        (Format::Qcow2, include_bytes!("../../fixtures/fuzz/qcow2-snapshot.zst")),
+        (Format::Qcow2, include_bytes!("../../fixtures/fuzz/qcow2-packed.zst")),
+        (Format::Qcow2, include_bytes!("../../fixtures/fuzz/qcow2-overlay.zst")),
     ]
     .map(|(format, packed)| {
         let is_structure = |sector: &[u8]| sector.iter().any(|byte| !matches!(byte, 0 | b'x'));
@@ -30,8 +34,9 @@ static GOOD: LazyLock<[(Format, Volume); 3]> = LazyLock::new(|| {
 /// The target, and a file of zeros for whatever else is asked for.
 #[derive(Debug)]
 struct Files {
+    format: Format,
     target: Arc<dyn Disk>,
-    names: Vec<String>,
+    names: Vec<(String, Role)>,
 }
 
 impl ReadFiles for Files {
@@ -39,12 +44,14 @@ impl ReadFiles for Files {
         self.target.clone()
     }
 
-    fn open(&mut self, _from: FileId, name: &str, _role: Role) -> Result<(FileId, Arc<dyn Disk>)> {
-        assert!(!name.contains('/') && name != "..", "{name}");
+    fn open(&mut self, _from: FileId, name: &str, role: Role) -> Result<(FileId, Arc<dyn Disk>)> {
+        // Those of a qcow2 may lead anywhere; the gate refuses them.
+        let is_plain = !name.contains('/') && name != "..";
+        assert!(is_plain || self.format == Format::Qcow2, "{name}");
         if self.names.len() >= 8 {
             return Err(Error::not_found("no more files"));
         }
-        self.names.push(name.to_owned());
+        self.names.push((name.to_owned(), role));
         Ok((FileId(self.names.len()), Arc::new(MemoryDisk::new(vec![0; 4096]))))
     }
 }
@@ -102,26 +109,30 @@ impl HostMedium for Host {
     }
 }
 
-/// Opens, reads and writes a container of `format`: the input as it is if its first byte is odd, else a good one with
-/// damage. What can be written can be read back.
+/// Opens, reads and writes a container of `format`: the input as it is if its first byte is odd, else the good one that
+/// the rest of that byte chooses, with damage. What can be written can be read back.
 pub fn try_container(format: Format, bytes: &[u8]) {
     let (choice, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let target: Arc<dyn Disk> = if choice % 2 == 1 {
         Arc::new(MemoryDisk::new(rest.to_vec()))
     } else {
-        let good = GOOD.iter().find(|(good, _)| *good == format).expect("one of each");
-        good.1.damaged(rest)
+        let good: Vec<_> = GOOD.iter().filter(|(good, _)| *good == format).collect();
+        good[usize::from(choice / 2) % good.len()].1.damaged(rest)
     };
     let image = target.read_vec(0, target.len_bytes() as usize).expect("in memory");
-    let mut files = Files { target, names: Vec::new() };
+    let mut files = Files { format, target, names: Vec::new() };
     let Ok(Opened { disk, .. }) = container::open(format, &mut files) else { return };
     read_some(&*disk);
-    let names = std::iter::once((String::new(), image))
-        .chain(files.names.into_iter().map(|name| (name, vec![0; 4096])));
-    let hosts = names.map(|(reference, bytes)| {
-        let medium = SharedMedium::new(Box::new(Host(bytes)));
-        WriteFile { reference, access: Access::Written(medium) }
-    });
+    let further = files.names.into_iter().map(|(name, role)| (name, role, vec![0; 4096]));
+    let hosts = std::iter::once((String::new(), Role::Written, image)).chain(further).map(
+        |(reference, role, bytes)| WriteFile {
+            reference,
+            access: match role {
+                Role::Written => Access::Written(SharedMedium::new(Box::new(Host(bytes)))),
+                Role::OnlyRead => Access::OnlyRead(Arc::new(MemoryDisk::new(bytes))),
+            },
+        },
+    );
     if let Ok(medium) = container::open_writable(format, WriteFiles::new(hosts.collect())) {
         write_some(medium);
     }

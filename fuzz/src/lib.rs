@@ -81,7 +81,8 @@ static PATCHES: LazyLock<Vec<Good>> = LazyLock::new(|| {
     };
     let changes = vec![change(0, 1), change(4096, 2)];
     let patch = Patch::new(description, changes).expect("a good patch");
-    vec![Good::new(patch::encode(&patch).expect("a good patch"))]
+    let files = unpack(include_bytes!("../../fixtures/fuzz/files-patch.zst"));
+    vec![Good::new(patch::encode(&patch).expect("a good patch")), Good::new(files)]
 });
 
 /// The unit of damage: the block size of all file systems.
