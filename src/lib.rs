@@ -1,6 +1,6 @@
 //! `regain` gets people back into machines they are locked out of, from the root disk alone. On Linux it says whether
 //! sshd would take a key, adds, revokes and rotates keys, repairs what keeps people out, and sets passwords; on Windows
-//! it does the same with the keys of its OpenSSH server, and has the system set a new password at its next boot.
+//! it adds, revokes and rotates the keys of the OpenSSH server, and has the system set a new password at its next boot.
 //!
 //! # What it promises, in this order
 //!
