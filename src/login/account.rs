@@ -138,17 +138,22 @@ fn shell(fs: &dyn FileSystem, user: &User, effective: &Effective<'_>) -> Option<
     if effective.value("chrootdirectory").is_some_and(|value| value != b"none") {
         return None;
     }
-    let path = GuestPath::new(user.effective_shell());
+    let problem = shell_problem(fs, user)?;
     let shown = escape_limited(user.effective_shell(), 256);
-    let found = find(fs, &path).ok().flatten().and_then(|found| fs.metadata(found.node).ok());
-    let problem = match found {
-        None => "does not exist",
-        Some(metadata) if metadata.kind != NodeKind::File => "is not a regular file",
-        Some(metadata) if metadata.mode & 0o111 == 0 => "is not executable",
-        Some(_) => return None,
-    };
     let message = format!("the login shell {shown} {problem}: sshd refuses the user");
     Some(Finding::block(("user-shell", "LOGIN-59"), user.display_name(), message))
+}
+
+/// Why nobody can run the shell of `user`, as the end of a sentence about it.
+pub(crate) fn shell_problem(fs: &dyn FileSystem, user: &User) -> Option<&'static str> {
+    let path = GuestPath::new(user.effective_shell());
+    let found = find(fs, &path).ok().flatten().and_then(|found| fs.metadata(found.node).ok());
+    match found {
+        None => Some("does not exist"),
+        Some(metadata) if metadata.kind != NodeKind::File => Some("is not a regular file"),
+        Some(metadata) if metadata.mode & 0o111 == 0 => Some("is not executable"),
+        Some(_) => None,
+    }
 }
 
 /// What sshd tests itself where it does not ask PAM (LOGIN-58, LOGIN-72).

@@ -2,11 +2,11 @@
 //! and what else it opens (LOGIN-113).
 
 use crate::bytes::text::escape_limited;
-use crate::fs::path::{GuestPath, find};
-use crate::fs::{FileSystem, NodeKind};
+use crate::fs::FileSystem;
 use crate::guest::linux::console::{kernel_consoles, root_bar, serial_logins};
 use crate::guest::linux::text::exists;
 use crate::guest::linux::{KernelCommandLine, User, cloud_init};
+use crate::login::account::shell_problem;
 use crate::login::match_block::{Effective, Subject};
 use crate::login::{Finding, Guest};
 
@@ -25,16 +25,9 @@ pub(super) fn findings(guest: &Guest<'_>, user: &User) -> Vec<Finding> {
 }
 
 fn shell(fs: &dyn FileSystem, user: &User) -> Option<Finding> {
-    let path = GuestPath::new(user.effective_shell());
+    let ends_at_once = || user.has_no_login_shell().then_some("ends every login at once");
+    let problem = shell_problem(fs, user).or_else(ends_at_once)?;
     let shown = escape_limited(user.effective_shell(), 256);
-    let found = find(fs, &path).ok().flatten().and_then(|found| fs.metadata(found.node).ok());
-    let problem = match found {
-        None => "does not exist",
-        Some(metadata) if metadata.kind != NodeKind::File => "is not a regular file",
-        Some(metadata) if metadata.mode & 0o111 == 0 => "is not executable",
-        Some(_) if user.has_no_login_shell() => "ends every login at once",
-        Some(_) => return None,
-    };
     let message = format!("the login shell {shown} {problem}");
     Some(Finding::block(("user-shell", "LOGIN-59"), user.display_name(), message))
 }
