@@ -6,7 +6,6 @@
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
 use super::testing::{Rng, run};
-use crate::disk::Disk as _;
 use crate::disk::medium::Medium as _;
 use crate::disk::testing::directory;
 use crate::image::{self, writable};

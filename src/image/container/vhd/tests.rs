@@ -301,3 +301,93 @@ fn a_file_that_cannot_take_another_block_says_so_first() {
         }
     }
 }
+
+/// Each field of the footers and of the dynamic header that says where something is.
+#[test]
+fn fields_that_cannot_be_are_refused() {
+    let dynamic = small(&[0]);
+    let fixed = [vec![0; 4096], footer(2, 4096)].concat();
+    // A field of both footers, or of the dynamic header; with the right sums.
+    let with = |image: &[u8], is_footer: bool, at: usize, value: u64, len: usize| {
+        let mut image = image.to_vec();
+        let end = image.len() - 512;
+        let bytes = &value.to_be_bytes()[8 - len..];
+        let structures: &[usize] = match (is_footer, image.starts_with(b"conectix")) {
+            (true, true) => &[0, end],
+            (true, false) => &[end],
+            (false, _) => &[512],
+        };
+        for start in structures {
+            image[start + at..][..len].copy_from_slice(bytes);
+            let (len, sum_at) = if is_footer { (512, 64) } else { (1024, 36) };
+            sum(&mut image[*start..start + len], sum_at);
+        }
+        open_bytes(image).map(|_| ())
+    };
+    let disk_bytes = (BLOCK * BLOCKS) as u64;
+    for (image, is_footer, at, value, len, kind) in [
+        (&dynamic, true, 12, 0x0001_0001, 4, None),
+        (&dynamic, true, 12, 0x0002_0000, 4, Some("unsupported")),
+        (&dynamic, true, 60, 5, 4, Some("corrupt")),
+        (&dynamic, true, 48, 0, 8, Some("corrupt")),
+        (&dynamic, true, 48, disk_bytes - 1, 8, Some("corrupt")),
+        (&dynamic, true, 48, disk_bytes + 512, 8, Some("corrupt")),
+        (&dynamic, true, 16, u64::MAX, 8, Some("corrupt")),
+        (&dynamic, false, 24, 0x0002_0000, 4, Some("unsupported")),
+        (&dynamic, false, 28, BLOCKS as u64 - 1, 4, Some("corrupt")),
+        (&dynamic, false, 28, 1 << 27, 4, Some("limit")),
+        (&dynamic, false, 28, 1 << 16, 4, Some("corrupt")),
+        (&dynamic, false, 32, 5000, 4, Some("corrupt")),
+        (&dynamic, false, 32, 1 << 29, 4, Some("corrupt")),
+        (&dynamic, false, 16, 1537, 8, Some("corrupt")),
+        (&fixed, true, 48, 4096, 8, None),
+        (&fixed, true, 48, 2048, 8, None),
+        (&fixed, true, 48, 4608, 8, Some("corrupt")),
+    ] {
+        let found = with(image, is_footer, at, value, len);
+        let found = found.as_ref().err().map(crate::error::Error::kind_name);
+        assert_eq!(found, kind, "{is_footer} {at} {value:#x}");
+    }
+    // The sums themselves: both footers alike, and the header.
+    let end = dynamic.len() - 512;
+    for places in [&[200, end + 200][..], &[512 + 200]] {
+        let mut image = dynamic.clone();
+        places.iter().for_each(|place| image[*place] ^= 1);
+        assert!(open_bytes(image).unwrap_err().to_string().contains("checksum"), "{places:?}");
+    }
+}
+
+/// A block may lie over nothing else, its bitmap included, and neither may what is written to a fixed image.
+#[test]
+fn blocks_over_structures_are_damage() {
+    let good = small(&[0, 7]);
+    let with = |index: usize, sector: u32| {
+        let mut image = good.clone();
+        image[1536 + 4 * index..][..4].copy_from_slice(&sector.to_be_bytes());
+        image
+    };
+    // The table is at sector 3, the first block at 4 to 12, the second at 13 to 21, the footer at 22.
+    for (sector, what) in [
+        (0, "the copy of the footer"),
+        (1, "the dynamic disk header"),
+        (2, "the dynamic disk header"),
+        (3, "the block allocation table"),
+        (14, "the end of the file"),
+    ] {
+        let error = open_bytes(with(3, sector)).unwrap().read_vec(3 * 4096, 1).unwrap_err();
+        assert!(error.to_string().contains(what), "{sector}: {error}");
+    }
+    // Only the bitmap of block 7 is over the data of block 3.
+    let medium = open_host(&MemoryHost::new(with(3, 5))).unwrap();
+    let error = can_write(&*medium, 3 * 4096, 3 * 4096 + 512).unwrap_err();
+    assert!(error.to_string().contains("blocks"), "{error}");
+    let mut fixed = open_host(&MemoryHost::new([vec![0; 4096], footer(2, 4096)].concat())).unwrap();
+    assert!(fixed.write_at(4096, &[1; 512]).is_err() && fixed.write_at(3584, &[1; 1024]).is_err());
+    // A file that does not end with a sector takes no block: where would the footer be?
+    let mut odd = good.clone();
+    odd.splice(good.len() - 512..good.len() - 512, [0; 100]);
+    let medium = open_host(&MemoryHost::new(odd)).unwrap();
+    can_write(&*medium, 0, 512).unwrap();
+    let error = can_write(&*medium, 4096, 4608).unwrap_err();
+    assert!(error.to_string().contains("does not end with a sector"), "{error}");
+}

@@ -393,3 +393,103 @@ fn large_sectors_make_large_chunks() {
     assert_eq!(disk.sector_size_bytes(), 4096);
     assert!(disk.read_vec(5120 << 20, 8192).unwrap() == [[3; 4096], [0; 4096]].concat());
 }
+
+/// Fields of the headers, the region table and the metadata that say where something is.
+#[test]
+fn fields_that_cannot_be_are_refused() {
+    let made = Made::from_disk(&mixed_disk(2 * MIB_LEN, 12), "vhdx", OPTIONS[0]);
+    let good = made.bytes();
+    let kind_of = |change: &dyn Fn(&mut [u8])| {
+        let mut image = good.clone();
+        change(&mut image);
+        sums(&mut image);
+        open_bytes(image).map(|_| ()).err().map(|error| error.kind_name().to_owned())
+    };
+    let put = |at: usize, value: u64, len: usize| {
+        kind_of(&|image| image[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]))
+    };
+    let is = |found: Option<String>, kind: &str| assert_eq!(found.as_deref(), Some(kind));
+    let header = current(&good);
+    is(put(header + 64, 1, 2), "unsupported");
+    is(put(header + 66, 2, 2), "unsupported");
+    is(put(header + 68, 4096, 4), "corrupt");
+    is(put(header + 72, 1 << 60, 8), "corrupt");
+    // Both copies of the region table: entries start at 16, each of 32 bytes.
+    let both = |at: usize, bytes: &[u8]| {
+        kind_of(&|image| {
+            for table in [192 << 10, 256 << 10] {
+                image[table + at..table + at + bytes.len()].copy_from_slice(bytes);
+            }
+        })
+    };
+    let first = &good[(192 << 10) + 16..][..32];
+    let second = &good[(192 << 10) + 48..][..32];
+    is(both(8, &2048u32.to_le_bytes()), "corrupt");
+    is(both(8, &1u32.to_le_bytes()), "corrupt");
+    is(both(48, first), "corrupt");
+    // The second region where the first one is, and where the log is.
+    is(both(48 + 16, &first[16..24]), "corrupt");
+    is(both(48 + 16, &good[header + 72..header + 80]), "corrupt");
+    is(both(48 + 16, &(1u64 << 50).to_le_bytes()), "corrupt");
+    is(both(48 + 24, &4096u32.to_le_bytes()), "corrupt");
+    // A third region that is not known: it may be there if it is not required.
+    let end = (good.len() as u64).next_multiple_of(MIB);
+    let third = |required: u32| {
+        let mut image = good.clone();
+        image.resize(end as usize + MIB_LEN, 0);
+        let guid = [[7; 16].as_slice(), &end.to_le_bytes(), &(MIB as u32).to_le_bytes()].concat();
+        for table in [192 << 10, 256 << 10] {
+            image[table + 8..table + 12].copy_from_slice(&3u32.to_le_bytes());
+            image[table + 80..table + 108].copy_from_slice(&guid);
+            image[table + 108..table + 112].copy_from_slice(&required.to_le_bytes());
+        }
+        sums(&mut image);
+        open_bytes(image).map(|_| ()).err().map(|error| error.kind_name())
+    };
+    assert_eq!((third(0), third(1)), (None, Some("unsupported")));
+    assert_ne!(first[..16], second[..16]);
+}
+
+/// Fields of the metadata.
+#[test]
+fn lengths_that_cannot_be_are_refused() {
+    let made = Made::from_disk(&mixed_disk(2 * MIB_LEN, 12), "vhdx", OPTIONS[0]);
+    let good = made.bytes();
+    let table = region(&good, [0x06, 0xa2, 0x7c, 0x8b]);
+    let entry_of = |start: [u8; 4]| {
+        let entries = (0..16).map(|number| table + 32 + number * 32);
+        entries.into_iter().find(|at| good[*at..at + 4] == start).unwrap()
+    };
+    let [parameters, size, sector] =
+        [[0x37, 0x67, 0xa1, 0xca], [0x24, 0x42, 0xa5, 0x2f], [0x1d, 0xbf, 0x41, 0x81]]
+            .map(entry_of);
+    let item = |entry: usize| {
+        table + u32::from_le_bytes(good[entry + 16..entry + 20].try_into().unwrap()) as usize
+    };
+    let kind = |at: usize, bytes: &[u8]| {
+        let mut image = good.clone();
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+        open_bytes(image).map(|_| ()).err().map(|error| error.kind_name())
+    };
+    for bytes in [512u32 << 10, 512 << 20, 3 << 20, 0] {
+        assert_eq!(kind(item(parameters), &bytes.to_le_bytes()), Some("corrupt"), "{bytes}");
+    }
+    for bytes in [0, 513, 65 << 40, u64::MAX - 511, 16 << 40] {
+        assert_eq!(kind(item(size), &bytes.to_le_bytes()), Some("corrupt"), "{bytes}");
+    }
+    for bytes in [0u32, 1024, 8192] {
+        assert_eq!(kind(item(sector), &bytes.to_le_bytes()), Some("corrupt"), "{bytes}");
+    }
+    // Items in the table itself, behind the region, and of another length; twice; not there; unknown and required.
+    assert_eq!(kind(sector + 16, &64u32.to_le_bytes()), Some("corrupt"));
+    assert_eq!(kind(sector + 16, &(8u32 << 20).to_le_bytes()), Some("corrupt"));
+    assert_eq!(kind(sector + 20, &8u32.to_le_bytes()), Some("corrupt"));
+    assert_eq!(kind(sector, &good[size..size + 32].to_owned()), Some("corrupt"));
+    assert_eq!(
+        kind(sector, &[[7; 16].as_slice(), &good[sector + 16..sector + 24], &[0; 4]].concat()),
+        Some("corrupt")
+    );
+    assert_eq!(kind(sector, &[7; 32]), Some("unsupported"));
+    assert_eq!(kind(table + 10, &2048u16.to_le_bytes()), Some("corrupt"));
+    assert_eq!(kind(table, b"metadatA"), Some("corrupt"));
+}

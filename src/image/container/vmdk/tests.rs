@@ -418,3 +418,81 @@ fn a_file_that_cannot_take_another_grain_says_so_first() {
         assert_eq!(image.can_write(&[4096..4608]).is_ok(), can, "{spare_bytes}");
     }
 }
+
+/// Each field of the header of a sparse extent that says where something is.
+#[test]
+fn fields_that_cannot_be_are_refused() {
+    let good = small(&[0]);
+    for (at, value, len, kind) in [
+        (4, 3, 4, None),
+        (4, 0, 4, Some("unsupported")),
+        (4, 4, 4, Some("unsupported")),
+        (8, 1 << 18 | 3, 4, Some("unsupported")),
+        (8, 1 << 16 | 3, 4, Some("unsupported")),
+        (0x49, 0x0d0a_0d0a, 4, Some("corrupt")),
+        (0x0c, 0, 8, Some("corrupt")),
+        (0x0c, u64::MAX, 8, Some("corrupt")),
+        (0x0c, 1 << 36, 8, Some("limit")),
+        (0x14, 9, 8, Some("corrupt")),
+        (0x14, 4, 8, Some("corrupt")),
+        (0x14, 1 << 16, 8, Some("corrupt")),
+        (0x24, 1025, 8, Some("corrupt")),
+        (0x2c, 511, 4, Some("corrupt")),
+        (0x30, 0, 8, Some("corrupt")),
+        (0x38, 0, 8, Some("corrupt")),
+        (0x38, 1 << 40, 8, Some("corrupt")),
+        (0x38, u64::MAX, 8, Some("corrupt")),
+    ] {
+        let mut image = good.clone();
+        image[at..at + len].copy_from_slice(&u64::to_le_bytes(value)[..len]);
+        let found = open_small(image).map(|_| ());
+        let found = found.as_ref().err().map(Error::kind_name);
+        assert_eq!(found, kind, "{at:#x} {value:#x}");
+    }
+    let long = vec![b' '; 600 << 10];
+    assert_eq!(open_small(long).unwrap_err().kind_name(), "limit");
+    // An entry of 1 is a grain of zeros if the header says so, and one over the descriptor otherwise.
+    let mut image = good.clone();
+    image[9 * 512..][..4].copy_from_slice(&1u32.to_le_bytes());
+    assert_eq!(
+        open_small(image.clone()).unwrap().read_vec(0, 1).unwrap_err().kind_name(),
+        "corrupt"
+    );
+    image[8] |= 4;
+    assert!(
+        open_small(image.clone()).unwrap().read_vec(0, 1).is_err(),
+        "version 1 has no such entries"
+    );
+    image[4] = 2;
+    assert_eq!(open_small(image).unwrap().read_vec(0, 1).unwrap(), [0]);
+}
+
+/// What leads over a structure: a grain over the directory behind the metadata, a table over the header, a table in
+/// one directory only.
+#[test]
+fn grains_and_tables_over_structures_are_damage() {
+    let good = small(&[0, 7]);
+    let put = |at: usize, value: u32| {
+        let mut image = good.clone();
+        image[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        image
+    };
+    let mut behind = good.clone();
+    let directory = behind.len() / 512;
+    behind.extend(vec![0; 8192]);
+    behind[directory * 512..][..4].copy_from_slice(&9u32.to_le_bytes());
+    behind[0x38..0x40].copy_from_slice(&(directory as u64).to_le_bytes());
+    assert!(open_small(behind.clone()).unwrap().read_vec(0, 512).is_ok());
+    behind[9 * 512..][..4].copy_from_slice(&(directory as u32).to_le_bytes());
+    let error = open_small(behind).unwrap().read_vec(0, 1).unwrap_err();
+    assert!(error.to_string().contains("the grain directory"), "{error}");
+    // A table of the header itself.
+    let image = put(8 * 512, 0);
+    assert_eq!(open_small(image.clone()).unwrap().read_vec(0, 512).unwrap(), [0; 512]);
+    let mut medium = open_host(&MemoryHost::new(image)).unwrap();
+    let error = medium.write_at(0, &[1; 512]).unwrap_err();
+    assert!(error.to_string().contains("grain 0 is at sector 0"), "{error}");
+    let mut over = good.clone();
+    over[8 * 512..][..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(open_small(over).unwrap().read_vec(0, 1).unwrap_err().kind_name(), "corrupt");
+}
