@@ -39,6 +39,18 @@ fn other_segment_types_are_named() {
     }
 }
 
+/// A cycle would have no end.
+#[test]
+fn no_volume_lies_on_itself_or_on_another() {
+    for on in ["other", "root"] {
+        let stripes = format!("type = \"striped\"\nstripe_count = 1\nstripes = [\n\"{on}\", 0\n]");
+        let spec = spec().with("other", raw(&stripes));
+        let reason = format!("a segment lies on {on}, which is no physical volume of the group");
+        assert_eq!(unmapped(&spec, "other"), reason);
+        assert!(logical(&only_group(&images(&spec)), "root").mapping.is_ok());
+    }
+}
+
 #[test]
 fn origins_are_read_and_not_written_and_stores_are_not_read() {
     let snapshot =
