@@ -23,6 +23,10 @@ use std::fmt::Debug;
 /// that a medium writes wholly or not at all.
 pub const SECTOR_BYTES: usize = 512;
 
+/// Label of a structure that completes an edit: a superblock that points to trees which were written elsewhere. It has
+/// sectors of its own in a patch, which come onto the target when all others are durable.
+pub const COMPLETING_LABEL: &str = "superblock, written last";
+
 /// A readable address space.
 pub trait Disk: Debug + Send + Sync {
     /// Length in bytes.
@@ -53,7 +57,7 @@ pub trait Disk: Debug + Send + Sync {
 /// An address space that believes it can be written.
 pub trait DiskEdit: Disk {
     /// Stores `bytes` at `offset_bytes`. `what` names the structure for people, as in "inode 131" or
-    /// "block bitmap of group 3": it becomes the label of the changed run in the patch.
+    /// "block bitmap of group 3": it becomes the label of the changed run in the patch. [`COMPLETING_LABEL`] is written last.
     ///
     /// # Errors
     /// * `Corrupt` - the range ends behind the disk.

@@ -4,7 +4,7 @@
 //! A failed edit needs no rollback code: the overlay is dropped, or taken back to a [`Savepoint`]. A finished
 //! one is turned into a patch from [`Overlay::changes`].
 
-use super::{Disk, DiskEdit, SECTOR_BYTES, check_range};
+use super::{COMPLETING_LABEL, Disk, DiskEdit, SECTOR_BYTES, check_range};
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
 use crate::error::{Error, Result};
@@ -114,7 +114,7 @@ impl Overlay {
     }
 
     /// The runs that differ from the disk below, ascending, each at most [`RUN_BYTES_MAX`] long. They touch
-    /// only where one is full.
+    /// only where one is full, or at the sectors of a [`COMPLETING_LABEL`].
     ///
     /// A sector that was written with the bytes it already had is not a change.
     ///
@@ -144,7 +144,8 @@ impl Overlay {
             let after = field::slice(&changed.after, 0, before.len())?;
             if before != after {
                 let end = arith::add(offset_bytes, len_u64(after.len()))?;
-                if !changes.last().is_some_and(|run| may_grow(run, end)) {
+                let is_completing = changed.is_completing();
+                if !changes.last().is_some_and(|run| may_grow(run, end, is_completing)) {
                     let (before, after) = (Vec::new(), Vec::new());
                     changes.push(Change { offset_bytes, before, after, labels: Vec::new() });
                 }
@@ -251,6 +252,10 @@ impl Overlay {
 }
 
 impl Changed {
+    fn is_completing(&self) -> bool {
+        self.labels.iter().any(|label| **label == *COMPLETING_LABEL)
+    }
+
     fn put(&mut self, from: usize, part: &[u8], label: &Arc<str>) -> Result<()> {
         field::put(&mut self.after, from, part)?;
         if !self.labels.contains(label) {
@@ -263,8 +268,10 @@ impl Changed {
 }
 
 /// True if a sector that ends at `end` can be put in front of `run`.
-fn may_grow(run: &Change, end: u64) -> bool {
-    run.offset_bytes == end && run.after.len() < RUN_BYTES_MAX
+fn may_grow(run: &Change, end: u64, is_completing: bool) -> bool {
+    run.offset_bytes == end
+        && run.after.len() < RUN_BYTES_MAX
+        && run.labels.iter().any(|label| label == COMPLETING_LABEL) == is_completing
 }
 
 /// Adds a sector to the run that starts behind it. The bytes of a run are its sectors in descending order

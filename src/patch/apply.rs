@@ -8,20 +8,26 @@
 //!    the cache of the host may show writes that never arrived.
 //! 3. Every sector is compared. One that belongs to neither side ends it; nothing has been written.
 //! 4. The medium is asked whether it can take what is to be written ([`Medium::can_write`]).
-//! 5. What is not right yet is written, ascending.
+//! 5. What is not right yet is written, ascending; what completes the edit comes last, each such
+//!    structure behind a sync of its own, the first one at the very end. Undo writes these first.
+//!    So a file system whose edits go into free space, up to the superblock, is at every moment
+//!    whole, before the edit or after it.
 //! 6. Synced, even if nothing was written: an earlier run may have been killed between write and
 //!    sync.
 //! 7. The cache is dropped again, everything is read back and compared.
 //!
 //! Both directions can be repeated after any interruption, and are done once they return success.
 
-use super::state::{self, Direction, Survey};
-use super::{DurableUndo, Patch, State};
+use super::state::{self, Direction, Range, Survey};
+use super::{DurableUndo, Patch, Run, State};
 use crate::bytes::arith::{self, len_u64};
 use crate::bytes::field;
 use crate::disk::medium::Medium;
 use crate::error::{Context as _, Error, Result};
 use std::io;
+
+/// Longest structure that completes an edit, in bytes.
+const COMPLETING_BYTES_MAX: u64 = 4096;
 
 /// Told after each write how many bytes of how many are done.
 pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
@@ -155,20 +161,65 @@ impl Writing {
         survey: &Survey,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        let Self { bytes_total, .. } = *self;
-        for range in &survey.ranges {
-            let Some(run) = patch.runs().get(range.run_index) else { continue };
-            let offset_bytes = arith::add(run.offset_bytes, len_u64(range.start))?;
-            let bytes = field::slice(direction.wanted(run), range.start, range.len)?;
-            let done = self.bytes_written;
-            medium.write_at(offset_bytes, bytes).context(|| {
-                format!("writing at {offset_bytes:#x}, after {done} of {bytes_total} bytes")
-            })?;
-            self.bytes_written = arith::add(done, len_u64(range.len))?;
-            progress(self.bytes_written, bytes_total);
+        for (number, phase) in phases(patch, direction, survey).into_iter().enumerate() {
+            // Also behind nothing: an earlier run may have been killed before its sync.
+            if number > 0 {
+                medium.sync().context(|| "syncing, before the next structures are written")?;
+            }
+            for range in phase {
+                self.write_range(patch, medium, direction, range)?;
+                progress(self.bytes_written, self.bytes_total);
+            }
         }
         Ok(())
     }
+
+    fn write_range(
+        &mut self,
+        patch: &Patch,
+        medium: &mut dyn Medium,
+        direction: Direction,
+        range: &Range,
+    ) -> Result<()> {
+        let Some(run) = patch.runs().get(range.run_index) else { return Ok(()) };
+        let offset_bytes = arith::add(run.offset_bytes, len_u64(range.start))?;
+        let bytes = field::slice(direction.wanted(run), range.start, range.len)?;
+        let (done, total) = (self.bytes_written, self.bytes_total);
+        medium
+            .write_at(offset_bytes, bytes)
+            .context(|| format!("writing at {offset_bytes:#x}, after {done} of {total} bytes"))?;
+        self.bytes_written = arith::add(done, len_u64(range.len))?;
+        Ok(())
+    }
+}
+
+/// What has to be written, in parts with a sync between each two. Of structures that complete the edit, sectors that
+/// are less than [`COMPLETING_BYTES_MAX`] apart are one.
+fn phases<'a>(patch: &Patch, direction: Direction, survey: &'a Survey) -> Vec<Vec<&'a Range>> {
+    let run_of = |range: &Range| patch.runs().get(range.run_index);
+    let is_completing = |range: &&Range| run_of(range).is_some_and(Run::completes_edit);
+    let (completing, others): (Vec<_>, Vec<_>) = survey.ranges.iter().partition(is_completing);
+    let mut copies: Vec<Vec<&Range>> = Vec::new();
+    let mut end = 0u64;
+    for range in completing {
+        let start = run_of(range).map_or(0, |run| run.offset_bytes);
+        let start = start.saturating_add(len_u64(range.start));
+        match copies.last_mut() {
+            Some(copy) if start.saturating_sub(end) < COMPLETING_BYTES_MAX => copy.push(range),
+            _ => copies.push(vec![range]),
+        }
+        end = start.saturating_add(len_u64(range.len));
+    }
+    // The first copy is the one that counts: it comes last, when the others hold the new state. The way back is the other
+    // way round, so that a torn copy is mended before another one is touched.
+    match direction {
+        Direction::Apply => {
+            copies.reverse();
+            copies.insert(0, others);
+        }
+        Direction::Undo => copies.push(others),
+    }
+    copies
 }
 
 #[cfg(test)]

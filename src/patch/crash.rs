@@ -10,6 +10,7 @@
 use super::state::Direction;
 use super::tests::{change, description};
 use super::{DurableUndo, Outcome, Patch, State, apply, state, undo};
+use crate::disk::COMPLETING_LABEL;
 use crate::disk::fault::{Failure, Fault, FaultMedium, Operation};
 use crate::disk::memory::MemoryDisk;
 use crate::error::Result;
@@ -29,6 +30,16 @@ struct Case {
 }
 
 impl Case {
+    /// The runs that start at these sectors complete the edit.
+    fn completed_by(mut self, sectors: &[usize]) -> Self {
+        for run in &mut self.patch.runs {
+            if sectors.contains(&(run.offset_bytes as usize / 512)) {
+                run.labels = vec![COMPLETING_LABEL.to_owned()];
+            }
+        }
+        self
+    }
+
     /// A disk of `size_bytes` on which the runs (first sector, count) change.
     fn new(size_bytes: usize, runs: &[(usize, usize)]) -> Self {
         let before: Vec<u8> = (0..size_bytes).map(|at| (at / 512 % 100 + 1) as u8).collect();
@@ -110,8 +121,17 @@ pub(super) fn crash_images(medium: &FaultMedium) -> BTreeSet<Vec<u8>> {
 
 /// What can be left if `direction` goes wrong once on `image` and the power goes then.
 fn interrupted(case: &Case, direction: Direction, image: &[u8]) -> BTreeSet<Vec<u8>> {
+    interrupted_by(case, direction, image, &faults(&case.operations(direction, image)))
+}
+
+fn interrupted_by(
+    case: &Case,
+    direction: Direction,
+    image: &[u8],
+    faults: &[Fault],
+) -> BTreeSet<Vec<u8>> {
     let mut images = BTreeSet::new();
-    for fault in faults(&case.operations(direction, image)) {
+    for &fault in faults {
         let mut medium = FaultMedium::new(image.to_vec()).with_fault(fault);
         let result = case.run(direction, &mut medium);
         if let Failure::PowerCut { .. } = fault.failure {
@@ -128,19 +148,26 @@ fn interrupted(case: &Case, direction: Direction, image: &[u8]) -> BTreeSet<Vec<
 /// Follows crashes and crashes during recovery until no new image turns up; gives how many there
 /// were.
 fn explore(case: &Case) -> usize {
+    images_left(case, &|_| true).len()
+}
+
+/// All that can be left by crashes, and by crashes during recovery, if only such failures happen.
+fn images_left(case: &Case, happens: &dyn Fn(&Fault) -> bool) -> BTreeSet<Vec<u8>> {
     let mut known = BTreeSet::from([case.before.clone(), case.after.clone()]);
     let mut open: Vec<_> = known.iter().cloned().collect();
     while let Some(image) = open.pop() {
         case.check(&image);
         for direction in DIRECTIONS {
-            for left in interrupted(case, direction, &image) {
+            let mut faults = faults(&case.operations(direction, &image));
+            faults.retain(happens);
+            for left in interrupted_by(case, direction, &image, &faults) {
                 if known.insert(left.clone()) {
                     open.push(left);
                 }
             }
         }
     }
-    known.len()
+    known
 }
 
 #[test]
@@ -158,6 +185,24 @@ fn every_crash_of_a_small_patch_can_be_finished_and_taken_back() {
         // Any mix of the two sides can be left behind, and nothing else.
         assert_eq!(explore(&case), 1 << sectors, "{runs:?}");
     }
+}
+
+/// Two copies of a superblock among other sectors: whatever an honest medium is left with, a copy that is after the edit
+/// stands on sectors that are, and at most one copy is torn.
+#[test]
+fn what_completes_an_edit_is_written_last_and_taken_back_first() {
+    let runs = [(1, 1), (3, 1), (8, 1), (20, 1), (21, 1), (23, 1)];
+    let case = Case::new(16_384, &runs).completed_by(&[3, 8, 21, 23]);
+    let left = images_left(&case, &|fault| fault.failure != Failure::Lie);
+    for image in &left {
+        let is_after = |sector: usize| image[sector * 512] == case.after[sector * 512];
+        let [others, first, second] = [[1, 20], [3, 8], [21, 23]]
+            .map(|sectors| sectors.into_iter().filter(|sector| is_after(*sector)).count());
+        assert!(others == 2 || first + second == 0, "{others}, {first}, {second}");
+        assert!(first != 1 || second != 1, "both copies are torn");
+    }
+    // 4 mixes of the others, and then 3 more of each copy.
+    assert_eq!(left.len(), 4 + 3 + 3);
 }
 
 /// The program is killed but the host lives, so that the next run starts on a cache with unsynced

@@ -35,8 +35,8 @@ pub use state::{State, state, state_of_medium};
 pub use store::{DurableUndo, store, store_files};
 
 use crate::bytes::arith::{self, len_u64};
-use crate::disk::SECTOR_BYTES;
 use crate::disk::overlay::Change;
+use crate::disk::{COMPLETING_LABEL, SECTOR_BYTES};
 use crate::error::{Context as _, Corrupt, Result};
 use std::ops::Range;
 
@@ -195,6 +195,11 @@ impl Run {
     pub fn sectors_changed(&self) -> u64 {
         let sectors = self.before.chunks(SECTOR_BYTES).zip(self.after.chunks(SECTOR_BYTES));
         len_u64(sectors.filter(|(before, after)| before != after).count())
+    }
+
+    /// True if the run is written last, as it completes the edit.
+    pub fn completes_edit(&self) -> bool {
+        self.labels.iter().any(|label| label == COMPLETING_LABEL)
     }
 }
 

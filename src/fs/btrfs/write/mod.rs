@@ -15,10 +15,10 @@
 //!  preflight   volumes that are refused
 //! ```
 //!
-//! The superblock is not written last: the patch brings all runs onto the target in ascending order. Whoever is
-//! interrupted between the superblock and the blocks leaves a volume that only the undo record, or finishing the patch,
-//! makes whole; regain knows such a target and does one or the other. A transaction never writes over what the
-//! superblocks before it point to, so the old state also stays reachable as a backup root (`usebackuproot`).
+//! A transaction never writes over what the superblocks before it point to, and the patch brings the superblocks onto
+//! the target one after the other, the first one last, when everything else is durable there. So a run that is interrupted
+//! at any moment leaves a volume that is whole, without the edit or with it; at worst one copy of the superblock is torn,
+//! and the others are not. The old state also stays reachable as a backup root (`usebackuproot`).
 
 mod checksums;
 mod commit;

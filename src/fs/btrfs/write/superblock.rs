@@ -19,6 +19,7 @@ use super::super::superblock::Superblock;
 use super::super::tree::TreeRoot;
 use super::super::volume::Volume;
 use crate::bytes::field::{le_u64, put, put_le_u64};
+use crate::disk::COMPLETING_LABEL;
 use crate::error::Result;
 
 const BACKUPS_AT: usize = 0xb2b;
@@ -94,7 +95,7 @@ impl Volume {
             put_le_u64(&mut raw, 0x30, place)?;
             let sum = checksum.of(raw.get(FIELD_BYTES..).unwrap_or_default());
             put(&mut raw, 0, &sum)?;
-            self.disk().write_at(place, &raw, "superblock")?;
+            self.disk().write_at(place, &raw, COMPLETING_LABEL)?;
             if written.is_none() {
                 written = Some(Superblock::parse(raw.clone(), place)?);
             }
