@@ -12,6 +12,7 @@ pub mod btrfs;
 pub(crate) mod entry_name;
 pub mod ext;
 pub(crate) mod feature;
+mod kind;
 pub mod known;
 pub mod memory;
 pub mod mounted;
@@ -26,6 +27,8 @@ use crate::error::Result;
 use std::fmt;
 use std::ops::ControlFlow;
 
+pub use kind::NodeKind;
+
 /// Bound on the content of a file that is read or written as a whole, in bytes (LOGIN-128).
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -36,39 +39,6 @@ pub const NTFS_ACL_NAME: &[u8] = b"system.ntfs_acl";
 /// A file, directory or other object: the inode number, or the MFT record number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
-
-/// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NodeKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-    /// A socket.
-    Socket,
-}
-
-impl fmt::Display for NodeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File => "regular file",
-            Self::Directory => "directory",
-            Self::Symlink => "symbolic link",
-            Self::Fifo => "named pipe",
-            Self::CharDevice => "character device",
-            Self::BlockDevice => "block device",
-            Self::Socket => "socket",
-        })
-    }
-}
 
 /// A moment: seconds since 1970-01-01 UTC, and nanoseconds below 1,000,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

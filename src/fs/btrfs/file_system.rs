@@ -87,13 +87,9 @@ impl Btrfs {
         Err(Refusal::ReadOnlySubvolume { path }.into())
     }
 
-    fn check_kind(&self, place: Place, wanted: NodeKind, name: &str) -> Result<()> {
-        let kind = self.view.metadata(place)?.kind;
-        if kind == wanted {
-            return Ok(());
-        }
-        let reason = format!("is a {kind}, not a {name}");
-        Err(Refusal::UnsuitableFile { path: place.describe(), reason }.into())
+    /// Refuses a node that is not of the `wanted` kind.
+    pub(super) fn check_kind(&self, place: Place, wanted: NodeKind) -> Result<()> {
+        self.view.metadata(place)?.kind.check(wanted, place.describe())
     }
 }
 
@@ -156,7 +152,7 @@ impl FileSystem for Btrfs {
 
     fn lookup(&self, directory: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
         let place = Place::of(directory);
-        self.check_kind(place, NodeKind::Directory, "directory")?;
+        self.check_kind(place, NodeKind::Directory)?;
         match name {
             b"." => Ok(Some(directory)),
             _ => self.view.lookup(place, name)?.map(Place::node).transpose(),
@@ -169,7 +165,7 @@ impl FileSystem for Btrfs {
         visit: &mut dyn FnMut(DirectoryEntry) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let place = Place::of(directory);
-        self.check_kind(place, NodeKind::Directory, "directory")?;
+        self.check_kind(place, NodeKind::Directory)?;
         self.view.read_dir(place, visit)
     }
 
@@ -179,14 +175,14 @@ impl FileSystem for Btrfs {
 
     fn read_at(&self, node: NodeId, offset_bytes: u64, len: usize) -> Result<Vec<u8>> {
         let place = Place::of(node);
-        self.check_kind(place, NodeKind::File, "regular file")?;
+        self.check_kind(place, NodeKind::File)?;
         let inode = self.view.inode(place)?;
         self.view.read_content(place, &inode, offset_bytes, len.min(READ_BYTES_MAX))
     }
 
     fn read_link(&self, node: NodeId) -> Result<Vec<u8>> {
         let place = Place::of(node);
-        self.check_kind(place, NodeKind::Symlink, "symbolic link")?;
+        self.check_kind(place, NodeKind::Symlink)?;
         let inode = self.view.inode(place)?;
         if inode.size_bytes > LINK_BYTES_MAX {
             let what = "length of a symbolic link in bytes";

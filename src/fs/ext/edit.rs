@@ -43,10 +43,8 @@ impl Ext {
     fn editable_file(&mut self, node: NodeId) -> Result<Inode> {
         self.check_writable()?;
         let mut inode = self.inode(node)?;
-        match inode.kind()? {
-            NodeKind::File => check_editable(&inode)?,
-            kind => return Err(unsuitable(&inode, format!("is a {kind}, not a regular file"))),
-        }
+        inode.kind()?.check(NodeKind::File, inode.number)?;
+        check_editable(&inode)?;
         self.claim(&mut inode)?;
         self.volume.check_before_edit(&inode)?;
         Ok(inode)

@@ -12,14 +12,11 @@ use super::units::InodeNumber;
 use super::{Ext, unsuitable};
 use crate::bytes::arith::to;
 use crate::bytes::checksum::crc32c_raw;
-use crate::bytes::text::escape;
-use crate::error::{Context as _, Error, Refusal, Result};
-use crate::fs::{FileSystem as _, NewNode, NodeId, NodeKind, acl};
+use crate::error::{Context as _, Error, Result};
+use crate::fs::{FileSystem as _, NewNode, NodeId, NodeKind, acl, entry_name};
 
 /// Most names of a directory, which are its subdirectories; the documentation of `dir_nlink` gives it.
 const LINKS_MAX: u16 = 64999;
-const MODE_FILE: u16 = 0x8000;
-const MODE_DIRECTORY: u16 = 0x4000;
 
 impl Ext {
     /// The inode of a directory whose names may be edited.
@@ -44,8 +41,7 @@ impl Ext {
     ) -> Result<NodeId> {
         let mut parent = self.editable_directory(directory)?;
         if self.volume.find_entry(&parent, name)?.is_some() {
-            let path = escape(name);
-            return Err(Refusal::UnsuitableFile { path, reason: "exists already".into() }.into());
+            return Err(entry_name::exists(name));
         }
         let inherited = match self.xattr(directory, acl::DEFAULT_NAME)? {
             Some(default) => {
@@ -95,8 +91,8 @@ impl Ext {
             let is_sound = wanted <= room && wanted.is_multiple_of(4) && wanted != 0;
             inode.set_extra_size(if is_sound { wanted } else { KNOWN_EXTRA_BYTES.min(room) })?;
         }
-        let kind_bits = if is_directory { MODE_DIRECTORY } else { MODE_FILE };
-        inode.set_raw_mode(kind_bits)?;
+        let kind = if is_directory { NodeKind::Directory } else { NodeKind::File };
+        inode.set_raw_mode(kind.mode_bits())?;
         inode.set_permissions(new.mode)?;
         inode.set_uid(new.uid)?;
         inode.set_gid(new.gid)?;
@@ -187,7 +183,7 @@ impl Ext {
     pub(super) fn remove_name(&mut self, directory: NodeId, name: &[u8]) -> Result<()> {
         let mut parent = self.editable_directory(directory)?;
         let Some(number) = self.volume.find_entry(&parent, name)? else {
-            return Err(Error::not_found(format!("no entry {}", escape(name))));
+            return Err(entry_name::missing(name));
         };
         let mut inode = self.volume.read_inode(InodeNumber(number))?;
         match inode.kind()? {

@@ -153,16 +153,8 @@ impl Inode {
     }
 
     pub(crate) fn kind(&self) -> Result<NodeKind> {
-        Ok(match self.raw_mode() >> 12 {
-            0x1 => NodeKind::Fifo,
-            0x2 => NodeKind::CharDevice,
-            0x4 => NodeKind::Directory,
-            0x6 => NodeKind::BlockDevice,
-            0x8 => NodeKind::File,
-            0xa => NodeKind::Symlink,
-            0xc => NodeKind::Socket,
-            _ => return Err(self.corrupt(InodeDefect::Kind(self.raw_mode()))),
-        })
+        let mode = self.raw_mode();
+        NodeKind::of_mode(mode).ok_or_else(|| self.corrupt(InodeDefect::Kind(mode)))
     }
 
     pub(crate) fn permissions(&self) -> u32 {

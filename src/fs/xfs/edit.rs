@@ -56,10 +56,8 @@ impl Xfs {
     /// The inode of a regular file whose content may be edited.
     fn editable_file(&self, node: NodeId) -> Result<Inode> {
         let inode = self.editable(node)?;
-        match inode.kind()? {
-            NodeKind::File => Ok(inode),
-            kind => Err(unsuitable(&inode, format!("is a {kind}, not a regular file"))),
-        }
+        inode.kind()?.check(NodeKind::File, inode.number)?;
+        Ok(inode)
     }
 
     /// An inode that may be edited.

@@ -12,9 +12,8 @@ use super::units::InodeNumber;
 use super::volume::Volume;
 use super::{Xfs, unsuitable};
 use crate::bytes::arith::len_u64;
-use crate::bytes::text::escape;
 use crate::error::{Context as _, Error, Refusal, Result};
-use crate::fs::{NewNode, NodeId, NodeKind, acl};
+use crate::fs::{NewNode, NodeId, NodeKind, acl, entry_name};
 
 /// Most names of an inode that XFS counts.
 const LINKS_MAX: u32 = i32::MAX.unsigned_abs();
@@ -23,10 +22,8 @@ impl Xfs {
     /// The inode of a directory whose names may be edited.
     fn editable_directory(&self, node: NodeId) -> Result<Inode> {
         let inode = self.editable(node)?;
-        match inode.kind()? {
-            NodeKind::Directory => Ok(inode),
-            kind => Err(unsuitable(&inode, format!("is a {kind}, not a directory"))),
-        }
+        inode.kind()?.check(NodeKind::Directory, inode.number)?;
+        Ok(inode)
     }
 
     /// Creates a file or directory. Mode and group are exactly those of `new`: unlike the kernel, a set-group-ID
@@ -41,8 +38,7 @@ impl Xfs {
     ) -> Result<NodeId> {
         let mut parent = self.editable_directory(directory)?;
         if self.volume.find_name(&parent, name)?.is_some() {
-            let path = escape(name);
-            return Err(Refusal::UnsuitableFile { path, reason: "exists already".into() }.into());
+            return Err(entry_name::exists(name));
         }
         if parent.has_flag(flag::RTINHERIT) && kind == NodeKind::File {
             let feature = format!("the realtime device (files made in {})", parent.number);
@@ -97,7 +93,7 @@ impl Xfs {
     pub(super) fn remove_name(&mut self, directory: NodeId, name: &[u8]) -> Result<()> {
         let mut parent = self.editable_directory(directory)?;
         let Some(entry) = self.volume.find_name(&parent, name)? else {
-            return Err(Error::not_found(format!("no entry {}", escape(name))));
+            return Err(entry_name::missing(name));
         };
         let mut inode = self.volume.load_inode(entry.inode)?;
         match inode.kind()? {

@@ -106,10 +106,8 @@ impl Xfs {
 
     fn directory(&self, node: NodeId) -> Result<Inode> {
         let inode = self.inode(node)?;
-        match inode.kind()? {
-            NodeKind::Directory => Ok(inode),
-            kind => Err(unsuitable(&inode, format!("is a {kind}, not a directory"))),
-        }
+        inode.kind()?.check(NodeKind::Directory, inode.number)?;
+        Ok(inode)
     }
 
     /// Checks that a directory entry names an inode that can exist.
@@ -193,19 +191,13 @@ impl FileSystem for Xfs {
 
     fn read_at(&self, node: NodeId, offset_bytes: u64, len: usize) -> Result<Vec<u8>> {
         let inode = self.inode(node)?;
-        let kind = inode.kind()?;
-        if kind != NodeKind::File {
-            return Err(unsuitable(&inode, format!("is a {kind}, not a regular file")));
-        }
+        inode.kind()?.check(NodeKind::File, inode.number)?;
         self.volume.read_content(&inode, offset_bytes, len.min(READ_BYTES_MAX))
     }
 
     fn read_link(&self, node: NodeId) -> Result<Vec<u8>> {
         let inode = self.inode(node)?;
-        let kind = inode.kind()?;
-        if kind != NodeKind::Symlink {
-            return Err(unsuitable(&inode, format!("is a {kind}, not a symbolic link")));
-        }
+        inode.kind()?.check(NodeKind::Symlink, inode.number)?;
         self.volume.read_link(&inode)
     }
 

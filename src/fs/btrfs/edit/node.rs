@@ -52,10 +52,7 @@ impl Btrfs {
     /// A regular file whose content may be edited.
     pub(super) fn editable_file(&mut self, node: NodeId) -> Result<(Place, InodeItem)> {
         let (place, inode) = self.editable(node)?;
-        let kind = self.view.metadata(place)?.kind;
-        if kind != NodeKind::File {
-            return Err(unsuitable(place, format!("is a {kind}, not a regular file")));
-        }
+        self.check_kind(place, NodeKind::File)?;
         if inode.flags.contains(InodeFlags::VERITY) {
             let feature = format!("fs-verity ({})", place.describe());
             return Err(Refusal::NotWritable { feature }.into());
@@ -66,10 +63,8 @@ impl Btrfs {
     /// A directory whose names may be edited.
     pub(super) fn editable_directory(&mut self, node: NodeId) -> Result<(Place, InodeItem)> {
         let (place, inode) = self.editable(node)?;
-        match self.view.metadata(place)?.kind {
-            NodeKind::Directory => Ok((place, inode)),
-            kind => Err(unsuitable(place, format!("is a {kind}, not a directory"))),
-        }
+        self.check_kind(place, NodeKind::Directory)?;
+        Ok((place, inode))
     }
 
     /// Number of the transaction.

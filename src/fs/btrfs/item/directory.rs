@@ -57,30 +57,19 @@ impl EntryType {
         if number & ENCRYPTED != 0 {
             return Ok(Self::Encrypted(number));
         }
-        Ok(Self::Node(match number {
-            0 => return Ok(Self::Unknown),
-            1 => NodeKind::File,
-            2 => NodeKind::Directory,
-            3 => NodeKind::CharDevice,
-            4 => NodeKind::BlockDevice,
-            5 => NodeKind::Fifo,
-            6 => NodeKind::Socket,
-            7 => NodeKind::Symlink,
-            8 => return Ok(Self::Xattr),
-            _ => return Err(ItemDefect::EntryType(number)),
-        }))
+        match number {
+            0 => Ok(Self::Unknown),
+            8 => Ok(Self::Xattr),
+            _ => {
+                NodeKind::of_entry_type(number).map(Self::Node).ok_or(ItemDefect::EntryType(number))
+            }
+        }
     }
 
     fn number(self) -> u8 {
         match self {
             Self::Unknown => 0,
-            Self::Node(NodeKind::File) => 1,
-            Self::Node(NodeKind::Directory) => 2,
-            Self::Node(NodeKind::CharDevice) => 3,
-            Self::Node(NodeKind::BlockDevice) => 4,
-            Self::Node(NodeKind::Fifo) => 5,
-            Self::Node(NodeKind::Socket) => 6,
-            Self::Node(NodeKind::Symlink) => 7,
+            Self::Node(kind) => kind.entry_type(),
             Self::Xattr => 8,
             Self::Encrypted(number) => number,
         }

@@ -1,13 +1,11 @@
 //! INODE_ITEM: everything about a file but its names and content.
 
 use super::ItemDefect;
-use crate::bytes::field::{array, le_u32, le_u64, put, put_le_u32, put_le_u64};
+use crate::bytes::field::{array, le_u32, le_u64, low_u16, put, put_le_u32, put_le_u64};
 use crate::fs::{NodeKind, Timestamp};
 
 /// Size of the item in bytes.
 pub(crate) const INODE_ITEM_BYTES: usize = 160;
-
-const FILE_TYPE_MASK: u32 = 0o170_000;
 
 /// `btrfs_inode_item`, 160 bytes.
 ///
@@ -111,39 +109,13 @@ impl InodeItem {
     /// # Errors
     /// `Mode` if its type is none.
     pub(crate) fn kind(&self) -> Result<NodeKind, ItemDefect> {
-        kind_of(self.mode)
+        NodeKind::of_mode(low_u16(self.mode)).ok_or(ItemDefect::Mode(self.mode))
     }
-}
-
-/// What an inode of `mode` is.
-///
-/// # Errors
-/// `Mode` if the file type is none.
-pub(crate) fn kind_of(mode: u32) -> Result<NodeKind, ItemDefect> {
-    Ok(match mode & FILE_TYPE_MASK {
-        0o010_000 => NodeKind::Fifo,
-        0o020_000 => NodeKind::CharDevice,
-        0o040_000 => NodeKind::Directory,
-        0o060_000 => NodeKind::BlockDevice,
-        0o100_000 => NodeKind::File,
-        0o120_000 => NodeKind::Symlink,
-        0o140_000 => NodeKind::Socket,
-        _ => return Err(ItemDefect::Mode(mode)),
-    })
 }
 
 /// The mode of an inode of `kind` with these permissions.
 pub(crate) fn mode_of(kind: NodeKind, permissions: u32) -> u32 {
-    let file_type = match kind {
-        NodeKind::Fifo => 0o010_000,
-        NodeKind::CharDevice => 0o020_000,
-        NodeKind::Directory => 0o040_000,
-        NodeKind::BlockDevice => 0o060_000,
-        NodeKind::File => 0o100_000,
-        NodeKind::Symlink => 0o120_000,
-        NodeKind::Socket => 0o140_000,
-    };
-    file_type | permissions & 0o7777
+    u32::from(kind.mode_bits()) | permissions & 0o7777
 }
 
 /// `flags` of an inode.
@@ -216,18 +188,12 @@ mod tests {
 
     #[test]
     fn kinds_and_modes_are_each_others_inverse() {
-        for (mode, kind) in [
-            (0o100_644, NodeKind::File),
-            (0o041_777, NodeKind::Directory),
-            (0o120_777, NodeKind::Symlink),
-            (0o010_600, NodeKind::Fifo),
-            (0o020_600, NodeKind::CharDevice),
-            (0o060_600, NodeKind::BlockDevice),
-            (0o140_600, NodeKind::Socket),
-        ] {
-            assert_eq!(kind_of(mode), Ok(kind));
-            assert_eq!(mode_of(kind, mode & 0o7777), mode);
+        for kind in [NodeKind::File, NodeKind::Directory, NodeKind::Symlink] {
+            let inode = InodeItem { mode: mode_of(kind, 0o14_755), ..InodeItem::default() };
+            assert_eq!(inode.kind(), Ok(kind));
+            assert_eq!(inode.mode & 0o7777, 0o4755);
         }
-        assert_eq!(kind_of(0o644), Err(ItemDefect::Mode(0o644)));
+        let inode = InodeItem { mode: 0o644, ..InodeItem::default() };
+        assert_eq!(inode.kind(), Err(ItemDefect::Mode(0o644)));
     }
 }

@@ -12,7 +12,7 @@
 //! |               0x4 |   56 | directory entries          |
 
 use super::region::{self, BlockDefect, NewRecord, Record};
-use super::{DirectoryFormat, Entry, block, code_of};
+use super::{DirectoryFormat, Entry, block};
 use crate::bytes::field;
 use crate::error::{Corrupt, Error, Result};
 use crate::fs::{NodeKind, entry_name};
@@ -83,7 +83,7 @@ impl InlineDirectory {
         if self.lookup(format, name)?.is_some() {
             return Err(entry_name::exists(name));
         }
-        let new = NewRecord { inode, file_type: code_of(kind), name };
+        let new = NewRecord { inode, file_type: kind.entry_type(), name };
         for piece in self.pieces_mut(format)? {
             let is_inserted = region::insert(piece, new, format.layout());
             if is_inserted.map_err(|defect| corrupt(format, defect))? {
@@ -119,7 +119,7 @@ impl InlineDirectory {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn to_block(&self, format: &DirectoryFormat) -> Result<Vec<u8>> {
-        let file_type = code_of(NodeKind::Directory);
+        let file_type = NodeKind::Directory.entry_type();
         let dot = NewRecord { inode: format.inode, file_type, name: b"." };
         let dot_dot = NewRecord { inode: self.parent(format)?, file_type, name: b".." };
         let mut all = vec![dot, dot_dot];

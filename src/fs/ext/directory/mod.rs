@@ -119,35 +119,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn of(record: &Record<'_>) -> Self {
-        let kind = kind_of(record.file_type);
+        let kind = NodeKind::of_entry_type(record.file_type);
         Self { name: record.name.to_vec(), inode: record.inode, kind }
-    }
-}
-
-/// The kind behind a file type code (section "Directory Entries", table "ftype").
-fn kind_of(file_type: u8) -> Option<NodeKind> {
-    Some(match file_type {
-        1 => NodeKind::File,
-        2 => NodeKind::Directory,
-        3 => NodeKind::CharDevice,
-        4 => NodeKind::BlockDevice,
-        5 => NodeKind::Fifo,
-        6 => NodeKind::Socket,
-        7 => NodeKind::Symlink,
-        _ => return None,
-    })
-}
-
-/// The file type code of a kind.
-fn code_of(kind: NodeKind) -> u8 {
-    match kind {
-        NodeKind::File => 1,
-        NodeKind::Directory => 2,
-        NodeKind::CharDevice => 3,
-        NodeKind::BlockDevice => 4,
-        NodeKind::Fifo => 5,
-        NodeKind::Socket => 6,
-        NodeKind::Symlink => 7,
     }
 }
 
@@ -198,7 +171,7 @@ pub(crate) fn insert(
     kind: NodeKind,
 ) -> Result<()> {
     entry_name::check(name)?;
-    let new = NewRecord { inode, file_type: code_of(kind), name };
+    let new = NewRecord { inode, file_type: kind.entry_type(), name };
     if blocks.format().is_indexed {
         return htree::insert(blocks, new);
     }
@@ -263,7 +236,7 @@ pub(crate) fn first_block(
     self_inode: u32,
     parent_inode: u32,
 ) -> Result<Vec<u8>> {
-    let file_type = code_of(NodeKind::Directory);
+    let file_type = NodeKind::Directory.entry_type();
     let dot = NewRecord { inode: self_inode, file_type, name: b"." };
     let dot_dot = NewRecord { inode: parent_inode, file_type, name: b".." };
     let block =

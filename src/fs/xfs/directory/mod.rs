@@ -94,16 +94,7 @@ pub(crate) struct NewEntry<'a> {
 impl<'a> NewEntry<'a> {
     /// An entry for an inode of `kind`.
     pub(crate) fn new(name: &'a [u8], inode: InodeNumber, kind: NodeKind) -> Self {
-        let file_type = match kind {
-            NodeKind::File => 1,
-            NodeKind::Directory => 2,
-            NodeKind::CharDevice => 3,
-            NodeKind::BlockDevice => 4,
-            NodeKind::Fifo => 5,
-            NodeKind::Socket => 6,
-            NodeKind::Symlink => 7,
-        };
-        Self { name, inode, file_type }
+        Self { name, inode, file_type: kind.entry_type() }
     }
 }
 

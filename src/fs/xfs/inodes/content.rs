@@ -42,19 +42,6 @@ pub(super) fn unused(
     Ok(bytes)
 }
 
-/// The kind of file as the mode says it, without permissions.
-fn mode_of(kind: NodeKind) -> u16 {
-    match kind {
-        NodeKind::Fifo => 0o010_000,
-        NodeKind::CharDevice => 0o020_000,
-        NodeKind::Directory => 0o040_000,
-        NodeKind::BlockDevice => 0o060_000,
-        NodeKind::File => 0o100_000,
-        NodeKind::Symlink => 0o120_000,
-        NodeKind::Socket => 0o140_000,
-    }
-}
-
 /// What `free`, which the trees gave out, becomes as a new node in the directory `parent`: without permissions,
 /// owner, names' content and attributes, which are the caller's.
 pub(super) fn taken(
@@ -68,7 +55,7 @@ pub(super) fn taken(
     let offset = volume.inode_offset(free.number)?;
     let mut inode = Inode::parse(superblock, free.number, bytes, offset)?;
     let is_directory = kind == NodeKind::Directory;
-    inode.set_mode(mode_of(kind))?;
+    inode.set_mode(kind.mode_bits())?;
     inode.set_link_count(if is_directory { 2 } else { 1 })?;
     let format = match kind {
         NodeKind::File => ForkFormat::Extents,
