@@ -4,10 +4,35 @@ use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
 use crate::disk::testing::{directory, program, write_sparse};
 use crate::disk::{self, Disk};
+use crate::fs::Timestamp;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// The time of all edits.
+pub(crate) const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
+
+/// Volumes that the kernel filled (`fixtures/btrfs`); most have snapshots.
+pub(crate) const RECORDED: &[&str] = &[
+    "default",
+    "xxhash",
+    "sha256",
+    "blake2",
+    "mixed",
+    "node-64k",
+    "dup-data",
+    "zstd",
+    "metadata-uuid",
+    "suse",
+    "micro",
+    "fedora",
+    "ubuntu",
+    "shared/snapshots",
+    "shared/removed",
+    "shared/balanced",
+    "shared/removing",
+];
 
 /// The volumes that were made already: several tests use the same one.
 static MADE: LazyLock<Mutex<HashMap<String, Arc<MemoryDisk>>>> = LazyLock::new(Mutex::default);

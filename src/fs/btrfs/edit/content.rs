@@ -12,7 +12,7 @@ use super::super::place::Place;
 use super::node::unsuitable;
 use crate::bytes::arith::{add, len_u64, rem, round_up, sub, to};
 use crate::bytes::field;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::fs::FILE_BYTES_MAX;
 use std::ops::ControlFlow;
 
@@ -132,7 +132,12 @@ impl Btrfs {
             let volume = self.view.volume_mut();
             let user = Reference::Data { root, inode: number, offset: at };
             let wanted = round_up(len_u64(rest.len()), unit)?;
-            let (logical, bytes) = volume.allocate_data(wanted, user)?;
+            let Some((logical, bytes)) = volume.allocate_data(wanted, user)? else {
+                let needed = round_up(len_u64(content.len()), unit)?;
+                let what = "bytes in the data block groups".to_owned();
+                let available = needed.saturating_sub(wanted);
+                return Err(Refusal::NoSpace { what, needed, available }.into());
+            };
             let (part, behind) = rest.split_at(rest.len().min(to(bytes)?));
             let mut padded = part.to_vec();
             padded.resize(to(bytes)?, 0);

@@ -6,10 +6,10 @@
 use super::super::Btrfs;
 use super::super::key::{Key, item, object};
 use super::super::node::Node;
-use super::super::testing::{base, check, recorded};
+use super::super::testing::{CLOCK, base, check, recorded};
 use super::super::tree::TreeRoot;
 use super::super::volume::Volume;
-use super::tests::{CLOCK, new};
+use super::tests::new;
 use crate::disk::overlay::Overlay;
 use crate::disk::{Disk as _, DiskEdit as _};
 use crate::error::Result;

@@ -4,8 +4,9 @@
 //! `cargo test -- --include-ignored root_only_`
 
 use super::super::Btrfs;
-use super::super::testing::{Copy, assert_clean, fixture, recorded};
-use super::tests::{CLOCK, RECORDED, dirty, new, random_edits};
+use super::super::testing::{CLOCK, Copy, RECORDED, assert_clean, fixture, recorded};
+use super::special_tests::partly_dropped;
+use super::tests::{dirty, new, random_edits};
 use crate::disk::memory::MemoryDisk;
 use crate::disk::overlay::Overlay;
 use crate::fs::{FileEdit as _, FileSystem, NodeId, NodeKind};
@@ -177,4 +178,82 @@ fn root_only_quota_groups_are_counted_anew() {
         &copy.path,
     );
     assert_clean(&MemoryDisk::new(std::fs::read(&copy.path).unwrap()), "counted anew");
+}
+
+/// A volume that the kernel made and filled, under an empty overlay.
+fn made_by_kernel(mkfs: &str, mount: &str, fill: &str) -> Arc<Overlay> {
+    let copy = Copy::of(&MemoryDisk::new(vec![0; 160 << 20]));
+    sh(&format!("mkfs.btrfs -q -f {mkfs} \"$1\" >&2"), &copy.path);
+    sh(&MOUNT.replace("loop,", &format!("loop,{mount}")), &copy.path);
+    sh(&format!("cd \"$1.mount\"; {fill}; sync -f .; cd /; umount \"$1.mount\""), &copy.path);
+    Arc::new(Overlay::new(Arc::new(MemoryDisk::new(std::fs::read(&copy.path).unwrap()))))
+}
+
+/// The kernel goes by what the cache of version 1 says unless the edit has made it void.
+#[test]
+#[ignore = "needs root: loop devices and mounts"]
+fn root_only_the_cache_of_free_space_is_void_after_an_edit() {
+    let fill = "for i in $(seq 300); do echo $i > file-$i; done; head -c 9000000 /dev/urandom > large; sync -f .; rm file-1*";
+    let disk = made_by_kernel("-R ^free-space-tree", "space_cache=v1,", fill);
+    let superblock = Btrfs::open(disk.clone(), CLOCK).unwrap().view.volume().superblock().clone();
+    assert_eq!(superblock.cache_generation, superblock.generation, "no cache was written");
+    random_edits(&disk, "cache", 33, 8, false);
+    judge(&disk, "cache");
+}
+
+#[test]
+#[ignore = "needs root: loop devices and mounts"]
+fn root_only_the_kernel_finishes_a_half_removed_snapshot() {
+    let disk = partly_dropped();
+    random_edits(&disk, "half removed", 5, 6, false);
+    let copy = Copy::of(disk.as_ref());
+    sh(MOUNT, &copy.path);
+    sh(
+        "btrfs subvolume sync \"$1.mount\"; btrfs scrub start -B \"$1.mount\" | grep 'no errors'; umount \"$1.mount\"",
+        &copy.path,
+    );
+    let after = MemoryDisk::new(std::fs::read(&copy.path).unwrap());
+    assert_clean(&after, "removed");
+    let volume =
+        super::super::volume::Volume::open(Arc::new(Overlay::new(Arc::new(after)))).unwrap();
+    assert!(volume.root_item(256).unwrap().is_none());
+}
+
+/// A volume without room for another chunk, filled by edits until they are refused: the kernel still removes files.
+#[test]
+#[ignore = "needs root: loop devices and mounts"]
+fn root_only_a_volume_that_edits_filled_can_be_emptied() {
+    for shape in ["-n 4096 -m single", "-n 16384 -m dup", "-n 16384 -m single", "--mixed -n 4096"] {
+        let fill = "fallocate -l 1G full || true; i=0; while head -c 1000000 /dev/zero > more-$i; do i=$((i+1)); done; true";
+        let disk = made_by_kernel(shape, "", fill);
+        let mut refused = None;
+        for round in 0..400 {
+            let before = disk.savepoint();
+            let mut fs = Btrfs::open(disk.clone(), CLOCK).unwrap();
+            let root = fs.root();
+            let name = format!("d{round}");
+            let directory = fs.create_directory(root, name.as_bytes(), &new(0o755)).unwrap();
+            let result = (0..20).try_for_each(|number| {
+                let name = format!("file-{number}");
+                fs.create_file(directory, name.as_bytes(), &new(0o644), &[b'x'; 2000]).map(|_| ())
+            });
+            if let Err(error) = result.and_then(|()| fs.finish()) {
+                disk.roll_back(before);
+                refused = Some(error);
+                break;
+            }
+        }
+        let error = refused.unwrap();
+        assert_eq!(error.kind_name(), "refused", "{shape}: {error}");
+        assert_clean(&*disk, shape);
+        let copy = Copy::of(disk.as_ref());
+        sh(MOUNT, &copy.path);
+        sh(
+            r#"cd "$1.mount"; btrfs filesystem usage -b . >&2; rm -rf d0 d1; sync -f .; rm -rf d*; sync -f .; rm -f full more-*; sync -f .
+            grep " $1.mount btrfs rw," /proc/mounts; btrfs scrub start -B . | grep 'no errors'; cd /; umount "$1.mount""#,
+            &copy.path,
+        );
+        let after = MemoryDisk::new(std::fs::read(&copy.path).unwrap());
+        assert_clean(&after, &format!("{shape}: emptied, after {error}"));
+    }
 }

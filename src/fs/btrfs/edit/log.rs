@@ -1,9 +1,11 @@
 //! The log becomes part of the transaction: before the first edit, what a replay changed in memory is brought into the
-//! trees, and the superblock loses the log. The log's own blocks are in no tree, and so are free from then on.
+//! trees, and the superblock loses the log. The log's own blocks are in no tree, and so are free from then on; until then
+//! they are kept from being allocated, so that the log stays whole below the edit.
 //!
 //! Data that only the log knows are in no tree either. They are kept from being allocated before anything is changed,
 //! and then are recorded as extents of their files, with the checksums of the log.
 
+use super::super::chunk::block_group;
 use super::super::extent::change::Extent;
 use super::super::extent::item::Reference;
 use super::super::feature::incompat;
@@ -11,6 +13,7 @@ use super::super::file_system::Btrfs;
 use super::super::inode::corrupt;
 use super::super::item::{FileExtent, InodeFlags, InodeItem, Placement, Stored};
 use super::super::key::{Key, item};
+use super::super::log;
 use super::super::place::Place;
 use super::super::view::Changes;
 use crate::bytes::arith::{add, div, len_u64, mul, round_up, sub, to};
@@ -54,6 +57,7 @@ impl Btrfs {
         changes: &BTreeMap<u64, Changes>,
         checksums: &BTreeMap<u64, Vec<u8>>,
     ) -> Result<()> {
+        self.reserve_log()?;
         let extents = self.reserve_logged(changes)?;
         // Also a log without changes makes a transaction, which takes it off the superblock.
         self.view.volume_mut().pending();
@@ -68,6 +72,16 @@ impl Btrfs {
             for inode in inodes {
                 self.settle_inode(Place { subvolume, inode })?;
             }
+        }
+        Ok(())
+    }
+
+    /// Keeps the blocks of the log from being allocated: until the superblock is written, it leads to them.
+    fn reserve_log(&mut self) -> Result<()> {
+        let volume = self.view.volume_mut();
+        let bytes = volume.node_bytes();
+        for bytenr in log::blocks(volume)? {
+            volume.reserve(block_group::METADATA, bytenr, bytes)?;
         }
         Ok(())
     }
@@ -94,7 +108,7 @@ impl Btrfs {
         let volume = self.view.volume_mut();
         for (&logical, &(bytes, _)) in &extents {
             if volume.extent_item(logical, Extent::Data(bytes))?.is_none() {
-                volume.reserve_data(logical, bytes)?;
+                volume.reserve(block_group::DATA, logical, bytes)?;
             }
         }
         Ok(extents)

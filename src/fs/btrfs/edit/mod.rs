@@ -14,12 +14,16 @@
 mod attributes;
 mod content;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
 mod kernel_tests;
 mod log;
 mod names;
 mod node;
+#[cfg(test)]
+mod special_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,36 +1,15 @@
 //! Edits of volumes that the kernel filled, judged by `btrfs check`, and read back through `Btrfs`.
 
 use super::super::Btrfs;
-use super::super::testing::{assert_clean, fixture, recorded};
+use super::super::testing::{CLOCK, RECORDED, assert_clean, fixture, recorded};
 use super::kernel_tests;
 use crate::disk::overlay::Overlay;
 use crate::disk::{Disk as _, DiskEdit as _};
-use crate::fs::{FileEdit, FileSystem, MetadataChange, NewNode, NodeId, Timestamp, Xattr};
+use crate::fs::{FileEdit, FileSystem, MetadataChange, NewNode, NodeId, Xattr};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-pub(super) const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
-
-pub(super) const RECORDED: &[&str] = &[
-    "default",
-    "xxhash",
-    "sha256",
-    "blake2",
-    "mixed",
-    "node-64k",
-    "dup-data",
-    "zstd",
-    "metadata-uuid",
-    "suse",
-    "fedora",
-    "ubuntu",
-    "shared/snapshots",
-    "shared/removed",
-    "shared/balanced",
-    "shared/removing",
-];
 
 fn open(disk: &Arc<Overlay>) -> Btrfs {
     Btrfs::open(disk.clone(), CLOCK).unwrap()
@@ -91,7 +70,7 @@ fn every_edit_is_clean_on_every_shape() {
 }
 
 /// All regular files and directories of the subvolumes that can be edited.
-fn nodes(fs: &Btrfs) -> (Vec<NodeId>, Vec<(NodeId, Vec<u8>)>) {
+pub(super) fn nodes(fs: &Btrfs) -> (Vec<NodeId>, Vec<(NodeId, Vec<u8>)>) {
     let (mut directories, mut files) = (Vec::new(), Vec::new());
     let subvolumes = fs.subvolumes().unwrap();
     let is_writable = |node: NodeId| {

@@ -28,8 +28,10 @@ mod inodes;
 mod names;
 
 use super::key::{Key, item, object};
+use super::node::Node;
 use super::tree::TreeRoot;
 use super::view::View;
+use super::volume::Volume;
 use crate::bytes::arith::{add, len_u64};
 use crate::error::{Context as _, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +39,9 @@ use std::ops::ControlFlow;
 
 /// Bound on the items of a log.
 const ITEMS_MAX: usize = 1 << 18;
+
+/// Bound on the blocks of all logs.
+const BLOCKS_MAX: usize = 1 << 18;
 
 /// Bound on what they hold, in bytes.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -57,20 +62,7 @@ struct Replay<'a> {
 /// # Errors
 /// `Corrupt`; `Limit` if it is too large. The view must then be reverted.
 pub(super) fn replay(view: &mut View) -> Result<()> {
-    let superblock = view.volume().superblock();
-    let root = TreeRoot {
-        tree: object::TREE_LOG,
-        bytenr: superblock.log_root,
-        level: superblock.log_root_level,
-        generation: add(superblock.generation, 1)?,
-    };
-    let mut logs = Vec::new();
-    let from = Key::new(object::TREE_LOG, item::ROOT_ITEM, 0);
-    let to = Key::new(object::TREE_LOG, item::ROOT_ITEM, u64::MAX);
-    view.volume().for_each(&root, from, to, &mut |key, data| {
-        logs.push((key.offset, TreeRoot::parse(object::TREE_LOG, data)?));
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let logs = logs(view.volume(), &log_root(view.volume())?)?;
     let mut budget = Budget { items: ITEMS_MAX, bytes: BYTES_MAX };
     for (subvolume, root) in logs {
         view.load_log_checksums(&root)?;
@@ -79,6 +71,56 @@ pub(super) fn replay(view: &mut View) -> Result<()> {
         Replay { view, subvolume, log, touched, ignored }
             .run()
             .context(|| format!("log of subvolume {subvolume}"))?;
+    }
+    Ok(())
+}
+
+/// The tree of log trees.
+fn log_root(volume: &Volume) -> Result<TreeRoot> {
+    let superblock = volume.superblock();
+    Ok(TreeRoot {
+        tree: object::TREE_LOG,
+        bytenr: superblock.log_root,
+        level: superblock.log_root_level,
+        generation: add(superblock.generation, 1)?,
+    })
+}
+
+/// The log trees, with the subvolume of each.
+fn logs(volume: &Volume, root: &TreeRoot) -> Result<Vec<(u64, TreeRoot)>> {
+    let mut logs = Vec::new();
+    let from = Key::new(object::TREE_LOG, item::ROOT_ITEM, 0);
+    let to = Key::new(object::TREE_LOG, item::ROOT_ITEM, u64::MAX);
+    volume.for_each(root, from, to, &mut |key, data| {
+        logs.push((key.offset, TreeRoot::parse(object::TREE_LOG, data)?));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(logs)
+}
+
+/// The addresses of all blocks of the log.
+///
+/// # Errors
+/// `Corrupt`; `Limit` if there are too many.
+pub(super) fn blocks(volume: &Volume) -> Result<Vec<u64>> {
+    let root = log_root(volume)?;
+    let mut blocks = Vec::new();
+    add_blocks(volume, &root, &*volume.root_node(&root)?, &mut blocks)?;
+    for (_, root) in logs(volume, &root)? {
+        add_blocks(volume, &root, &*volume.root_node(&root)?, &mut blocks)?;
+    }
+    Ok(blocks)
+}
+
+/// Depth is bounded by the level, which is checked.
+fn add_blocks(volume: &Volume, root: &TreeRoot, node: &Node, blocks: &mut Vec<u64>) -> Result<()> {
+    if blocks.len() >= BLOCKS_MAX {
+        let limit = len_u64(BLOCKS_MAX);
+        return Err(Error::limit("number of blocks of the log", limit, limit.saturating_add(1)));
+    }
+    blocks.push(node.bytenr);
+    for index in 0..node.pointers().len() {
+        add_blocks(volume, root, &*volume.child(root, node, index)?, blocks)?;
     }
     Ok(())
 }

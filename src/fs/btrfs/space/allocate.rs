@@ -13,7 +13,8 @@ use crate::bytes::arith::{add, div, mul};
 use crate::error::{Corrupt, Refusal, Result};
 
 impl Volume {
-    fn groups_for(&self, kind: u64) -> Vec<Chunk> {
+    /// The chunks that hold this kind of block group.
+    pub(super) fn groups_for(&self, kind: u64) -> Vec<Chunk> {
         let fits = |chunk: &&Chunk| chunk.kind & kind != 0 && chunk.is_writable();
         self.chunks().iter().filter(fits).cloned().collect()
     }
@@ -33,11 +34,16 @@ impl Volume {
         Ok(bytenr)
     }
 
-    /// Allocates room for data: up to `bytes`, a multiple of the unit of data. Gives address and length.
+    /// Allocates room for data: up to `bytes`, a multiple of the unit of data. Gives address and length; none if no
+    /// block group has room.
     ///
     /// # Errors
-    /// `Refused` if no block group has room.
-    pub(crate) fn allocate_data(&mut self, bytes: u64, user: Reference) -> Result<(u64, u64)> {
+    /// `Corrupt`; `Limit`.
+    pub(crate) fn allocate_data(
+        &mut self,
+        bytes: u64,
+        user: Reference,
+    ) -> Result<Option<(u64, u64)>> {
         let unit = u64::from(self.superblock().sector_bytes);
         let mut wanted = bytes;
         let mut found = self.allocate(block_group::DATA, wanted, unit)?;
@@ -49,22 +55,19 @@ impl Volume {
                 found = self.allocate(block_group::DATA, wanted, unit)?;
             }
         }
-        let bytenr = found.ok_or_else(|| {
-            let what = "bytes in the data block groups".to_owned();
-            Refusal::NoSpace { what, needed: bytes, available: 0 }
-        })?;
+        let Some(bytenr) = found else { return Ok(None) };
         self.pending().changes.allocated(bytenr, Extent::Data(wanted), user);
-        Ok((bytenr, wanted))
+        Ok(Some((bytenr, wanted)))
     }
 
-    /// Keeps data from being allocated that are in no tree, because only a log knows them.
+    /// Keeps data or a tree block from being allocated that is in no tree, because only a log knows it.
     ///
     /// # Errors
-    /// `Corrupt` if they do not lie in free space for data.
-    pub(crate) fn reserve_data(&mut self, logical: u64, bytes: u64) -> Result<()> {
+    /// `Corrupt` if it does not lie in free space of its kind.
+    pub(crate) fn reserve(&mut self, kind: u64, logical: u64, bytes: u64) -> Result<()> {
         let chunk = self.chunks().chunk_of(logical)?.clone();
-        let in_use = || Corrupt::new("data of the log", Defect::InUse(logical));
-        if chunk.kind & block_group::DATA == 0 {
+        let in_use = || Corrupt::new("space of the log", Defect::InUse(logical));
+        if chunk.kind & kind == 0 {
             return Err(in_use().into());
         }
         self.load_free(&chunk)?;

@@ -26,6 +26,7 @@ impl Volume {
             return Ok(());
         }
         self.settle(clock).context(|| "finishing the transaction")?;
+        self.check_reserve()?;
         let bytes_used = self.bytes_used()?;
         let generation = self.pending().generation;
         self.write_nodes()?;

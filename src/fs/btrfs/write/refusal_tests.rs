@@ -65,6 +65,15 @@ fn what_the_superblock_says_is_refused_by_name() {
 }
 
 #[test]
+fn features_that_move_everything_are_refused_for_reading_by_name() {
+    for (byte, name) in [(0x20, "EXTENT_TREE_V2"), (0x40, "RAID_STRIPE_TREE")] {
+        let disk = with_bytes(0xbd, &[byte | 0x03]);
+        let error = Volume::open(disk.clone()).unwrap_err();
+        assert_eq!(error.to_string(), format!("file-system feature {name}"));
+    }
+}
+
+#[test]
 fn operations_that_were_interrupted_are_refused_by_name() {
     for (tree, key, data, expected) in [
         (

@@ -4,14 +4,11 @@ use super::super::checksum::name_hash;
 use super::super::extent::change::Extent;
 use super::super::extent::item::Reference;
 use super::super::key::{Key, item, object};
-use super::super::testing::{assert_clean, fixture, recorded};
+use super::super::testing::{CLOCK, RECORDED, assert_clean, fixture, recorded};
 use super::super::volume::Volume;
 use crate::disk::overlay::Overlay;
-use crate::fs::Timestamp;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-const CLOCK: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 7 };
 
 const VARIANTS: &[&[&str]] = &[
     &[],
@@ -95,34 +92,13 @@ fn data_and_its_checksums_come_and_go() {
         let mut volume = open(&disk);
         // Data that nobody keeps.
         let user = Reference::Data { root: 5, inode: 257, offset: 0 };
-        let (bytenr, bytes) = volume.allocate_data(1 << 20, user).unwrap();
+        let (bytenr, bytes) = volume.allocate_data(1 << 20, user).unwrap().unwrap();
         volume.write_data(bytenr, &vec![7; bytes as usize], false, "data").unwrap();
         volume.change_reference(bytenr, Extent::Data(bytes), user, -1);
         volume.commit(CLOCK).unwrap();
         assert_clean(&*disk, &format!("{arguments:?}"));
     }
 }
-
-/// Volumes that the kernel filled; most have snapshots.
-const RECORDED: &[&str] = &[
-    "default",
-    "xxhash",
-    "sha256",
-    "blake2",
-    "mixed",
-    "node-64k",
-    "dup-data",
-    "zstd",
-    "metadata-uuid",
-    "suse",
-    "micro",
-    "fedora",
-    "ubuntu",
-    "shared/snapshots",
-    "shared/removed",
-    "shared/balanced",
-    "shared/removing",
-];
 
 /// The trees of all subvolumes.
 fn subvolumes(volume: &Volume) -> Vec<u64> {
