@@ -6,10 +6,12 @@
 //! set with
 //! [`MemoryTree::change`], space.
 
+mod copy;
+
 use super::path::GuestPath;
 use super::{
     DirectoryEntry, FileEdit, FileSystem, Health, Identity, Metadata, MetadataChange, NewNode,
-    NodeFlags, NodeId, NodeKind, Subvolume, Timestamp, Xattr,
+    NodeId, NodeKind, Subvolume, Timestamp, Xattr,
 };
 use crate::bytes::arith::{len_u64, to};
 use crate::error::{Error, Refusal, Result};
@@ -38,19 +40,7 @@ impl Node {
             Content::Bytes(bytes) => len_u64(bytes.len()),
             Content::Names(_) | Content::None => 0,
         };
-        let metadata = Metadata {
-            kind,
-            mode: new.mode,
-            uid: new.uid,
-            gid: new.gid,
-            size_bytes,
-            link_count: if kind == NodeKind::Directory { 2 } else { 1 },
-            accessed: clock,
-            modified: clock,
-            changed: clock,
-            flags: NodeFlags::default(),
-        };
-        Self { metadata, content, xattrs: new.xattrs }
+        Self { metadata: new.metadata(kind, size_bytes, clock), content, xattrs: new.xattrs }
     }
 }
 
@@ -90,6 +80,13 @@ impl MemoryTree {
     pub fn named(mut self, type_name: &'static str, uuid: &str, label: &str) -> Self {
         let (uuid, label) = (uuid.to_owned(), label.as_bytes().to_vec());
         self.identity = Identity { type_name, uuid, label };
+        self
+    }
+
+    /// The tree with another time of every edit from now on.
+    #[must_use]
+    pub fn at(mut self, clock: Timestamp) -> Self {
+        self.clock = clock;
         self
     }
 

@@ -276,6 +276,24 @@ pub struct NewNode {
     pub xattrs: Vec<Xattr>,
 }
 
+impl NewNode {
+    /// What a node has that was made at `clock` and never changed since.
+    pub fn metadata(&self, kind: NodeKind, size_bytes: u64, clock: Timestamp) -> Metadata {
+        Metadata {
+            kind,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            size_bytes,
+            link_count: if kind == NodeKind::Directory { 2 } else { 1 },
+            accessed: clock,
+            modified: clock,
+            changed: clock,
+            flags: NodeFlags::default(),
+        }
+    }
+}
+
 /// Changes to a node; `None` keeps what is there. The change time is always set to the clock of the edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MetadataChange {
