@@ -5,8 +5,8 @@ use super::{Tree, node_kind, time};
 use crate::bytes::arith::{self, len_u64};
 use crate::error::{Context as _, Error, Refusal, Result};
 use crate::fs::{
-    FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, MetadataChange, NTFS_ACL_NAME, NewNode,
-    NodeFlags, NodeId, NodeKind, Xattr, acl, entry_name,
+    FILE_BYTES_MAX, FileEdit, FileSystem, Metadata, MetadataChange, NTFS_ACL_NAME, NewNode, NodeId,
+    NodeKind, Xattr, acl, entry_name,
 };
 use crate::image::directory::handle::Handle;
 use crate::image::directory::record::{Content, Side};
@@ -149,26 +149,13 @@ impl Tree {
         let list = self.xattr(directory, acl::DEFAULT_NAME)?;
         let inherited = list.map(|list| acl::inherited(&list, kind, new.mode)).transpose()?;
         let size_bytes = len_u64(content.unwrap_or_default().len());
-        let metadata = Metadata {
-            kind,
-            mode: new.mode,
-            uid: new.uid,
-            gid: new.gid,
-            size_bytes,
-            link_count: if kind == NodeKind::Directory { 2 } else { 1 },
-            accessed: self.clock,
-            modified: self.clock,
-            changed: self.clock,
-            flags: NodeFlags::default(),
-        };
-        let draft = Draft {
-            metadata,
+        let mut draft = Draft {
+            metadata: new.metadata(kind, size_bytes, self.clock),
             xattrs: acl::join(&new.xattrs, inherited.unwrap_or_default()),
             content: content.map_or(Edited::Same, |content| Edited::Whole(content.to_vec())),
             before: None,
             place: Some((directory, name.to_vec())),
         };
-        let mut draft = draft;
         if self.is_ntfs() && draft.xattrs.iter().all(|xattr| xattr.name != NTFS_ACL_NAME) {
             // The drivers would make a descriptor out of a mode: who may use the directory may use what is in it.
             let value = self.xattr(directory, NTFS_ACL_NAME)?;
@@ -178,6 +165,22 @@ impl Tree {
         self.layer.begin(node, draft);
         self.layer.names.insert((directory, name.to_vec()), Some(node));
         Ok(node)
+    }
+
+    /// Takes the security descriptor of a file on the disk into what is known of it before the edit.
+    fn note_descriptor(&mut self, node: NodeId) -> Result<()> {
+        let Some(value) = self.xattr(node, NTFS_ACL_NAME)? else {
+            return Err(self.unsuitable(node, "has no security descriptor"));
+        };
+        let before = &mut self.draft(node)?.before;
+        let known = before.as_mut().map(|before| &mut before.xattrs);
+        if let Some(known) =
+            known.filter(|known| known.iter().all(|(name, _)| name != NTFS_ACL_NAME))
+        {
+            known.push((NTFS_ACL_NAME.to_vec(), value));
+            known.sort();
+        }
+        Ok(())
     }
 
     fn check_name(&self, name: &[u8]) -> Result<()> {
@@ -311,11 +314,16 @@ impl FileEdit for Tree {
     }
 
     fn set_xattr(&mut self, node: NodeId, name: &[u8], value: Option<&[u8]>) -> Result<()> {
-        if self.is_ntfs() || name == NTFS_ACL_NAME {
+        // NTFS has a descriptor on every file, and nothing else; other file systems have everything else.
+        let is_descriptor = name == NTFS_ACL_NAME && value.is_some();
+        if self.is_ntfs() != is_descriptor {
             let name = crate::bytes::text::escape(name);
             let feature =
                 format!("the attribute {name} on a mounted {}", self.identity().type_name);
             return Err(Refusal::NotWritable { feature }.into());
+        }
+        if is_descriptor {
+            self.note_descriptor(node)?;
         }
         let draft = self.draft(node)?;
         draft.xattrs.retain(|xattr| xattr.name != name);

@@ -8,7 +8,7 @@ use crate::bytes::arith::{self, len_u64};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::path::GuestPath;
 use crate::fs::{
-    FILE_BYTES_MAX, FileSystem as _, Metadata, NTFS_ACL_NAME, NodeFlags, NodeId, NodeKind, Xattr,
+    FILE_BYTES_MAX, FileSystem as _, Metadata, NTFS_ACL_NAME, NewNode, NodeId, NodeKind, Xattr,
 };
 use crate::image::directory::record::{
     Content, How, PIECE_UNIT_BYTES, Piece, Record, Side, add, pieces_between,
@@ -247,21 +247,15 @@ fn draft_of(side: &Side, before: Option<Side>, place: Option<(NodeId, Vec<u8>)>)
         (Content::Whole(content), Kind::File) => Edited::Whole(content.clone()),
         _ => Edited::Same,
     };
-    let modified = timestamp(side.modified);
-    let metadata = Metadata {
-        kind: super::node_kind(side.kind),
+    let xattr =
+        |(name, value): &(Vec<u8>, Vec<u8>)| Xattr { name: name.clone(), value: value.clone() };
+    let new = NewNode {
         mode: side.mode,
         uid: side.uid,
         gid: side.gid,
-        size_bytes: side.content_bytes(),
-        link_count: if side.kind == Kind::Directory { 2 } else { 1 },
-        accessed: modified,
-        modified,
-        changed: modified,
-        flags: NodeFlags::default(),
+        xattrs: side.xattrs.iter().map(xattr).collect(),
     };
-    let xattr =
-        |(name, value): &(Vec<u8>, Vec<u8>)| Xattr { name: name.clone(), value: value.clone() };
-    let xattrs = side.xattrs.iter().map(xattr).collect();
-    Draft { metadata, xattrs, content, before, place }
+    let (kind, clock) = (super::node_kind(side.kind), timestamp(side.modified));
+    let metadata = new.metadata(kind, side.content_bytes(), clock);
+    Draft { metadata, xattrs: new.xattrs, content, before, place }
 }

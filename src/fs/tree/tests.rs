@@ -1,12 +1,14 @@
 //! A directory of the host as a file system, and edits of it in memory.
 #![allow(clippy::disallowed_methods, reason = "a test makes its files as it likes")]
 
+use super::nodes::ROOT;
 use super::*;
-use crate::fs::path::{GuestPath, Resolution, find, read_file, resolve};
-use crate::fs::{FileEdit as _, MetadataChange, NewNode};
+use crate::fs::path::{Resolution, find, read_file, resolve};
+use crate::fs::{DirectoryEntry, FileEdit as _, FileSystem as _, MetadataChange, NewNode};
 use crate::image::directory::record::{Content, How};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
@@ -67,10 +69,16 @@ fn content(tree: &Tree, path: &str) -> Option<Vec<u8>> {
 #[test]
 fn links_never_lead_out() {
     let place = Place::new();
-    let tree = place.tree();
-    assert_eq!(content(&tree, "/absolute").unwrap(), b"u:x:1:1::/home/u:/bin/sh\n");
+    links_stay_inside(&place.tree());
+    let old_kernel = place.tree();
+    old_kernel.directory().forget_openat2();
+    links_stay_inside(&old_kernel);
+}
+
+fn links_stay_inside(tree: &Tree) {
+    assert_eq!(content(tree, "/absolute").unwrap(), b"u:x:1:1::/home/u:/bin/sh\n");
     for path in ["/etc/up", "/out", "/magic/etc/hostname", "/../../secret", "/etc/../../secret"] {
-        let found = resolve(&tree, &GuestPath::new(path), true).unwrap();
+        let found = resolve(tree, &GuestPath::new(path), true).unwrap();
         assert!(matches!(found, Resolution::Missing { .. }), "{path}: {found:?}");
     }
 }
@@ -214,6 +222,26 @@ fn what_somebody_else_changes_meanwhile_is_a_mismatch() {
     tree.append(keys, b"x").unwrap();
     fs::write(&path, "somebody else's again\n").unwrap();
     assert_eq!(tree.records().unwrap_err().exit_status(), 6);
+}
+
+/// A name that leads to another object than before, found again by its name.
+#[test]
+fn what_somebody_else_replaces_meanwhile_is_a_mismatch() {
+    let place = Place::new();
+    let tree = place.tree();
+    let passwd = node(&tree, "/etc/passwd");
+    let etc = node(&tree, "/etc");
+    // Held open, so that nothing else gets its number.
+    let _held = fs::File::open(place.root().join("etc/passwd")).unwrap();
+    fs::write(place.root().join("etc/other"), "x:x:1:1::/home/u:/bin/sh\n").unwrap();
+    fs::rename(place.root().join("etc/other"), place.root().join("etc/passwd")).unwrap();
+    assert_eq!(tree.lookup(etc, b"passwd").unwrap_err().exit_status(), 6);
+    // More objects than handles that are held open: now it has to be opened anew.
+    for index in 0..150 {
+        fs::write(place.root().join(format!("home/{index}")), "").unwrap();
+        node(&tree, &format!("/home/{index}"));
+    }
+    assert_eq!(tree.read(passwd, 100).unwrap_err().exit_status(), 6);
 }
 
 #[test]
