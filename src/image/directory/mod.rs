@@ -11,6 +11,7 @@
 //! directories only (see [`handle`]). The part that writes is [`mod@write`].
 
 pub mod handle;
+mod host;
 pub mod mounts;
 pub mod record;
 pub mod stat;
@@ -26,18 +27,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// How often a lookup is tried again that the kernel could not answer because of a rename or mount elsewhere.
 const LOOKUP_ATTEMPTS: u32 = 64;
-
-/// Bound on the names that udev may have noted.
-const NOTED_DISKS_MAX: usize = 4096;
-
-/// The attribute that every file on a mounted NTFS volume has: with the name that its driver gives it.
-const NTFS_ACL_NAMES: [&str; 2] = ["system.ntfs_acl", "system.ntfs_security"];
 
 /// A directory of the host that stands for the root of a system.
 #[derive(Debug)]
@@ -52,6 +46,7 @@ pub struct Directory {
     /// The name of the security descriptor, on NTFS.
     ntfs_acl_name: Option<&'static str>,
     has_openat2: Cell<bool>,
+    has_rename_flags: Cell<bool>,
     bytes_read: Rc<Cell<u64>>,
 }
 
@@ -74,10 +69,7 @@ impl Directory {
         let bytes_read = Rc::new(Cell::new(0));
         let root = Handle::new(fd, Standing::Inside, bytes_read.clone())?;
         let running = stat::Stat::of(open(Path::new("/")).map_err(io::Error::from)?)?;
-        let same = |a: stat::Key, b: stat::Key| {
-            (a.device_major, a.device_minor, a.inode) == (b.device_major, b.device_minor, b.inode)
-        };
-        if same(root.stat.key, running.key) {
+        if root.stat.key.is_same_inode(running.key) {
             return Err(Refusal::RunningSystem.into());
         }
         let host_path = std::fs::read_link(root.own_path())
@@ -89,7 +81,7 @@ impl Directory {
         let unlisted = || Error::unsupported("it lies on a mount that the kernel does not list");
         let mount = mounts.find(root.stat.key.mount_id).cloned().ok_or_else(unlisted)?;
         mount.check_root()?;
-        let ntfs_acl_name = ntfs_acl_name(&root, &mount);
+        let ntfs_acl_name = host::ntfs_acl_name(&root, &mount);
         Ok(Self {
             path: path.to_owned(),
             root: Rc::new(root),
@@ -98,6 +90,7 @@ impl Directory {
             mounts: RefCell::new(mounts),
             ntfs_acl_name,
             has_openat2: Cell::new(true),
+            has_rename_flags: Cell::new(true),
             bytes_read,
         })
     }
@@ -109,7 +102,7 @@ impl Directory {
 
     /// True if `other` is the same object of the host.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.root.stat.key == other.root.stat.key
+        self.root.stat.key.is_at(other.root.stat.key)
     }
 
     /// Follows `names` down from the root, through directories only.
@@ -130,78 +123,23 @@ impl Directory {
         Ok(Some(at))
     }
 
-    /// Type of the file system of the root, as the kernel names it.
-    pub fn type_name(&self) -> &str {
-        &self.mount.type_name
-    }
-
-    /// The name of the security descriptor of a file, if the root is on NTFS.
-    pub fn ntfs_acl_name(&self) -> Option<&'static str> {
-        self.ntfs_acl_name
-    }
-
-    /// The name that the host has for the attribute `name`.
-    pub fn host_attribute<'a>(&self, name: &'a [u8]) -> &'a [u8] {
-        match self.ntfs_acl_name {
-            Some(host_name) if name == NTFS_ACL_NAMES[0].as_bytes() => host_name.as_bytes(),
-            _ => name,
-        }
-    }
-
-    /// True for an attribute that the host makes up or sets on its own, so that it says nothing about an edit: those of
-    /// the NTFS drivers, of its integrity measurement, and the label where it labels every file.
-    pub fn is_made_by_host(&self, name: &[u8]) -> bool {
-        (self.ntfs_acl_name.is_some() && name.starts_with(b"system."))
-            || matches!(name, b"security.ima" | b"security.evm")
-            || (name == b"security.selinux" && Path::new("/sys/fs/selinux/enforce").exists())
-    }
-
-    /// `path` of the host as a path inside the target, if it is below it; else as it was.
-    pub fn inside(&self, path: Vec<u8>) -> Vec<u8> {
-        match path.strip_prefix(self.host_path.as_slice()) {
-            Some(rest) if rest.starts_with(b"/") => rest.to_vec(),
-            _ => path,
-        }
-    }
-
-    /// UUID of the file system of the root, as far as the host has noted it (udev).
-    pub fn uuid(&self) -> Option<String> {
-        let source = Path::new(std::ffi::OsStr::from_bytes(&self.mount.source));
-        let device = std::fs::metadata(source).ok().filter(|_| source.starts_with("/dev"))?.rdev();
-        let entries = std::fs::read_dir("/dev/disk/by-uuid").ok()?;
-        let same = |path: &PathBuf| path.metadata().is_ok_and(|found| found.rdev() == device);
-        let entry = entries.take(NOTED_DISKS_MAX).flatten().find(|entry| same(&entry.path()))?;
-        entry.file_name().into_string().ok()
-    }
-
     /// Bytes of content read so far.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.get()
     }
 
-    /// Size of the file system of the root, in bytes.
-    pub fn size_bytes(&self) -> u64 {
-        let found = rustix::fs::fstatvfs(self.root.fd());
-        found.map_or(0, |found| found.f_blocks.saturating_mul(found.f_frsize))
-    }
-
-    /// True if `path` of the host, which need not exist, lies in the directory or below it.
-    ///
-    /// # Errors
-    /// `Io` if its directory cannot be examined.
-    pub fn holds(&self, path: &Path) -> Result<bool> {
-        let parent = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let parent = std::fs::canonicalize(parent).context(|| super::shown(parent))?;
-        let host_path = Path::new(std::ffi::OsStr::from_bytes(&self.host_path));
-        Ok(parent.starts_with(host_path))
-    }
-
     /// Never again asks the kernel for `openat2`, as if it did not know it.
     pub fn forget_openat2(&self) {
         self.has_openat2.set(false);
+    }
+
+    /// Never again asks for a rename that exchanges names or never replaces one, as if the file system had neither.
+    pub fn forget_rename_flags(&self) {
+        self.has_rename_flags.set(false);
+    }
+
+    fn has_rename_flags(&self) -> bool {
+        self.has_rename_flags.get()
     }
 
     /// The mounts below the target, each with its path inside the target and what it means.
@@ -222,7 +160,7 @@ impl Directory {
         if self.ntfs_acl_name.is_none() {
             self.mount.check_writable_type()?;
         }
-        self.check_mounted_writable(&self.root, || super::shown(&self.path))
+        self.check_mounted_writable(&self.root, || "it".to_owned())
     }
 
     /// Refuses what lies on a read-only mount; `name` says what that is.
@@ -287,7 +225,7 @@ impl Directory {
         }
     }
 
-    fn barred(&self, directory: &Handle, reason: &Rc<str>) -> Error {
+    fn barred(&self, directory: &Handle, reason: &str) -> Error {
         let mounts = self.mounts.borrow();
         let point = mounts.find(directory.stat.key.mount_id).map(|mount| &mount.point);
         let inside = point.and_then(|point| point.get(self.host_path.len()..));
@@ -324,13 +262,6 @@ impl Directory {
         }
         rustix::fs::openat(directory.fd(), name, flags, Mode::empty())
     }
-}
-
-/// Finds out whether `root` is on NTFS: a mount by ntfs-3g says only that it is some program's.
-fn ntfs_acl_name(root: &Handle, mount: &Mount) -> Option<&'static str> {
-    let may_be_ntfs = mount.type_name.starts_with("fuse") || mount.type_name.starts_with("ntfs");
-    let has = |name: &&str| root.xattr(name.as_bytes()).ok().flatten().is_some();
-    NTFS_ACL_NAMES.into_iter().find(|name| may_be_ntfs && has(name))
 }
 
 #[cfg(test)]

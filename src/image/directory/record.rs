@@ -112,12 +112,21 @@ impl Record {
         self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
 
+    /// The path as components.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        components(&self.path)
+    }
+
     /// The path of its directory, as components.
     pub fn directory(&self) -> impl Iterator<Item = &[u8]> {
         let end = self.path.len().saturating_sub(self.name().len());
-        let above = self.path.get(..end).unwrap_or_default();
-        above.split(|&byte| byte == b'/').filter(|part| !part.is_empty())
+        components(self.path.get(..end).unwrap_or_default())
     }
+}
+
+/// The names of a path, one after the other.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty())
 }
 
 /// The pieces in which `before` and `after` differ, as both sides of a file that is changed in place.

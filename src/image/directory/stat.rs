@@ -45,6 +45,21 @@ pub struct Key {
     pub device_minor: u32,
     /// Inode number.
     pub inode: u64,
+    /// When it was made, where the file system knows: inode numbers are used again.
+    pub born: Time,
+}
+
+impl Key {
+    /// True if both are one object, as far as mount and number tell.
+    pub fn is_at(self, other: Self) -> bool {
+        self.is_same_inode(other) && self.mount_id == other.mount_id
+    }
+
+    /// The same, seen through any mount.
+    pub fn is_same_inode(self, other: Self) -> bool {
+        (self.device_major, self.device_minor, self.inode)
+            == (other.device_major, other.device_minor, other.inode)
+    }
 }
 
 /// Everything about an object but its content and its extended attributes.
@@ -87,15 +102,16 @@ impl Stat {
     /// # Errors
     /// `Io`.
     pub fn of(fd: impl AsFd) -> Result<Self> {
-        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID | StatxFlags::BTIME;
         let found = rustix::fs::statx(&fd, "", AtFlags::EMPTY_PATH, wanted);
         let found = found.map_err(io::Error::from)?;
-        let has_mount_id = StatxFlags::from_bits_retain(found.stx_mask);
-        let mount_id = if has_mount_id.contains(StatxFlags::MNT_ID) {
+        let known = StatxFlags::from_bits_retain(found.stx_mask);
+        let mount_id = if known.contains(StatxFlags::MNT_ID) {
             found.stx_mnt_id
         } else {
             mount_id_of_proc(&fd)?
         };
+        let is_birth_known = known.contains(StatxFlags::BTIME);
         let has = |flag| found.stx_attributes.contains(flag);
         let raw_mode = u32::from(found.stx_mode);
         Ok(Self {
@@ -113,6 +129,7 @@ impl Stat {
                 device_major: found.stx_dev_major,
                 device_minor: found.stx_dev_minor,
                 inode: found.stx_ino,
+                born: if is_birth_known { time(found.stx_btime) } else { Time::default() },
             },
             is_immutable: has(StatxAttributes::IMMUTABLE),
             is_append_only: has(StatxAttributes::APPEND),

@@ -7,24 +7,17 @@
 //! The times of directories are never compared, because every change of a name sets them; those of files whose
 //! pieces or metadata change are not compared in a mix.
 
-use super::{FilePatch, split_tail};
-use crate::bytes::arith::{self, len_u64};
+use super::{FilePatch, leftover};
+use crate::bytes::arith::len_u64;
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Result};
 use crate::image::directory::Directory;
 use crate::image::directory::handle::Handle;
-use crate::image::directory::record::{Content, How, PIECE_UNIT_BYTES, Piece, Record, Side};
+use crate::image::directory::record::{Content, How, Piece, Record, Side};
 use crate::image::directory::stat::{Kind, Stat, Time};
-use std::collections::BTreeSet;
 
 /// How much of a file is read at once, in bytes: whole units.
 const CHUNK_BYTES: usize = 1024 * 1024;
-
-/// Set-user-ID and set-group-ID, which the kernel takes away when a file changes hands.
-const SET_ID_BITS: u32 = 0o6000;
-
-/// The list that changes with the mode.
-const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
 /// Where a directory stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +62,45 @@ pub(super) enum Standing {
 /// # Errors
 /// `Io`, also if something may not be read.
 pub fn state(patch: &FilePatch, directory: &Directory) -> Result<FilesState> {
-    let names = super::apply::temporaries(patch)?;
-    let standings = survey(patch, directory, &names, false)?;
-    Ok(summary(patch, &standings))
+    let names = leftover::temporaries(patch)?;
+    Ok(found(patch, directory, &names)?.0)
+}
+
+/// Where the directory stands, and every record. What an interrupted run has left makes it one, wherever it came to.
+pub(super) fn found(
+    patch: &FilePatch,
+    directory: &Directory,
+    temporaries: &[Vec<u8>],
+) -> Result<(FilesState, Vec<Standing>)> {
+    let standings = survey(patch, directory, temporaries, false)?;
+    let state = match summary(patch, &standings) {
+        FilesState::Unapplied | FilesState::Applied
+            if leftover::are_there(patch, directory, temporaries)? =>
+        {
+            let count = |side| len_u64(standings.iter().filter(|found| **found == side).count());
+            FilesState::Partial { before: count(Standing::Before), after: count(Standing::After) }
+        }
+        state => state,
+    };
+    Ok((state, standings))
+}
+
+/// True if the directories in which names change have the times of the wanted side, which says nothing of anything
+/// else.
+///
+/// # Errors
+/// `Io`; `Mismatch` if a directory is none any more.
+pub fn has_times(patch: &FilePatch, directory: &Directory, is_applied: bool) -> Result<bool> {
+    for record in patch.records().iter().filter(|record| record.how == How::Times) {
+        let side = if is_applied { &record.after } else { &record.before };
+        if let Some(side) = side
+            && let Some(node) = directory.walk(record.components())?
+            && !is_same_time(side.modified, node.stat.modified)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The standing of every record.
@@ -90,7 +119,7 @@ pub(super) fn survey(
         .collect()
 }
 
-pub(super) fn summary(patch: &FilePatch, standings: &[Standing]) -> FilesState {
+fn summary(patch: &FilePatch, standings: &[Standing]) -> FilesState {
     let (mut before, mut after, mut between) = (0u64, 0u64, 0u64);
     for (record, standing) in patch.records().iter().zip(standings) {
         match standing {
@@ -124,7 +153,7 @@ impl Look<'_> {
     /// Where the object of `record` stands.
     pub(super) fn at(&self, record: &Record) -> Result<Standing> {
         if record.how == How::Times {
-            return Ok(Standing::Both);
+            return self.at_times(record);
         }
         let place = match self.directory.walk(record.directory()) {
             Ok(place) => place,
@@ -134,6 +163,9 @@ impl Look<'_> {
             Err(error) => return Err(error),
         };
         let Some(place) = place else { return self.compare(record, None) };
+        if let Some(reason) = place.standing.reason() {
+            return Ok(Standing::Foreign(format!("is on {reason}")));
+        }
         if record.name().is_empty() {
             return self.compare(record, Some((&place, 1)));
         }
@@ -145,7 +177,21 @@ impl Look<'_> {
         self.compare(record, Some((&found, if has_other { 2 } else { 1 })))
     }
 
-    fn compare(&self, record: &Record, found: Option<(&Handle, u32)>) -> Result<Standing> {
+    /// The time of a directory says nothing; that it lies on a mount of others does.
+    fn at_times(&self, record: &Record) -> Result<Standing> {
+        let node = self.directory.walk(record.components());
+        // What is missing, or no directory, is told by the records of what is in it.
+        let node = node.ok().flatten();
+        let reason = node.as_ref().and_then(|node| node.standing.reason());
+        Ok(reason.map_or(Standing::Both, |reason| Standing::Foreign(format!("is on {reason}"))))
+    }
+
+    /// Where `found`, which may have so many names, stands; `None` is nothing.
+    pub(super) fn compare(
+        &self,
+        record: &Record,
+        found: Option<(&Handle, u32)>,
+    ) -> Result<Standing> {
         let before = self.side_difference(record.before.as_ref(), found)?;
         let after = self.side_difference(record.after.as_ref(), found)?;
         Ok(match (before, after) {
@@ -272,88 +318,6 @@ impl Look<'_> {
 
     fn prepare(&self, found: &Handle) -> Result<()> {
         if self.is_past_cache { found.drop_cache() } else { Ok(()) }
-    }
-
-    /// True if `found` can be what an interrupted change from one side to the other has left.
-    fn is_mix(&self, found: &Handle, before: &Side, after: &Side) -> Result<bool> {
-        let stat = found.stat_now()?;
-        let is_ntfs = self.directory.ntfs_acl_name().is_some();
-        let has_names = stat.kind == Kind::File && stat.link_count > 1 && !is_ntfs;
-        if stat.kind != before.kind || has_names {
-            return Ok(false);
-        }
-        let (b, a) = (before, after);
-        let mixed = |high: u32, low: u32| (high & 0o7000) | (low & 0o777);
-        let modes = [b.mode, a.mode, mixed(b.mode, a.mode), mixed(a.mode, b.mode)];
-        let is_mode = |mode: &u32| *mode == stat.mode || mode & !SET_ID_BITS == stat.mode;
-        let is_owner = (stat.uid == b.uid || stat.uid == a.uid)
-            && (stat.gid == b.gid || stat.gid == a.gid)
-            && modes.iter().any(is_mode);
-        if !(is_ntfs || is_owner) || !self.attributes_are_mixed(found, b, a)? {
-            return Ok(false);
-        }
-        match (&b.content, &a.content) {
-            (
-                Content::Pieces { size_bytes: size_before, pieces: before },
-                Content::Pieces { size_bytes: size_after, pieces: after },
-            ) => Pieces { found, size_bytes: stat.size_bytes }
-                .are_mixed((*size_before, before), (*size_after, after)),
-            _ => Ok(true),
-        }
-    }
-
-    fn attributes_are_mixed(&self, found: &Handle, before: &Side, after: &Side) -> Result<bool> {
-        let mut names: BTreeSet<Vec<u8>> = found.xattr_names()?.into_iter().collect();
-        names.retain(|name| !self.directory.is_made_by_host(name));
-        let of = |side: &Side, name: &[u8]| {
-            side.xattrs.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-        };
-        names.extend(before.xattrs.iter().chain(&after.xattrs).map(|(name, _)| name.clone()));
-        for name in &names {
-            let value = found.xattr(self.directory.host_attribute(name))?;
-            let follows_mode = name == ACCESS_LIST && before.mode != after.mode;
-            if !follows_mode && value != of(before, name) && value != of(after, name) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// A file in which pieces are overwritten.
-struct Pieces<'a> {
-    found: &'a Handle,
-    size_bytes: u64,
-}
-
-impl Pieces<'_> {
-    /// True if every unit is as on one of the sides, and what is of the end of the longer one is its beginning, or not
-    /// written yet (zeros).
-    fn are_mixed(&self, before: (u64, &[Piece]), after: (u64, &[Piece])) -> Result<bool> {
-        let common_bytes = before.0.min(after.0);
-        if self.size_bytes < common_bytes || self.size_bytes > before.0.max(after.0) {
-            return Ok(false);
-        }
-        let (before_pieces, before_tail) = split_tail(before.1, common_bytes, before.0)
-            .map_err(|defect| crate::error::Corrupt::new("patch record", defect))?;
-        let (after_pieces, after_tail) = split_tail(after.1, common_bytes, after.0)
-            .map_err(|defect| crate::error::Corrupt::new("patch record", defect))?;
-        for (before, after) in before_pieces.iter().zip(after_pieces) {
-            let found = self.found.read_at(before.offset_bytes, before.bytes.len())?;
-            let units = found
-                .chunks(PIECE_UNIT_BYTES)
-                .zip(before.bytes.chunks(PIECE_UNIT_BYTES))
-                .zip(after.bytes.chunks(PIECE_UNIT_BYTES));
-            let mut sides = units.map(|((found, before), after)| found == before || found == after);
-            if found.len() != before.bytes.len() || !sides.all(|is_known| is_known) {
-                return Ok(false);
-            }
-        }
-        let Some(tail) = before_tail.or(after_tail) else { return Ok(true) };
-        let len: usize = arith::to(self.size_bytes.saturating_sub(common_bytes))?;
-        let found = self.found.read_at(common_bytes, len)?;
-        let is_known = |(found, wanted): (&u8, &u8)| found == wanted || *found == 0;
-        Ok(found.iter().zip(&tail.bytes).all(is_known))
     }
 }
 
