@@ -187,6 +187,14 @@ pub enum Refusal {
         /// The mount point on the host.
         mount: String,
     },
+    /// The target is a directory on a file system whose edits might not last, or not be in one step.
+    #[error("a directory on {type_name} is not edited: {why}")]
+    ForeignMount {
+        /// The file system, as the kernel names it.
+        type_name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The target is the root of the machine on which regain runs.
     #[error("it is the root of the running system")]
     RunningSystem,
@@ -529,8 +537,11 @@ pub trait Context<T> {
 impl<T, E: Into<Error>> Context<T> for Result<T, E> {
     fn context<L: Into<String>>(self, layer: impl FnOnce() -> L) -> Result<T> {
         self.map_err(|error| {
-            let mut error = error.into();
-            error.0.context.push(layer().into());
+            let (mut error, layer) = (error.into(), layer().into());
+            // Two layers may speak of the same file.
+            if error.0.context.last() != Some(&layer) {
+                error.0.context.push(layer);
+            }
             error
         })
     }

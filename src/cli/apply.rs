@@ -80,7 +80,7 @@ impl Job<'_> {
             return Ok(self.report(found, None, Io::default()));
         }
         if matches!(found, State::Partial { .. }) {
-            self.ui.warn(&format!("found an {}", describe(found)));
+            self.ui.warn(&format!("an earlier run was {}", describe(found)));
         }
         commit::check_free(self.disks, has_yes)?;
         let images: Vec<&Image> = self.images.iter().collect();

@@ -93,7 +93,7 @@ fn io_hint(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "check the path".to_owned(),
         std::io::ErrorKind::PermissionDenied => {
-            "run it as a user who may open this file; block devices usually need root".to_owned()
+            "run it as root, or as a user who may do that".to_owned()
         }
         std::io::ErrorKind::StorageFull => {
             "make room, or put the undo file elsewhere with --undo-file FILE".to_owned()
@@ -187,6 +187,7 @@ fn refusal_hint(refusal: &Refusal, target: &str, volume: &FailedVolume) -> Strin
         ),
         Refusal::ReadOnly { .. }
         | Refusal::MountedReadOnly { .. }
+        | Refusal::ForeignMount { .. }
         | Refusal::RunningSystem
         | Refusal::ReadOnlySubvolume { .. } => read_only_hint(refusal),
         Refusal::NoSpace { .. } => {
@@ -288,6 +289,9 @@ fn read_only_hint(refusal: &Refusal) -> String {
         }
         Refusal::MountedReadOnly { mount, .. } => {
             format!("make it writable: mount -o remount,rw {}", shell_word(mount))
+        }
+        Refusal::ForeignMount { .. } => {
+            "in place of the directory, name the disk or image behind it, on the machine that has it".to_owned()
         }
         _ => "name the mounted root of another system, as in /mnt/rescue".to_owned(),
     }

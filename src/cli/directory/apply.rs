@@ -77,16 +77,19 @@ impl Job<'_> {
             Way::Apply => FilesState::Applied,
             Way::Undo => FilesState::Unapplied,
         };
-        if found == done {
+        // A run that was killed near its end has left only times of directories to be set right, if that is possible.
+        let is_applied = done == FilesState::Applied;
+        let has_all = || files::has_times(self.patch, self.directory, is_applied);
+        if found == done && (self.directory.check_writable().is_err() || has_all()?) {
             return Ok(self.report(&found, None, false, Io::default()));
         }
         if matches!(found, FilesState::Partial { .. }) {
-            self.ui.warn(&format!("found an {}", describe(&found)));
+            self.ui.warn(&format!("an earlier run was {}", describe(&found)));
         }
         self.directory.check_writable()?;
         let undo_path = args.map(|args| undo_path(args, self.directory)).transpose()?.flatten();
         let undo_path = undo_path.as_deref();
-        if !matches!(found, FilesState::Foreign { .. }) {
+        if found != done && !matches!(found, FilesState::Foreign { .. }) {
             confirm::ask(self.ui, &self.question(undo_path), has_yes)?;
         }
         let done = commit(self.ui, self.directory, self.patch, self.way, undo_path, || Ok(()))?;

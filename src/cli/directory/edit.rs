@@ -10,7 +10,8 @@ use super::{check_apart, commit, undo_command, undo_path};
 use crate::bytes::arith::len_u64;
 use crate::image::directory::Directory;
 use crate::image::directory::record::How;
-use crate::patch::{self, files::FilePatch};
+use crate::patch;
+use crate::patch::files::{self, FilePatch};
 use crate::report::change::{self, Change, Io};
 use crate::session::directory::FilesEdit;
 use crate::session::{Session, SessionVolume};
@@ -28,6 +29,12 @@ impl Job<'_> {
         let patch = &edit.patch;
         result.verified_by = Some(edit.verdict.reader().to_owned());
         result.patch = Some(report(patch));
+        for path in files::leftovers_of_others(patch, directory)? {
+            let target = shell_word(&shown(&directory.path));
+            self.ui.warn(&format!(
+                "{path} is left of an interrupted run: `regain undo PATCH {target}` with the patch of that run removes it"
+            ));
+        }
         if self.write.dry_run {
             result.changed = !patch.is_empty();
             if let Err(refusal) = directory.check_writable() {
