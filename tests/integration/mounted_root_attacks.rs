@@ -149,12 +149,17 @@ struct Seen {
     call: String,
 }
 
-/// Runs the program under strace, and gives the calls that change something or open something for it.
-fn observed(rooted: &Rooted, line: &str) -> Vec<Seen> {
+/// Both ways to look up a name: with `openat2`, and on a kernel that does not know it.
+const WAYS: [Option<&str>; 2] = [None, Some("inject=openat2:error=ENOSYS")];
+
+/// Runs the program under strace, and gives the calls of interest that succeeded.
+fn traced(rooted: &Rooted, line: &str, way: Option<&str>) -> Vec<String> {
     let log = rooted.scratch.join("trace");
     let log_name = log.to_str().unwrap();
-    let output = tools::command("strace")
-        .args(["-f", "-y", "-s", "4096", "-o", log_name, "-e", CALLS])
+    let mut strace = tools::command("strace");
+    strace.args(["-f", "-y", "-s", "4096", "-o", log_name, "-e", CALLS]);
+    let output = strace
+        .args(way.iter().flat_map(|injection| ["-e", injection]))
         .arg(env!("CARGO_BIN_EXE_regain"))
         .args(line.split(' '))
         .current_dir(rooted.scratch.path())
@@ -163,15 +168,18 @@ fn observed(rooted: &Rooted, line: &str) -> Vec<Seen> {
     assert!(output.status.code().is_some_and(|code| code <= 6), "{line}: {output:?}");
     let text = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
     fs::remove_file(&log).unwrap();
+    let is_done = |line: &&str| ![" = -1 ", "+++", "---"].iter().any(|word| line.contains(word));
+    text.lines().filter(is_done).map(str::to_owned).collect()
+}
+
+/// The calls that change something or open something for it.
+fn observed(rooted: &Rooted, line: &str, way: Option<&str>) -> Vec<Seen> {
     let mut seen = Vec::new();
-    for line in text.lines() {
+    for line in &traced(rooted, line, way) {
         let Some((_, rest)) = line.split_once(' ') else { continue };
         let Some((call, _)) = rest.trim_start().split_once('(') else { continue };
         let is_open = call.starts_with("open");
         let for_writing = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"];
-        if line.contains(" = -1 ") || line.contains("+++") || line.contains("---") {
-            continue;
-        }
         if !is_open || for_writing.iter().any(|flag| line.contains(flag)) {
             seen.push(Seen { line: line.to_owned(), call: call.to_owned() });
         }
@@ -212,7 +220,8 @@ fn assert_inside(seen: &Seen, places: &[PathBuf], what: &str) {
 fn nothing_outside_the_root_is_ever_opened_for_writing() {
     let mut writes = 0;
     let harmless: (&str, fn(&Rooted)) = ("an honest tree", |_| ());
-    for (what, attack) in std::iter::once(harmless).chain(attacks()) {
+    let all = std::iter::once(harmless).chain(attacks());
+    for ((what, attack), way) in all.flat_map(|attack| WAYS.map(|way| (attack, way))) {
         let rooted = Rooted::new();
         attack(&rooted);
         let scratch = rooted.scratch.path().canonicalize().unwrap();
@@ -223,7 +232,7 @@ fn nothing_outside_the_root_is_ever_opened_for_writing() {
             "key add root --user admin --key key.pub --yes --force --fix --undo-file undo",
             "undo undo root --yes",
         ] {
-            for seen in observed(&rooted, line) {
+            for seen in observed(&rooted, line, way) {
                 writes += 1;
                 let is_read_only = line == "inspect root";
                 assert!(!is_read_only || seen.line.contains("/dev/"), "{what}: {}", seen.line);
@@ -233,7 +242,51 @@ fn nothing_outside_the_root_is_ever_opened_for_writing() {
             }
         }
     }
-    assert!(writes > 40, "strace saw only {writes} calls");
+    assert!(writes > 80, "strace saw only {writes} calls");
+}
+
+/// Below the root, every name is looked up alone, and no link is followed: not with `openat2`, and not without.
+#[test]
+fn every_name_is_looked_up_alone_and_no_link_is_followed() {
+    for way in WAYS {
+        let rooted = Rooted::new();
+        link(&rooted, "home/admin/.ssh/authorized_keys2", "authorized_keys");
+        let root = rooted.root().canonicalize().unwrap();
+        let root = root.to_str().unwrap();
+        let mut lookups = 0;
+        for line in [
+            "inspect root",
+            "key add root --user admin --key key.pub --yes --undo-file undo",
+            "undo undo root --yes",
+        ] {
+            for seen in traced(&rooted, line, way) {
+                let Some((_, rest)) = seen.split_once("open") else { continue };
+                let place = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+                if !place.is_some_and(|(place, _)| place.starts_with(root)) {
+                    continue;
+                }
+                let name = rest.split('"').nth(1).unwrap();
+                let is_name =
+                    !name.is_empty() && !name.contains('/') && name != ".." && name != ".";
+                assert!(is_name, "{line}: {seen}");
+                assert!(seen.contains("O_NOFOLLOW"), "{line}: {seen}");
+                let makes = seen.contains("O_CREAT");
+                assert!(!makes || seen.contains("O_EXCL"), "{line}: {seen}");
+                if rest.starts_with("at2(") {
+                    assert!(way.is_none(), "{line}: {seen}");
+                    for flag in ["RESOLVE_BENEATH", "RESOLVE_NO_SYMLINKS", "RESOLVE_NO_MAGICLINKS"]
+                    {
+                        assert!(seen.contains(flag), "{line}: {seen}");
+                    }
+                } else {
+                    // A file is made in one call either way.
+                    assert!(way.is_some() || makes, "{line}: {seen}");
+                }
+                lookups += 1;
+            }
+        }
+        assert!(lookups > 40, "{way:?}: only {lookups}");
+    }
 }
 
 /// A second process exchanges the directory of keys for a link to the host, over and over, while keys are added and

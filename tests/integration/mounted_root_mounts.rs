@@ -154,6 +154,35 @@ fn root_only_mounts_of_the_host_are_not_entered() {
     drop(mounts);
 }
 
+/// A directory of the host is mounted where a patch changes something, after the patch was made: it looks the same, and
+/// stays as it is.
+#[test]
+#[ignore = "needs root: loop devices and mounts"]
+fn root_only_a_patch_changes_nothing_on_a_mount_that_came_later() {
+    let rooted = Rooted::new();
+    let admin = rooted.root().join("home/admin");
+    fs::set_permissions(&admin, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(rooted.scratch.join("old.pub"), OLD_KEY).unwrap();
+    let line = "key add root --user admin --key old.pub --fix --json --patch-out p";
+    let made = run(&rooted, line).success();
+    assert_eq!(made["result"]["patch"]["runs"], 1, "only the mode: {made}");
+    run(&rooted, "apply p root --yes --no-undo --json").success();
+    for (mode, line) in [(0o777, "apply p root --yes --json"), (0o755, "undo p root --yes --json")]
+    {
+        let own = rooted.scratch.join("host/own");
+        tools::succeed("cp", &["-a", admin.to_str().unwrap(), own.to_str().unwrap()]);
+        fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+        let host = rooted.host();
+        let bind = Mount::new(&admin, &["--bind", own.to_str().unwrap()]);
+        let error = run(&rooted, line).failure(&[6]);
+        assert!(error["message"].as_str().unwrap().contains("a mount of"), "{error}");
+        assert_same(&rooted.host(), &host, line);
+        drop(bind);
+        fs::remove_dir_all(own).unwrap();
+    }
+    run(&rooted, "undo p root --yes --json").success();
+}
+
 /// Devices are seen and not opened.
 #[test]
 #[ignore = "needs root: loop devices and mounts"]
@@ -228,6 +257,21 @@ fn root_only_an_ordinary_user_edits_what_is_theirs() {
     let (status, text) = as_user(&format!("{add} undo2 --force"));
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("ermission denied") && text.contains("/home/admin/.ssh"), "{text}");
+    assert!(text.contains("run it as root"), "{text}");
+    // A file of somebody else in a directory of one's own: it would have to be given away.
+    for (path, owner) in [("home/admin", "1000:1000"), ("home/admin/.ssh", "1000:1000")] {
+        tools::succeed("chown", &[owner, rooted.root().join(path).to_str().unwrap()]);
+    }
+    let given = rooted.inventory();
+    let (status, text) = as_user(&format!("{add} undo3 --force"));
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        text.contains("giving it to 0:0") && text.contains("\"target_modified\": false"),
+        "{text}"
+    );
+    assert_same(&rooted.inventory(), &given, "not even a time");
+    assert!(!rooted.scratch.join("undo3").exists());
+    tools::succeed("chown", &["-R", "0:0", rooted.root().join("home").to_str().unwrap()]);
     // What cannot be read is told by its path.
     fs::set_permissions(rooted.root().join("etc/shadow"), fs::Permissions::from_mode(0o000))
         .unwrap();

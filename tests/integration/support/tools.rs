@@ -48,6 +48,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-io", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setfacl", "acl"),
+    ("setfattr", "attr"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),
     ("strace", "strace"),
