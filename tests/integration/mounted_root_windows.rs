@@ -55,6 +55,11 @@ fn root_only_windows_mounted_by_ntfs_3g_is_reset_and_taken_back() {
     }
 }
 
+/// Full control for everybody, as ntfs-3g gives it to what it makes itself.
+const EVERYBODY: &str = "0x0100048014000000240000000000000034000000\
+    0102000000000005200000002002000001020000000000052000000020020000\
+    02001c000100000000031400ff011f00010100000000000100000000";
+
 /// The security descriptor of a file, in hexadecimal, as getfattr reads it.
 fn descriptor(path: &Path) -> String {
     let path = path.to_str().unwrap();
@@ -92,17 +97,15 @@ fn root_only_a_key_on_a_mounted_windows_gets_a_safe_descriptor() {
     let again = disk.run(&format!("{add} undo2")).success();
     assert_eq!(again["result"]["changed"], false);
     // Everybody may change it: refused, and repaired with --fix.
-    let open = descriptor(&place.join("Users"));
-    assert_ne!(open, safe);
     let file_name = file.to_str().unwrap();
-    tools::succeed("setfattr", &["-n", "system.ntfs_acl", "-v", &open, file_name]);
-    if disk.run(&format!("{add} undo3")).status == 4 {
-        let fixed = disk.run(&format!("{add} undo3 --fix")).success();
-        assert_eq!(fixed["result"]["changed"], true);
-        assert_eq!(descriptor(&file), safe);
-        disk.run("undo undo3 win --yes --json").success();
-        assert_eq!(descriptor(&file), open);
-    }
+    tools::succeed("setfattr", &["-n", "system.ntfs_acl", "-v", EVERYBODY, file_name]);
+    let refused = disk.run(&format!("{add} undo3")).failure(&[4]);
+    assert!(refused["message"].as_str().unwrap().contains("others may change it"), "{refused}");
+    let fixed = disk.run(&format!("{add} undo3 --fix")).success();
+    assert_eq!(fixed["result"]["changed"], true);
+    assert_eq!(descriptor(&file), safe);
+    disk.run("undo undo3 win --yes --json").success();
+    assert_eq!(descriptor(&file), EVERYBODY);
     tools::succeed("setfattr", &["-n", "system.ntfs_acl", "-v", &safe, file_name]);
     disk.run("undo undo win --yes --json").success();
     assert_same(&inventory(&place), &before, "undone");

@@ -165,6 +165,11 @@ fn what_is_expected_decides_with_and_without_the_flags_of_rename() {
         let error = writer.publish(place, b"t", b"file").unwrap_err();
         assert_eq!(error.exit_status(), 6, "{error}");
         assert_eq!(fs::read(root.join("file")).unwrap(), b"content");
+        // A rename without flags would put one directory over another that is empty.
+        fs::create_dir(root.join("d")).unwrap();
+        fs::create_dir(root.join("empty")).unwrap();
+        assert_eq!(writer.publish(place, b"d", b"empty").unwrap_err().exit_status(), 6);
+        assert!(root.join("d").exists());
         writer.exchange(place, b"t", b"file", &|_| Ok(true)).unwrap();
         assert_eq!(
             (fs::read(root.join("file")).unwrap(), root.join("t").exists()),
