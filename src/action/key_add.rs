@@ -263,9 +263,8 @@ impl<'a> UserEdit<'a> {
         Ok(Step::Append)
     }
 
-    /// Whether a line with the key decides: `Some(true)` if it is what was asked for, `Some(false)`
-    /// if a line
-    /// must go before it, `None` if sshd goes on.
+    /// Whether a line with the key decides: `Some(true)` if it is what was asked for, `Some(false)` if a line must
+    /// go before it, `None` if sshd goes on.
     fn decides(&mut self, hit: &Hit) -> Option<bool> {
         let subject = hit.place();
         let wanted = self.request.options.as_deref().map(str::as_bytes);

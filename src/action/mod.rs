@@ -1,8 +1,7 @@
 //! What is to be changed: check, then plan, then edit.
 //!
-//! A plan is made from a [`FileSystem`](crate::fs::FileSystem) and changes nothing; [`edit::run`]
-//! makes its
-//! changes on a [`FileEdit`](crate::fs::FileEdit), which is an overlay.
+//! A plan is made from a [`FileSystem`](crate::fs::FileSystem) and changes nothing; [`edit::run`] makes its changes
+//! on a [`FileEdit`](crate::fs::FileEdit), which is an overlay.
 
 mod draft;
 pub mod edit;

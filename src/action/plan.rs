@@ -5,9 +5,8 @@ use crate::fs::path::GuestPath;
 use crate::fs::{MetadataChange, NewNode};
 use crate::login::Finding;
 
-/// One edit of one file. Paths are real paths: links are resolved, parents exist or are made by an
-/// earlier
-/// change of the same plan.
+/// One edit of one file. Paths are real paths: links are resolved, parents exist or are made by an earlier change
+/// of the same plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileChange {
     /// Bytes at the end of a file.
@@ -193,8 +192,7 @@ impl Plan {
     /// The error of the command, if sshd would not accept the key of some user although nobody
     /// forced it.
     ///
-    /// The changes of the other users stand, and are made; the exit status still says that one was
-    /// refused
+    /// The changes of the other users stand, and are made; the exit status still says that one was refused
     /// (LOGIN-137).
     pub fn refusal(&self) -> Option<Error> {
         let is_refused =

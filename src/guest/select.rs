@@ -1,9 +1,7 @@
 //! Which user is meant (VOL-37 to VOL-39).
 //!
-//! The order is fixed, and the first level that names anybody decides; if it names several,
-//! choosing would be
-//! guessing. What sshd thinks of a user is asked through [`Access`], because this layer does not
-//! know sshd.
+//! The order is fixed, and the first level that names anybody decides; if it names several, choosing would be
+//! guessing. What sshd thinks of a user is asked through [`Access`], because this layer does not know sshd.
 
 use super::linux::{System, User, cloud_init, home_exists};
 use crate::bytes::text::escape_limited;

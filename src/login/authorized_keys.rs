@@ -1,8 +1,7 @@
 //! Lines of an authorized_keys file as sshd reads them (sshd(8); LOGIN-37 to LOGIN-48).
 //!
-//! Lines are told apart by LF only and keep their bytes; parsing never changes anything. Not
-//! handled: the
-//! length limit of sshd before 7.8 (LOGIN-47).
+//! Lines are told apart by LF only and keep their bytes; parsing never changes anything. Not handled: the length
+//! limit of sshd before 7.8 (LOGIN-47).
 
 use super::key_options::{Authority, KeyOptions};
 use super::public_key::{Shape, decode_base64, known_type};

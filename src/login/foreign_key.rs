@@ -1,8 +1,6 @@
-//! Keys that are not OpenSSH public key lines: RFC 4716, PEM (RFC 7468) with SubjectPublicKeyInfo
-//! (RFC 5280)
-//! or PKCS#1 (RFC 8017), and the public half of private keys: OpenSSH, PKCS#1, PKCS#8 (RFC 5958),
-//! SEC1
-//! (RFC 5915), PPK (PuTTY manual, appendix "PPK file format").
+//! Keys that are not OpenSSH public key lines: RFC 4716, PEM (RFC 7468) with SubjectPublicKeyInfo (RFC 5280) or
+//! PKCS#1 (RFC 8017), and the public half of private keys: OpenSSH, PKCS#1, PKCS#8 (RFC 5958), SEC1 (RFC 5915), PPK
+//! (PuTTY manual, appendix "PPK file format").
 //!
 //! Nothing here decrypts. A private key is used only if its public half is readable without a
 //! passphrase;

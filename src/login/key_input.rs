@@ -152,9 +152,8 @@ impl KeyInput {
     }
 }
 
-/// Type word, blob and comment of one line. The blob may be of a type that sshd does not take; the
-/// caller
-/// finds out why.
+/// Type word, blob and comment of one line. The blob may be of a type that sshd does not take; the caller finds out
+/// why.
 fn split_line(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>, String)> {
     if let Some(line) = key_lines(text).next() {
         let comment = String::from_utf8(line.comment.to_vec());

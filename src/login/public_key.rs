@@ -2,11 +2,9 @@
 //! 8709,
 //! OpenSSH "PROTOCOL.u2f").
 //!
-//! Every key that a caller gives passes [`PublicKey::new`], which lets `ssh-key` decode it
-//! completely
-//! (LOGIN-119) and refuses what sshd would not take (LOGIN-81). Keys that are on the volume only go
-//! through
-//! [`Shape::of`], which must cope with anything.
+//! Every key that a caller gives passes [`PublicKey::new`], which lets `ssh-key` decode it completely (LOGIN-119)
+//! and refuses what sshd would not take (LOGIN-81). Keys that are on the volume only go through [`Shape::of`],
+//! which must cope with anything.
 
 use super::fingerprint::Fingerprint;
 use crate::bytes::text::escape_limited;

@@ -168,9 +168,8 @@ impl Accounts {
     /// Reads the account files of `fs`.
     ///
     /// # Errors
-    /// `NotFound` without passwd; `Limit` above [`ACCOUNTS_BYTES_MAX`] or [`ENTRIES_MAX`];
-    /// otherwise as the
-    /// file system.
+    /// `NotFound` without passwd; `Limit` above [`ACCOUNTS_BYTES_MAX`] or [`ENTRIES_MAX`]; otherwise as the file
+    /// system.
     pub fn read(fs: &dyn FileSystem) -> Result<Self> {
         let read = |path| required(fs, path, ACCOUNTS_BYTES_MAX);
         let passwd = read(PASSWD)?.ok_or_else(|| Error::not_found(PASSWD))?;

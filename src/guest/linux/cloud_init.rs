@@ -1,10 +1,8 @@
 //! Which users cloud-init knows: its default user, and those it gave sudo (VOL-37, levels 2 and 3).
 //!
-//! Only one path of the YAML is needed, `system_info: default_user: name:`, so it is followed by
-//! indentation,
-//! with flow mappings on one line understood. Not handled: anchors, tags, block scalars on that
-//! path, keys in
-//! quotes, merges other than "later file wins".
+//! Only one path of the YAML is needed, `system_info: default_user: name:`, so it is followed by indentation, with
+//! flow mappings on one line understood. Not handled: anchors, tags, block scalars on that path, keys in quotes,
+//! merges other than "later file wins".
 
 use super::text::{lines, optional, sorted_names};
 use crate::fs::FileSystem;
