@@ -11,6 +11,9 @@
 //!  fork                    what maps an inode's content to blocks
 //!  inodes, space           what is in use and what is free
 //!  btree, ag               the trees and headers of an allocation group
+//!  quota                   what is counted for users, groups and projects
+//!  log, recovery           what a mount would replay
+//!  check, cross_check      whether an edit was finished well
 //!  inode, superblock, volume, units, feature, checksum
 //! ```
 //!
@@ -36,6 +39,7 @@ pub mod log;
 mod names;
 #[cfg(test)]
 mod near_damage_tests;
+mod part_header;
 mod quota;
 mod recovery;
 mod space;

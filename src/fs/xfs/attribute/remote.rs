@@ -1,35 +1,19 @@
 //! Values in blocks of their own.
 //!
-//! Format: "XFS Algorithms & Data Structures", chapter "Extended Attributes", section "Remote
-//! Values". A value lies in consecutive blocks of the attribute fork. In version 5 each block
-//! starts with this header, big-endian but for the checksum; before, there is none.
-//!
-//! | offset | size | spec      | ours      | valid when                                     |
-//! |-------:|-----:|-----------|-----------|------------------------------------------------|
-//! |    0x0 |    4 | rm_magic  | -         | "XARM"                                         |
-//! |    0x4 |    4 | rm_offset | (checked) | offset of the content in the value             |
-//! |    0x8 |    4 | rm_bytes  | (checked) | bytes of content, as many as fit               |
-//! |    0xc |    4 | rm_crc    | (checked) | CRC-32C of the block                           |
-//! |   0x10 |   16 | rm_uuid   | (checked) | that of the superblock                         |
-//! |   0x20 |    8 | rm_owner  | (checked) | the inode                                      |
-//! |   0x28 |    8 | rm_blkno  | (checked) | address of the block in units of 512 bytes     |
-//! |   0x30 |    8 | rm_lsn    | -         | any; all ones, because values are never logged |
+//! Format: "XFS Algorithms & Data Structures", chapter "Extended Attributes", section "Remote Values". A value lies in
+//! consecutive blocks of the attribute fork. In version 5 each starts with a header ([`PartHeader`]) and holds as much
+//! as fits behind it; before, there is none.
 
 use super::VALUE_BYTES_MAX;
 use crate::bytes::arith::{self, add, to};
-use crate::bytes::field::{self, Short, be_u32, be_u64, put_be_u32, put_be_u64};
-use crate::bytes::guid::Uuid;
+use crate::bytes::field::{self, Short};
 use crate::error::{Error, Result};
-use crate::fs::xfs::checksum::{self, ChecksumDefect};
 use crate::fs::xfs::da::{DaBlocks, DaFormat, corrupt, read_mapped};
+use crate::fs::xfs::part_header::{HEADER_BYTES, PartDefect, PartHeader, PartPlace};
 use crate::fs::xfs::units::FileBlock;
 
 /// "XARM".
 const MAGIC: u32 = 0x5841_524d;
-const HEADER_BYTES: usize = 56;
-const CRC_AT: usize = 12;
-/// The LSN of what no log ever sees.
-const NULL_LSN: u64 = u64::MAX;
 /// Bound on the mapped blocks that are skipped to find room for a value.
 const BLOCKS_MAX: u64 = 1 << 16;
 const STRUCTURE: &str = "remote attribute value";
@@ -37,12 +21,9 @@ const STRUCTURE: &str = "remote attribute value";
 /// What can be wrong with a block of a remote value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RemoteDefect {
-    /// No block of a value.
-    #[error("magic is {0:#010x}, not \"XARM\"")]
-    Magic(u32),
-    /// The checksum is wrong.
+    /// The header is not that of this block of this value.
     #[error(transparent)]
-    Checksum(#[from] ChecksumDefect),
+    Header(#[from] PartDefect),
     /// The block holds another part of a value.
     #[error("holds {bytes} bytes from {offset}, not {expected_bytes} from {expected_offset}")]
     Part {
@@ -55,20 +36,6 @@ pub(crate) enum RemoteDefect {
         /// How much there must be.
         expected_bytes: u32,
     },
-    /// The block says that it lies elsewhere.
-    #[error("says that it lies at sector {stored}, lies at {actual}")]
-    Address {
-        /// `rm_blkno`.
-        stored: u64,
-        /// Where it was read.
-        actual: u64,
-    },
-    /// The block belongs to another inode.
-    #[error("belongs to inode {0}")]
-    Owner(u64),
-    /// The block belongs to another file system.
-    #[error("belongs to the file system {0}")]
-    FileSystem(Uuid),
     /// The block is too short.
     #[error(transparent)]
     Short(#[from] Short),
@@ -151,30 +118,17 @@ fn check_header(
     daddr: u64,
     part: Part,
 ) -> Result<(), RemoteDefect> {
-    let magic = be_u32(block, 0)?;
-    if magic != MAGIC {
-        return Err(RemoteDefect::Magic(magic));
-    }
-    checksum::verify(block, CRC_AT)
-        .map_err(|_| Short { needed: HEADER_BYTES, available: block.len() })??;
-    let uuid = Uuid(field::array(block, 0x10)?);
-    if uuid != format.meta_uuid {
-        return Err(RemoteDefect::FileSystem(uuid));
-    }
-    let owner = be_u64(block, 0x20)?;
-    if owner != format.inode.0 {
-        return Err(RemoteDefect::Owner(owner));
-    }
-    let stored = be_u64(block, 0x28)?;
-    if stored != daddr {
-        return Err(RemoteDefect::Address { stored, actual: daddr });
-    }
-    let (offset, bytes) = (be_u32(block, 4)?, be_u32(block, 8)?);
+    let header = PartHeader::parse(block, &place(format, daddr))?;
+    let (offset, bytes) = (header.offset_bytes, header.len_bytes);
     if (offset, bytes) == (part.offset, part.bytes) {
         return Ok(());
     }
     let (expected_offset, expected_bytes) = (part.offset, part.bytes);
     Err(RemoteDefect::Part { offset, bytes, expected_offset, expected_bytes })
+}
+
+fn place(format: &DaFormat, daddr: u64) -> PartPlace {
+    PartPlace { magic: MAGIC, meta_uuid: format.meta_uuid, owner: format.inode, daddr }
 }
 
 /// Writes `value` into blocks of its own and gives the first one.
@@ -199,14 +153,8 @@ fn encode(content: &[u8], format: &DaFormat, daddr: u64, part: Part) -> Result<V
     let mut block = vec![0; format.block_len()];
     field::put(&mut block, header_len(format), content)?;
     if format.has_crc {
-        put_be_u32(&mut block, 0, MAGIC)?;
-        put_be_u32(&mut block, 4, part.offset)?;
-        put_be_u32(&mut block, 8, part.bytes)?;
-        field::put(&mut block, 0x10, &format.meta_uuid.0)?;
-        put_be_u64(&mut block, 0x20, format.inode.0)?;
-        put_be_u64(&mut block, 0x28, daddr)?;
-        put_be_u64(&mut block, 0x30, NULL_LSN)?;
-        checksum::seal(&mut block, CRC_AT)?;
+        let header = PartHeader { offset_bytes: part.offset, len_bytes: part.bytes };
+        header.seal(&mut block, &place(format, daddr))?;
     }
     Ok(block)
 }

@@ -421,7 +421,7 @@ fn remote_values_are_checked() {
             crate::fs::xfs::checksum::seal(bytes, 12).unwrap();
         })
     };
-    assert_eq!(patched(0, b'Y'), "magic is 0x5941524d, not \"XARM\"");
+    assert_eq!(patched(0, b'Y'), "magic is 0x5941524d, not 0x5841524d");
     assert_eq!(patched(7, 0), "holds 968 bytes from 768, not 968 from 968");
     assert_eq!(patched(11, 0), "holds 768 bytes from 968, not 968 from 968");
     assert!(patched(16, b'x').contains("belongs to the file system"));

@@ -127,14 +127,14 @@ fn link_blocks_that_lie_are_named() {
     let paths = ["/data/forms/long-link", "/data/forms/short-link"];
     let mut links = inodes(&volume, &disk, &paths);
     for (at, bytes, expected) in [
-        (0, [0, 0, 0, 0], "magic is 0x0, not 0x58534c4d"),
+        (0, [0, 0, 0, 0], "magic is 0x00000000, not 0x58534c4d"),
         (4, [0, 0, 0, 1], "1000 bytes from 1 on, when 0 are known and 1000 missing"),
         (8, [0, 0, 0, 0], "0 bytes from 0 on, when 0 are known and 1000 missing"),
         (8, [0, 0, 4, 1], "1025 bytes from 0 on, when 0 are known and 1000 missing"),
         (8, [0, 0, 0, 9], "only 9 of 1000 bytes are mapped"),
         (16, [1, 2, 3, 4], "belongs to the file system 01020304-"),
         (36, [0, 0, 0, 1], "belongs to inode 1"),
-        (40, [1, 0, 0, 0], "block number is 0x1000000"),
+        (40, [1, 0, 0, 0], "says that it lies at sector 7205759403"),
     ] {
         let said = damaged_link(&links[0], at, &bytes, true);
         assert!(said.contains(expected), "{said}");

@@ -5,35 +5,21 @@
 //! a target of 989 bytes on a volume of 1024-byte blocks.
 
 use super::super::btree::Extent;
-use super::super::checksum::{self, ChecksumDefect};
 use super::super::inode::{ForkFormat, ForkKind, Inode};
+use super::super::part_header::{HEADER_BYTES, PartDefect, PartHeader, PartPlace};
 use super::super::units::FileBlock;
 use super::super::volume::Volume;
 use super::corrupt;
 use crate::bytes::arith::{len_u64, sub, to};
-use crate::bytes::field::{array, be_u32, be_u64, slice};
-use crate::bytes::guid::Uuid;
+use crate::bytes::field::slice;
 use crate::error::{Corrupt, Error, Result};
 
 /// Longest target in bytes, from the document.
 const LINK_BYTES_MAX: u64 = 1024;
 /// Most blocks of an extent of a target: those of the smallest size, with a header.
 const LINK_BLOCKS_MAX: u32 = 3;
-/// `xfs_dsymlink_hdr`, big-endian but for the checksum:
-///
-/// | offset | size | spec | valid when |
-/// |-------:|-----:|------|------------|
-/// | 0 | 4 | sl_magic | "XSLM" |
-/// | 4 | 4 | sl_offset | the bytes of the target before this extent |
-/// | 8 | 4 | sl_bytes | 1 to the bytes that are missing |
-/// | 12 | 4 | sl_crc | CRC-32C of the extent |
-/// | 16 | 16 | sl_uuid | `sb_meta_uuid` |
-/// | 32 | 8 | sl_owner | the inode number |
-/// | 40 | 8 | sl_blkno | the place of the extent in units of 512 bytes |
-/// | 48 | 8 | sl_lsn | any |
-const HEADER_BYTES: usize = 56;
+/// "XSLM".
 const MAGIC: u32 = 0x5853_4c4d;
-const CRC_AT: usize = 12;
 
 /// What can be wrong with a symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,18 +28,10 @@ pub(crate) enum LinkDefect {
     Size(u64),
     #[error("only {found} of {size} bytes are mapped and written")]
     Short { size: u64, found: u64 },
-    #[error("magic is {0:#x}, not 0x58534c4d")]
-    Magic(u32),
-    #[error("{0}")]
-    Checksum(ChecksumDefect),
+    #[error(transparent)]
+    Header(#[from] PartDefect),
     #[error("{0} blocks are more than a target needs")]
     Blocks(u32),
-    #[error("belongs to inode {0}")]
-    Owner(u64),
-    #[error("block number is {actual:#x}, should be {expected:#x}")]
-    Place { actual: u64, expected: u64 },
-    #[error("belongs to the file system {0}")]
-    FileSystem(Uuid),
     #[error("{count} bytes from {offset} on, when {found} are known and {left} missing")]
     Part { offset: u32, count: u32, found: u64, left: u64 },
 }
@@ -108,26 +86,18 @@ impl Volume {
             target.extend_from_slice(&bytes);
             return Ok(());
         }
-        let magic = be_u32(&bytes, 0)?;
-        require(magic == MAGIC, LinkDefect::Magic(magic)).map_err(wrong)?;
-        checksum::verify(&bytes, CRC_AT)?.map_err(LinkDefect::Checksum).map_err(wrong)?;
-        let uuid = Uuid(array(&bytes, 16)?);
-        require(uuid == superblock.meta_uuid, LinkDefect::FileSystem(uuid)).map_err(wrong)?;
-        let owner = be_u64(&bytes, 32)?;
-        require(owner == inode.number.0, LinkDefect::Owner(owner)).map_err(wrong)?;
-        let (actual, expected) = (be_u64(&bytes, 40)?, superblock.daddr(extent.start)?);
-        require(actual == expected, LinkDefect::Place { actual, expected }).map_err(wrong)?;
-        let (offset, count) = (be_u32(&bytes, 4)?, be_u32(&bytes, 8)?);
+        let meta_uuid = superblock.meta_uuid;
+        let daddr = superblock.daddr(extent.start)?;
+        let own = PartPlace { magic: MAGIC, meta_uuid, owner: inode.number, daddr };
+        let header = PartHeader::parse(&bytes, &own).map_err(|defect| wrong(defect.into()))?;
+        let (offset, count) = (header.offset_bytes, header.len_bytes);
         let found = len_u64(target.len());
         let left = sub(size, found)?;
         let fits = u64::from(offset) == found && count > 0 && u64::from(count) <= left;
-        let part = LinkDefect::Part { offset, count, found, left };
-        require(fits, part).map_err(wrong)?;
+        if !fits {
+            return Err(wrong(LinkDefect::Part { offset, count, found, left }));
+        }
         target.extend_from_slice(slice(&bytes, HEADER_BYTES, to(count)?)?);
         Ok(())
     }
-}
-
-fn require(holds: bool, defect: LinkDefect) -> Result<(), LinkDefect> {
-    if holds { Ok(()) } else { Err(defect) }
 }
