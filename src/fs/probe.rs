@@ -147,11 +147,12 @@ pub fn probe(disk: &dyn Disk) -> Result<Option<Probe>> {
 
 type Recognise = fn(&Source<'_>) -> Result<Option<Probe>>;
 
-/// Containers first, and those with the weakest signature last.
-const PROBES: [Recognise; 18] = [
+/// Containers first, the RAID before what shows through on each of its members, and those with the weakest signature
+/// last.
+const PROBES: [Recognise; 19] = [
+    container::md_raid,
     container::luks,
     container::bitlocker,
-    container::md_raid,
     container::lvm2,
     linux::swap,
     linux::ext,
@@ -167,6 +168,7 @@ const PROBES: [Recognise; 18] = [
     foreign::ufs1,
     foreign::vfat,
     foreign::zfs,
+    container::luks_without_start,
 ];
 
 fn has_partitions(disk: &dyn Disk) -> Result<bool> {

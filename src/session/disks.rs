@@ -8,6 +8,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::fs::probe::probe;
 use crate::image::{self, Image};
 use crate::volume::{self, Layout, TableKind, Volume, md};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,18 +99,11 @@ pub fn table_guid(image: &Image) -> Option<String> {
     layout.table_guid.map(|guid| guid.to_string())
 }
 
-/// True if all of `disk` is a member of an array, and not only one of its partitions.
-fn is_whole_member(disk: &dyn Disk, layout: &Layout) -> Result<bool> {
-    let superblock = match md::Superblock::read(disk) {
-        Ok(Some(superblock)) => superblock,
-        Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => return Err(error),
-        Ok(None) | Err(_) => return Ok(false),
+fn ranges(layout: &Layout) -> Vec<Range<u64>> {
+    let range = |volume: &Volume| {
+        volume.offset_bytes..volume.offset_bytes.saturating_add(volume.size_bytes)
     };
-    // The other versions put the data behind the superblock, so that the table is none of the array.
-    let is_at_end = matches!(superblock.version, "0.90" | "1.0");
-    // A superblock at the end of the last partition may show at the end of the disk as well.
-    let fits = |volume: &Volume| volume.size_bytes >= superblock.size_bytes();
-    Ok(is_at_end && !layout.volumes.iter().any(fits))
+    layout.volumes.iter().map(range).collect()
 }
 
 fn empty_layout(disk: &dyn Disk) -> Layout {
@@ -129,7 +123,7 @@ pub(super) fn find_layout(disk: &dyn Disk) -> Result<Layout> {
         let layout = volume::find(disk)?;
         // The partitions of an array whose superblock is at the end show on each of its members, too: to edit one of
         // them alone would part the copies.
-        if layout.volumes.is_empty() || !is_whole_member(disk, &layout)? {
+        if layout.volumes.is_empty() || !md::is_whole_member(disk, &ranges(&layout))? {
             return Ok(layout);
         }
     }

@@ -137,6 +137,8 @@ mod tests {
         volume.write_at(3, b"x", "test").unwrap();
         assert_eq!(disks[1].read_vec(1539, 1).unwrap(), b"x");
         assert_eq!(disks[0].changes().unwrap(), []);
+        assert_eq!(Place::Unknown.disks(), BTreeSet::new());
+        assert_eq!(Place::Unknown.on(&below).unwrap_err().kind_name(), "not_found");
         assert!(place.part(0, 1025).on(&below).is_err());
         assert!(Place::Disk(DiskIndex(2)).on(&below).is_err());
     }

@@ -5,7 +5,7 @@
 //! tools write them, compared with volumes made by pvcreate.
 
 use super::{Probe, ProbeKind, Source, text, until_nul, uuid};
-use crate::bytes::field::{self, be_u16, le_u32, le_u64};
+use crate::bytes::field::{self, be_u16, be_u32, be_u64, le_u32, le_u64};
 use crate::error::Result;
 
 /// The header of either LUKS version, big-endian: magic at 0, version at 6, label (LUKS2) at 24, UUID at 168.
@@ -18,6 +18,27 @@ pub(super) fn luks(source: &Source<'_>) -> Result<Option<Probe>> {
     let label = if version == 2 { until_nul(field::slice(header, 24, 48)?) } else { Vec::new() };
     let uuid = text(field::slice(header, 168, 40)?);
     Ok(Some(Probe { kind: ProbeKind::Luks { version }, label, uuid }))
+}
+
+/// Where the second header of LUKS2 may be, in bytes.
+const SECOND_HEADERS: [u64; 9] =
+    [0x4000, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000, 0x20_0000, 0x40_0000];
+
+/// A LUKS2 whose first header is overwritten with zeros.
+pub(super) fn luks_without_start(source: &Source<'_>) -> Result<Option<Probe>> {
+    if !source.head(0, 4096).is_some_and(|start| start.iter().all(|byte| *byte == 0)) {
+        return Ok(None);
+    }
+    for offset_bytes in SECOND_HEADERS {
+        let Some(header) = source.read(offset_bytes, 264)? else { continue };
+        let is_here = be_u64(&header, 256)? == offset_bytes;
+        if header.starts_with(b"SKUL\xba\xbe\0\x02") && is_here {
+            let label = until_nul(field::slice(&header, 24, 48)?);
+            let uuid = text(field::slice(&header, 168, 40)?);
+            return Ok(Some(Probe { kind: ProbeKind::Luks { version: 2 }, label, uuid }));
+        }
+    }
+    Ok(None)
 }
 
 /// A boot sector whose OEM name, at 3, is that of BitLocker.
@@ -57,17 +78,19 @@ fn md_version_1(superblock: &[u8], offset_bytes: u64) -> Result<Option<Probe>> {
     Ok(Some(Probe { kind: ProbeKind::MdRaid, label, uuid: uuid(field::array(superblock, 16)?) }))
 }
 
-/// Words in the byte order of the machine, here little-endian: magic, major and minor version in words 0 to 2,
-/// the set UUID in words 5 and 13 to 15.
+/// Words in the byte order of the machine that wrote them: magic, major and minor version in words 0 to 2, the set UUID
+/// in words 5 and 13 to 15.
 fn md_version_0(superblock: &[u8]) -> Result<Option<Probe>> {
-    let versions = (le_u32(superblock, 4)?, le_u32(superblock, 8)?);
-    if le_u32(superblock, 0)? != MD_MAGIC || !matches!(versions, (0, 90 | 91)) {
+    let is_big_endian = be_u32(superblock, 0)? == MD_MAGIC;
+    let word = |index: usize| {
+        let at = index.saturating_mul(4);
+        if is_big_endian { be_u32(superblock, at) } else { le_u32(superblock, at) }
+    };
+    if word(0)? != MD_MAGIC || !matches!((word(1)?, word(2)?), (0, 90 | 91)) {
         return Ok(None);
     }
-    let mut bytes = [0; 16];
-    for (word, offset) in bytes.chunks_exact_mut(4).zip([20, 52, 56, 60]) {
-        word.copy_from_slice(&le_u32(superblock, offset)?.to_be_bytes());
-    }
+    let [a, b, c, d] = [word(5)?, word(13)?, word(14)?, word(15)?].map(u32::to_be_bytes);
+    let bytes = [a, b, c, d].concat().try_into().unwrap_or_default();
     Ok(Some(Probe { kind: ProbeKind::MdRaid, label: Vec::new(), uuid: uuid(bytes) }))
 }
 

@@ -1,7 +1,7 @@
 //! Arrays out of members, and what may be done with them.
 
 use super::mirror::{Copy, MirrorLayout};
-use super::{Role, Superblock, level_name};
+use super::{Role, Superblock, level_name, stale};
 use crate::bytes::guid::Uuid;
 use crate::error::{Error, Refusal, VolumeObstacle};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl From<Unusable> for Error {
     }
 }
 
-fn unusable(obstacle: VolumeObstacle, reason: impl Into<String>) -> Unusable {
+pub(super) fn unusable(obstacle: VolumeObstacle, reason: impl Into<String>) -> Unusable {
     Unusable { obstacle, reason: reason.into() }
 }
 
@@ -76,9 +76,12 @@ fn array(members: &[Member<'_>]) -> Option<Array> {
     let active = newest.roles.iter().filter(|role| matches!(role, Role::Active(_))).count();
     let missing_count = active.saturating_sub(in_sync.len());
     let layout = layout(newest, &fresh, &in_sync);
-    let obstacle = obstacle(newest, &fresh, active, missing_count);
-    let stale = members.len().saturating_sub(fresh.len());
-    let warning = format!("{stale} of the members given are out of date, and are not used");
+    let stale: Vec<&Superblock> =
+        members.iter().map(|(_, one)| *one).filter(|one| one.events != newest.events).collect();
+    let up_to_date: Vec<&Superblock> = fresh.iter().map(|(_, one)| *one).collect();
+    let obstacle = stale::obstacle(&up_to_date, &stale)
+        .or_else(|| obstacle(newest, &fresh, active, missing_count));
+    let warning = format!("{} of the members given are out of date, and are not used", stale.len());
     Some(Array {
         uuid: newest.uuid,
         name: newest.name.clone(),
@@ -87,7 +90,7 @@ fn array(members: &[Member<'_>]) -> Option<Array> {
         size_bytes: newest.size_bytes,
         given: members.iter().map(|(index, _)| *index).collect(),
         missing_count,
-        warnings: (stale > 0).then_some(warning).into_iter().collect(),
+        warnings: (!stale.is_empty()).then_some(warning).into_iter().collect(),
         layout,
         obstacle,
     })

@@ -12,7 +12,9 @@
 //! * with several of them it is clean: while it is not, the copies may differ, and the kernel chooses one of them;
 //! * with fewer than it should have (degraded), it has no write-intent bitmap: with one, a member that comes back gets
 //!   only the blocks that the bitmap marks, and would miss the edit;
-//! * no rebuild, reshape or replacement is under way, and there are no bad blocks.
+//! * no rebuild, reshape or replacement is under way, and there are no bad blocks;
+//! * no member that was given fell behind and can be taken for one in sync all the same: one that is named as in sync,
+//!   one that is a single change behind, or one that was used without the others.
 //!
 //! Reads come from the in-sync member of the lowest role, as the kernel does it before a resync. A write first compares
 //! what the members have there, and refuses if they differ. Superblocks and bitmaps are never written.
@@ -22,14 +24,17 @@
 mod array;
 mod defect;
 mod mirror;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod version0;
 mod version1;
+mod whole;
 
 pub use array::{Array, Unusable, assemble};
 pub use defect::Defect;
 pub use mirror::{Mirror, MirrorLayout};
+pub use whole::is_whole_member;
 
 use crate::bytes::guid::Uuid;
 use crate::disk::Disk;

@@ -43,13 +43,14 @@ const BITMAP: u32 = 1;
 const RECOVERY_OFFSET: u32 = 2;
 
 /// What the other bits of the feature map say.
-const HINDRANCES: [(u32, Hindrance); 6] = [
-    (4, (VolumeObstacle::Unfinished, "a reshape is not finished")),
+const HINDRANCES: [(u32, Hindrance); 7] = [
+    (4 | 32 | 64, (VolumeObstacle::Unfinished, "a reshape is not finished")),
     (8, (VolumeObstacle::Damaged, "a member has a list of bad blocks")),
     (16, (VolumeObstacle::Unfinished, "the replacement of a member is not finished")),
     (128, (VolumeObstacle::Unfinished, "a recovery with a bitmap is not finished")),
     (256, (VolumeObstacle::Shared, "a cluster shares it")),
-    (!0x19f, (VolumeObstacle::Layout, "it has features that are not known")),
+    (512, (VolumeObstacle::Layout, "it has a journal")),
+    (!0x3ff, (VolumeObstacle::Layout, "it has features that are not known")),
 ];
 
 /// Reads the superblocks at the three places.

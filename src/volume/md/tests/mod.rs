@@ -1,9 +1,12 @@
 //! Members of arrays, and what may be done with them.
 
+mod fields;
 mod hostile;
 #[path = "../../../../tests/integration/support/md_build.rs"]
 #[allow(dead_code, reason = "the black-box tests use more of it")]
 mod md_build;
+mod stale;
+mod whole;
 
 use super::{Array, Mirror, Superblock, assemble};
 use crate::disk::memory::MemoryDisk;
@@ -110,26 +113,7 @@ fn a_mirror_that_is_degraded_to_what_was_given_is_written() {
         let (kind, reason) = obstacle(&[alone.clone()]);
         assert_eq!(kind, VolumeObstacle::OutOfSync, "{version}");
         assert!(reason.contains("write-intent bitmap"), "{reason}");
-
-        // The other one fell out before: it is left alone.
-        alone.features = 0;
-        alone.events = 18;
-        let stale = MemberSpec::mirror(version, 1, SIZE as u64);
-        let found = array(&[stale, alone]);
-        assert_eq!((found.obstacle, found.layout.unwrap().members()), (None, vec![1]));
-        assert!(found.warnings[0].contains("out of date"), "{:?}", found.warnings);
     }
-}
-
-#[test]
-fn members_that_fell_behind_are_missing() {
-    let [first, mut second] = mirror("1.2");
-    second.events = 18;
-    let (kind, reason) = obstacle(&[first, second]);
-    assert_eq!(
-        (kind, reason.as_str()),
-        (VolumeObstacle::Incomplete, "1 of its 2 in-sync members not given")
-    );
 }
 
 #[test]
@@ -177,6 +161,10 @@ fn what_is_under_way_is_named() {
         (4, Kind::Unfinished, "reshape"),
         (8, Kind::Damaged, "bad blocks"),
         (16, Kind::Unfinished, "replacement"),
+        (32, Kind::Unfinished, "reshape"),
+        (64, Kind::Unfinished, "reshape"),
+        (128, Kind::Unfinished, "recovery with a bitmap"),
+        (512, Kind::Layout, "journal"),
         (256, Kind::Shared, "cluster"),
         (0x8000, Kind::Layout, "not known"),
     ] {
