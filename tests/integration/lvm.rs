@@ -1,6 +1,7 @@
 //! Logical volumes, judged by `pvck` of LVM.
 
 use crate::support::lvm::{self, Lay};
+use crate::support::lvm_build::{GroupSpec, linear};
 use crate::support::rng::Rng;
 use crate::support::scratch::Scratch;
 use crate::support::sparse;
@@ -55,3 +56,36 @@ fn what_was_put_in_comes_out() {
         assert!(sparse::read(&scratch.join("out")) == content, "{lay:?}");
     }
 }
+
+/// Names with dashes, a text that wraps around the end of its area, and one of several volumes.
+#[test]
+fn groups_of_every_shape_are_what_lvm_reads() {
+    let scratch = Scratch::new();
+    for (name, volumes, text_offset) in [
+        ("group", 1, 512),
+        ("a-b--c", 1, (1 << 20) - 4096 - 512),
+        ("g.h+i_j", 3, (1 << 20) - 4096 - 1000),
+    ] {
+        let mut spec = GroupSpec::new(65536, &[64]);
+        (spec.name, spec.text_offset, spec.seqno) = (name, text_offset, 77);
+        for (number, volume) in NAMES.iter().enumerate().take(volumes) {
+            spec = spec.with(volume, vec![linear(0, number as u64, 1)]);
+        }
+        let mut image = spec.head(0);
+        image.resize(spec.physical_bytes(0) as usize, 0);
+        let path = scratch.join("pv");
+        sparse::write(&path, &image);
+        let said = lvm::judged_metadata(&path);
+        assert!(said.contains(&spec.text()), "{name}: {said}");
+        let physical = regain::volume::lvm::read(&MemoryDisk::new(image)).unwrap();
+        assert_eq!(physical.damage(), [""; 0]);
+        let group = regain::volume::lvm::assemble(&[physical]).remove(0);
+        assert_eq!((group.name.as_slice(), group.seqno), (name.as_bytes(), 77));
+        let found = group.logical_volumes.iter().map(|volume| volume.name.as_slice());
+        let expected = NAMES.iter().take(volumes).map(|name| name.as_bytes());
+        assert!(found.eq(expected), "{name}");
+    }
+}
+
+/// Names of logical volumes.
+const NAMES: [&str; 3] = ["root", "var-log--2", "with.dots+plus_"];

@@ -16,7 +16,8 @@ impl Layers<'_> {
         let physical = lvm::read(self.finder.stack(place)?.as_ref())?;
         let text = match physical.group() {
             Some((_, name)) => format!("a physical volume of the group {}", escape(name)),
-            None => "a physical volume".to_owned(),
+            None if physical.damage().is_empty() => "a physical volume".to_owned(),
+            None => format!("a physical volume: {}", physical.damage().join("; ")),
         };
         self.set_content(index, Content::Layer(text));
         self.physical.push((index, physical));

@@ -53,6 +53,12 @@ fn group(metadata: &Metadata, differ: bool, volumes: &[PhysicalVolume]) -> Volum
     let volume = |logical| volume(&builder, &additions, logical);
     let mut logical_volumes: Vec<LogicalVolume> = metadata.logical.iter().map(volume).collect();
     overlap::refuse(&mut logical_volumes, &own_areas(&given, volumes));
+    // Only now, because what is a part of another volume has extents, too.
+    for (volume, logical) in logical_volumes.iter_mut().zip(&metadata.logical) {
+        if let (Ok(_), Some(reason)) = (&volume.mapping, additions.part_of(logical)) {
+            volume.mapping = Err(reason);
+        }
+    }
     if differ {
         for volume in &mut logical_volumes {
             volume.mapping = Err(Unmapped::Contradiction(metadata.seqno));
@@ -121,17 +127,12 @@ fn volume(
     additions: &Additions<'_>,
     logical: &LogicalMetadata,
 ) -> LogicalVolume {
-    let mapping = builder.mapping(logical);
-    let mapping = match additions.part_of(logical) {
-        Some(reason) if mapping.is_ok() => Err(reason),
-        _ => mapping,
-    };
     LogicalVolume {
         name: logical.name.clone(),
         uuid: logical.uuid,
         size_bytes: builder.size_bytes(logical),
         is_visible: has(&logical.status, b"VISIBLE"),
-        mapping,
+        mapping: builder.mapping(logical),
         obstacle: obstacle(builder.metadata, additions, logical),
     }
 }

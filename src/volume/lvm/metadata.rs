@@ -12,6 +12,7 @@
 //! | segmentN          | `start_extent`, `extent_count`, `type`, and for "striped": `stripe_count`, `stripe_size` in sectors, `stripes` = name and first extent of each |
 
 use super::defect::Defect;
+use super::segment_metadata::{SegmentMetadata, segment};
 use super::text::{Section, Value};
 use super::uuid::LvmUuid;
 use crate::bytes::arith::len_u64;
@@ -53,54 +54,6 @@ pub(super) struct LogicalMetadata {
     pub(super) status: Vec<Vec<u8>>,
     pub(super) segments: Vec<SegmentMetadata>,
 }
-
-/// A segment of a logical volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SegmentMetadata {
-    pub(super) start_extent: u64,
-    pub(super) extent_count: u64,
-    pub(super) kind: SegmentKind,
-}
-
-/// What a segment is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SegmentKind {
-    /// Linear, which is one stripe, or striped.
-    Striped {
-        /// 0 with one stripe.
-        stripe_sectors: u64,
-        /// Names of a physical volume (or of a logical one) with the first extent there.
-        stripes: Vec<(Vec<u8>, u64)>,
-    },
-    /// Another type.
-    Other {
-        /// Its name, as in "thin".
-        type_name: Vec<u8>,
-        /// The logical volumes that it is an addition to: origins of snapshots.
-        origins: Vec<Vec<u8>>,
-        /// The logical volumes that hold its data.
-        uses: Vec<Vec<u8>>,
-    },
-}
-
-/// Keys by which a segment names a volume that it changes when that is written.
-const ORIGIN_KEYS: [&str; 3] = ["origin", "external_origin", "merge"];
-
-/// Keys by which a segment names volumes that hold its data.
-const USE_KEYS: [&str; 12] = [
-    "cow_store",
-    "merging_store",
-    "thin_pool",
-    "pool",
-    "metadata",
-    "cache_pool",
-    "data",
-    "cache",
-    "vdo_pool",
-    "integrity_meta",
-    "data_lv",
-    "meta_lv",
-];
 
 impl Metadata {
     /// Takes what `file` says.
@@ -194,67 +147,26 @@ fn logical((name, section): &(Vec<u8>, Section)) -> Result<LogicalMetadata, Defe
     })
 }
 
-fn segment(view: &View<'_>) -> Result<SegmentMetadata, Defect> {
-    let type_name = view.text("type")?;
-    let kind = if type_name == b"striped" { striped(view)? } else { other(view, type_name) };
-    Ok(SegmentMetadata {
-        start_extent: view.number("start_extent")?,
-        extent_count: view.number("extent_count")?,
-        kind,
-    })
-}
-
-fn striped(view: &View<'_>) -> Result<SegmentKind, Defect> {
-    let not_stripes = || view.missing("stripes", "list of names and extents");
-    let Some(Value::List(items)) = view.section.value("stripes") else {
-        return Err(not_stripes());
-    };
-    let (pairs, rest) = items.as_chunks::<2>();
-    let stripes = pairs.iter().map(|pair| match pair {
-        [Value::Text(name), Value::Number(extent)] => {
-            Some((name.clone(), u64::try_from(*extent).ok()?))
-        }
-        _ => None,
-    });
-    let stripes: Vec<_> = stripes.collect::<Option<_>>().ok_or_else(not_stripes)?;
-    if !rest.is_empty() || view.number("stripe_count")? != len_u64(stripes.len()) {
-        return Err(not_stripes());
-    }
-    let stripe_sectors = if stripes.len() > 1 { view.number("stripe_size")? } else { 0 };
-    Ok(SegmentKind::Striped { stripe_sectors, stripes })
-}
-
-fn other(view: &View<'_>, type_name: &[u8]) -> SegmentKind {
-    let named = |keys: &[&'static str]| -> Vec<Vec<u8>> {
-        keys.iter().filter_map(|key| Some(view.text(key).ok()?.to_vec())).collect()
-    };
-    SegmentKind::Other {
-        type_name: type_name.to_vec(),
-        origins: named(&ORIGIN_KEYS),
-        uses: named(&USE_KEYS),
-    }
-}
-
 /// A section with the name that its defects carry.
-struct View<'a> {
+pub(super) struct View<'a> {
     /// Escaped.
-    name: &'a str,
-    section: &'a Section,
+    pub(super) name: &'a str,
+    pub(super) section: &'a Section,
 }
 
 impl<'a> View<'a> {
-    fn missing(&self, key: &'static str, wanted: &'static str) -> Defect {
+    pub(super) fn missing(&self, key: &'static str, wanted: &'static str) -> Defect {
         Defect::Value { section: self.name.to_owned(), key, wanted }
     }
 
-    fn text(&self, key: &'static str) -> Result<&'a [u8], Defect> {
+    pub(super) fn text(&self, key: &'static str) -> Result<&'a [u8], Defect> {
         match self.section.value(key) {
             Some(Value::Text(text)) => Ok(text),
             _ => Err(self.missing(key, "string")),
         }
     }
 
-    fn number(&self, key: &'static str) -> Result<u64, Defect> {
+    pub(super) fn number(&self, key: &'static str) -> Result<u64, Defect> {
         match self.section.value(key) {
             Some(Value::Number(number)) => {
                 u64::try_from(*number).map_err(|_| self.missing(key, "number from 0"))

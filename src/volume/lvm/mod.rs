@@ -24,6 +24,7 @@ mod metadata_area;
 mod obstacle;
 mod overlap;
 mod segment;
+mod segment_metadata;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -107,9 +108,16 @@ pub fn read(disk: &dyn Disk) -> Result<PhysicalVolume> {
 impl PhysicalVolume {
     fn keep_newest(&mut self, found: Metadata) -> Result<()> {
         match &self.metadata {
-            Some(kept) if kept.uuid == found.uuid && kept.seqno > found.seqno => Ok(()),
-            Some(kept) if kept.uuid == found.uuid && kept.seqno < found.seqno => {
-                self.metadata = Some(Arc::new(found));
+            Some(kept) if kept.uuid == found.uuid && kept.seqno != found.seqno => {
+                let (kept_seqno, seqno) = (kept.seqno, found.seqno);
+                self.damage.push(format!(
+                    "one metadata area has sequence number {}, another one {}",
+                    kept_seqno.min(seqno),
+                    kept_seqno.max(seqno)
+                ));
+                if kept_seqno < seqno {
+                    self.metadata = Some(Arc::new(found));
+                }
                 Ok(())
             }
             Some(kept) if **kept != found => {

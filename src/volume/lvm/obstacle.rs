@@ -4,15 +4,17 @@
 //! `system_id` of a group says on which host LVM may use it, and forbids nothing here: that host is not running.
 
 use super::group::Unmapped;
-use super::metadata::{LogicalMetadata, Metadata, SegmentKind, has};
+use super::metadata::{LogicalMetadata, Metadata, has};
+use super::segment_metadata::SegmentKind;
 use crate::bytes::text::escape;
 use crate::error::VolumeObstacle;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A segment that is neither linear nor striped: the volume that has it, and its type.
+/// A segment that names other volumes: the volume that has it, and its type.
 type Addition<'a> = (&'a [u8], &'a [u8]);
 
-/// The segments that are neither linear nor striped, by the volumes that they name.
+/// The segments that name other volumes, by these: those that are neither linear nor striped, and those of which a stripe
+/// lies on a logical volume.
 pub(super) struct Additions<'a> {
     /// By the volumes that they are an addition to.
     origins: BTreeMap<&'a [u8], Addition<'a>>,
@@ -24,17 +26,27 @@ impl<'a> Additions<'a> {
     /// Those in `metadata`; the first one that names a volume is kept.
     pub(super) fn of(metadata: &'a Metadata) -> Self {
         let mut additions = Self { origins: BTreeMap::new(), uses: BTreeMap::new() };
+        // LVM looks for a stripe among the physical volumes first.
+        let physical: BTreeSet<&[u8]> =
+            metadata.physical.iter().map(|physical| physical.name.as_slice()).collect();
         for volume in &metadata.logical {
             for segment in &volume.segments {
-                let SegmentKind::Other { type_name, origins, uses } = &segment.kind else {
-                    continue;
-                };
-                let addition: Addition<'_> = (&volume.name, type_name);
-                for name in origins {
-                    additions.origins.entry(name).or_insert(addition);
-                }
-                for name in uses {
-                    additions.uses.entry(name).or_insert(addition);
+                match &segment.kind {
+                    SegmentKind::Striped { stripes, .. } => {
+                        let names = stripes.iter().map(|(name, _)| name.as_slice());
+                        for name in names.filter(|name| !physical.contains(name)) {
+                            additions.uses.entry(name).or_insert((&volume.name, b"striped"));
+                        }
+                    }
+                    SegmentKind::Other { type_name, origins, uses } => {
+                        let addition: Addition<'_> = (&volume.name, type_name);
+                        for name in origins {
+                            additions.origins.entry(name).or_insert(addition);
+                        }
+                        for name in uses {
+                            additions.uses.entry(name).or_insert(addition);
+                        }
+                    }
                 }
             }
         }

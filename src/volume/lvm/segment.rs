@@ -2,7 +2,8 @@
 
 use super::group::Unmapped;
 use super::mapping::{Lane, Mapping, Segment};
-use super::metadata::{LogicalMetadata, Metadata, PhysicalMetadata, SegmentKind, SegmentMetadata};
+use super::metadata::{LogicalMetadata, Metadata, PhysicalMetadata};
+use super::segment_metadata::{SegmentKind, SegmentMetadata};
 use crate::bytes::arith::{OutOfRange, add, div, len_u64, mul, rem};
 use crate::bytes::text::escape;
 use std::collections::BTreeMap;

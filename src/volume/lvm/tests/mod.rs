@@ -1,9 +1,12 @@
 //! LVM2 on volumes that lvm made (fixtures/lvm), and on some that it would not make.
 
+mod areas;
 mod hostile;
+mod labels;
 #[path = "../../../../tests/integration/support/lvm_build.rs"]
 #[allow(dead_code, reason = "the black-box tests use more of it")]
 mod lvm_build;
+mod parts;
 mod refused;
 
 use super::{LogicalDisk, LogicalVolume, PhysicalVolume, VolumeGroup, assemble, read, text};
