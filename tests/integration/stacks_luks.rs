@@ -3,8 +3,8 @@
 use crate::support::luks::{self, Kind, PASSPHRASE};
 use crate::support::lvm::{self, Lay};
 use crate::support::scratch::Scratch;
-use crate::support::sparse;
 use crate::support::stack_bench::{self, StackBench};
+use crate::support::{sparse, tools};
 use std::path::{Path, PathBuf};
 
 /// A bench whose commands have the passphrase. The program may have the memory of the key derivation, too.
@@ -143,4 +143,51 @@ fn a_damaged_header_is_told_and_nothing_is_written() {
     let error = bench.run_on(std::slice::from_ref(&damaged), "key list", &options).failure(&[4, 5]);
     assert!(error["message"].as_str().unwrap().contains("volume 0 (luks)"), "{error}");
     assert_eq!(sparse::digest(&damaged), before);
+}
+
+/// What the key derivation wants is asked for before it begins, and not had is no crash.
+#[test]
+fn a_container_that_wants_more_memory_than_there_is_says_so() {
+    let scratch = Scratch::new();
+    let container = scratch.join("container");
+    sparse::write(&container, &vec![0; 20 << 20]);
+    let passphrase = luks::passphrase_file(scratch.path());
+    let [path, key] = [&container, &passphrase].map(|path| path.to_str().unwrap());
+    let memory = ["--pbkdf-memory", "262144", "--pbkdf-parallel", "1"];
+    let start = ["-q", "luksFormat", "--type", "luks2", "--key-file", key, path];
+    let cost = ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4"];
+    tools::succeed("cryptsetup", &[start.as_slice(), &cost, &memory].concat());
+    let bench = StackBench::new(scratch, vec![container.clone()]);
+    let options = ["--luks-passphrase-file", "passphrase"];
+    let error = bench.run_on(bench.disks(), "key list", &options).failure(&[4]);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("no memory of 262144 KiB"), "{message}");
+}
+
+/// `dd if=/dev/zero` on the start of a disk: the second header is whole.
+#[test]
+fn a_container_that_lost_its_first_header_is_opened_and_edited() {
+    let (bench, len_bytes) = in_luks(Kind::Second);
+    let disk = bench.disks()[0].clone();
+    let mut bytes = sparse::read(&disk);
+    bytes[..16384].fill(0);
+    let lost = bench.scratch().join("lost.img");
+    sparse::write(&lost, &bytes);
+    let found = bench.run_on(std::slice::from_ref(&lost), "inspect", &[]).success();
+    assert_eq!(found["result"]["volumes"][0]["file_system"], "luks", "{found}");
+    let scratch = Scratch::new();
+    let copy = scratch.join("lost.img");
+    sparse::write(&copy, &bytes);
+    let bench = unlocked(scratch, vec![copy]);
+    let document = bench.key_add(&[]).success();
+    let mut after = sparse::read(&bench.disks()[0]);
+    assert!(after[..16384].iter().all(|byte| *byte == 0), "the header is never written");
+    // With its start again cryptsetup gives the key with which qemu decrypts it.
+    after[..16384].copy_from_slice(&sparse::read(&disk)[..16384]);
+    let whole = bench.scratch().join("whole.img");
+    sparse::write(&whole, &after);
+    let edited = bench.scratch().join("edited.img");
+    luks::take(&whole, Kind::Second, len_bytes, &edited);
+    assert!(stack_bench::key_file(&edited).contains("rescue@bench"));
+    bench.undo(&document);
 }

@@ -3,7 +3,6 @@
 use super::defect::Defect;
 use super::digest::Hash;
 use super::json::{self, Document};
-use super::kdf::ITERATIONS_MAX;
 use super::keyslot::{KeyDigest, Keyslot, base64, key_length};
 use super::slots;
 use super::{Segment, Unusable};
@@ -24,15 +23,21 @@ const DIGESTS_MAX: usize = 8;
 /// The only segment of a volume that is not being reencrypted.
 const SEGMENT: &str = "0";
 
-/// Takes what the text says.
+/// Takes what the text says; the two copies of the header end at `headers_end_bytes`.
 ///
 /// # Errors
 /// [`Defect`].
-pub(super) fn parse(text: &[u8]) -> Result<Contents, Defect> {
+pub(super) fn parse(text: &[u8], headers_end_bytes: u64) -> Result<Contents, Defect> {
     let document = json::parse(text)?;
-    let segment = segment(&document)?;
     if document.digests.len() > DIGESTS_MAX {
         return Err(value("the list of digests", "list of 8 at most"));
+    }
+    let segment = segment(&document)?;
+    if let Ok(segment) = &segment {
+        let taken_bytes = slots::areas_end(&document)?.max(headers_end_bytes);
+        if segment.offset_bytes < taken_bytes || !segment.offset_bytes.is_multiple_of(512) {
+            return Err(value("the offset of segment 0", "place behind the headers and key slots"));
+        }
     }
     let mut digests = Vec::new();
     for (name, digest) in &document.digests {
@@ -100,9 +105,6 @@ fn one_segment(
     if offset_bytes == 0 {
         return layout("its header is detached: the data are on another device".to_owned());
     }
-    if offset_bytes < 0x8000 || !offset_bytes.is_multiple_of(512) {
-        return Err(value("the offset of segment 0", "place behind the header"));
-    }
     let size_bytes = match segment.size.as_str() {
         "dynamic" => None,
         fixed => Some(number(fixed, "the size of segment 0")?),
@@ -132,15 +134,17 @@ fn key_digest(name: &str, digest: &json::Digest) -> Result<Option<KeyDigest>, De
         return Ok(None);
     };
     let iterations = digest.iterations.unwrap_or_default();
-    if iterations == 0 || iterations > ITERATIONS_MAX {
-        return Err(value(what(), "digest with 1 to 100000000 iterations"));
+    if iterations == 0 || iterations > KeyDigest::ITERATIONS_MAX {
+        return Err(value(what(), "digest with 1 to 10000000 iterations"));
     }
+    let expected =
+        base64(&digest.value).filter(|digest| KeyDigest::LEN_BYTES.contains(&digest.len()));
     let keyslots: Option<Vec<u32>> = digest.keyslots.iter().map(|slot| slot.parse().ok()).collect();
     Ok(Some(KeyDigest {
         keyslots: Some(keyslots.ok_or_else(|| value(what(), "list of slots"))?),
         hash,
         iterations,
         salt: base64(&digest.salt).ok_or_else(|| value(what(), "digest with a salt"))?,
-        digest: base64(&digest.value).ok_or_else(|| value(what(), "digest"))?,
+        digest: expected.ok_or_else(|| value(what(), "digest of 16 to 64 bytes"))?,
     }))
 }

@@ -29,10 +29,10 @@
 
 use super::defect::Defect;
 use super::digest::Hash;
-use super::kdf::{ITERATIONS_MAX, Kdf};
+use super::kdf::Kdf;
 use super::keyslot::{KeyDigest, Keyslot, Method, STRIPES_MAX, key_length};
 use super::{Header, Segment, Unusable};
-use crate::bytes::arith::{add, mul, to};
+use crate::bytes::arith::{add, len_u64, mul, to};
 use crate::bytes::field::{self, be_u32};
 use crate::bytes::text::escape_limited;
 use crate::disk::Disk;
@@ -69,6 +69,9 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Header> {
         if let Some(method) = slot(field::slice(&bytes, to(at)?, 48)?, key_bytes, &hash)? {
             keyslots.push(Keyslot { number, token: None, method });
         }
+    }
+    if let Ok(segment) = &segment {
+        check_place(segment, &keyslots)?;
     }
     let digests = match &hash {
         Ok(hash) => vec![digest(&bytes, *hash)?],
@@ -109,9 +112,24 @@ fn segment(bytes: &[u8]) -> Result<std::result::Result<Segment, Unusable>> {
     }))
 }
 
+/// Refuses a payload that reaches into the header or into the key material: to edit it would lose the key.
+fn check_place(segment: &Segment, keyslots: &[Keyslot]) -> Result<()> {
+    let mut taken_bytes = len_u64(HEADER_BYTES);
+    for method in keyslots.iter().filter_map(|slot| slot.method.as_ref().ok()) {
+        let split_bytes = mul(len_u64(method.key_bytes), method.stripes.into())?;
+        taken_bytes = taken_bytes.max(add(method.area_offset_bytes, split_bytes)?);
+    }
+    if segment.offset_bytes < taken_bytes {
+        let (what, value) =
+            ("the start of the payload, inside the key slots,", segment.offset_bytes);
+        return Err(Corrupt::new("LUKS header", Defect::Number { what, value }).at(104).into());
+    }
+    Ok(())
+}
+
 fn digest(bytes: &[u8], hash: Hash) -> Result<KeyDigest> {
     let iterations = be_u32(bytes, 164)?;
-    if iterations == 0 || iterations > ITERATIONS_MAX {
+    if iterations == 0 || iterations > KeyDigest::ITERATIONS_MAX {
         return Err(number("the number of iterations of its digest", iterations).into());
     }
     Ok(KeyDigest {

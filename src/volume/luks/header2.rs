@@ -58,8 +58,9 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Header> {
             return Err(damage.into());
         }
         (Some(Ok(first)), Some(Ok(second))) => {
-            let newest = if second.seqid > first.seqid { second } else { first };
-            (newest, None)
+            let differ = "the copies of the header are of different changes";
+            let warning = (second.seqid != first.seqid).then(|| differ.to_owned());
+            (if second.seqid > first.seqid { second } else { first }, warning)
         }
         (Some(Ok(copy)), other) | (other, Some(Ok(copy))) => {
             let damage = other.and_then(std::result::Result::err);
@@ -67,8 +68,8 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Header> {
             (copy, Some(damage.map_or_else(missing, |damage| damage.to_string())))
         }
     };
-    let contents =
-        contents::parse(&newest.json).map_err(|defect| damaged(newest.offset_bytes, defect))?;
+    let contents = contents::parse(&newest.json, newest.size_bytes.saturating_mul(2));
+    let contents = contents.map_err(|defect| damaged(newest.offset_bytes, defect))?;
     Ok(Header {
         version: 2,
         uuid: newest.uuid,

@@ -2,7 +2,7 @@
 
 use super::digest::Hash;
 use crate::error::{Error, Result};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;
 
 /// Bound on the memory of Argon2, in KiB: 4 GiB, which is what cryptsetup itself takes at most.
@@ -18,7 +18,7 @@ const WORK_KIB_MAX: u64 = 64 << 20;
 const LANES_MAX: u32 = 16;
 
 /// Bound on the iterations of PBKDF2: about a minute. cryptsetup aims at two seconds.
-pub(super) const ITERATIONS_MAX: u32 = 100_000_000;
+const ITERATIONS_MAX: u32 = 100_000_000;
 
 /// How the key of a slot is derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,16 @@ impl Kdf {
         Some(format!("its key derivation needs {needed} {unit}, more than the limit of {limit}"))
     }
 
+    /// What it costs, in thousandths of what one derivation may cost.
+    pub(super) fn cost(&self) -> u64 {
+        match self {
+            Self::Pbkdf2 { iterations, .. } => iterations_cost(*iterations),
+            Self::Argon2 { passes, memory_kib, .. } => {
+                u64::from(*passes).saturating_mul((*memory_kib).into()) / (WORK_KIB_MAX / 1000)
+            }
+        }
+    }
+
     /// Derives a key of `len_bytes`. [`Kdf::excess`] has found nothing.
     ///
     /// # Errors
@@ -74,10 +84,28 @@ impl Kdf {
                 let failed = |error| Error::unsupported(format!("Argon2: {error}"));
                 let algorithm = if *is_id { Algorithm::Argon2id } else { Algorithm::Argon2i };
                 let parameters = Params::new(*memory_kib, *passes, *lanes, Some(len_bytes));
-                let argon2 = Argon2::new(algorithm, Version::V0x13, parameters.map_err(failed)?);
-                argon2.hash_password_into(secret, salt, &mut derived).map_err(failed)?;
+                let parameters = parameters.map_err(failed)?;
+                let mut blocks = blocks(parameters.block_count())?;
+                let argon2 = Argon2::new(algorithm, Version::V0x13, parameters);
+                let done =
+                    argon2.hash_password_into_with_memory(secret, salt, &mut derived, &mut *blocks);
+                done.map_err(failed)?;
             }
         }
         Ok(derived)
     }
+}
+
+/// What iterations of PBKDF2 cost, as [`Kdf::cost`].
+pub(super) fn iterations_cost(iterations: u32) -> u64 {
+    u64::from(iterations) / (u64::from(ITERATIONS_MAX) / 1000)
+}
+
+/// The memory of Argon2. Asked for in a way that can fail: what a header wants may be more than there is.
+fn blocks(count: usize) -> Result<Zeroizing<Vec<Block>>> {
+    let mut blocks = Zeroizing::new(Vec::new());
+    let no_memory = |_| Error::unsupported(format!("Argon2: no memory of {count} KiB for it"));
+    blocks.try_reserve_exact(count).map_err(no_memory)?;
+    blocks.resize(count, Block::default());
+    Ok(blocks)
 }

@@ -82,6 +82,12 @@ impl Method {
 }
 
 impl KeyDigest {
+    /// Bound on the iterations of a digest. cryptsetup takes an eighth of a second for it.
+    pub(super) const ITERATIONS_MAX: u32 = 10_000_000;
+
+    /// Lengths of a digest: a short one would take wrong keys for the right one.
+    pub(super) const LEN_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+
     /// True if it speaks of slot `number`.
     pub(super) fn covers(&self, number: u32) -> bool {
         self.keyslots.as_ref().is_none_or(|slots| slots.contains(&number))

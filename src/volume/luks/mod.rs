@@ -159,5 +159,5 @@ impl Header {
 /// Parses `text` as the JSON of a header of version 2, for the fuzzer.
 #[doc(hidden)]
 pub fn is_metadata(text: &[u8]) -> bool {
-    contents::parse(text).is_ok()
+    contents::parse(text, 0).is_ok()
 }

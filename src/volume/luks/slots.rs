@@ -39,6 +39,21 @@ pub(super) fn of(document: &Document, digests: &[KeyDigest]) -> Result<Vec<Keysl
     Ok(keyslots.into_iter().map(|(_, slot)| slot).collect())
 }
 
+/// Where the areas of the key slots end, those included that are for something else.
+///
+/// # Errors
+/// [`Defect`].
+pub(super) fn areas_end(document: &Document) -> Result<u64, Defect> {
+    let mut end = 0;
+    for slot in document.keyslots.values() {
+        let (Some(offset), Some(size)) = (&slot.area.offset, &slot.area.size) else { continue };
+        let what = "the place of an area";
+        let area_end = number(offset, what)?.checked_add(number(size, what)?);
+        end = area_end.ok_or_else(|| value(what, "place on a disk"))?.max(end);
+    }
+    Ok(end)
+}
+
 fn token_of(document: &Document, keyslot: &str) -> Option<String> {
     let mut tokens = document.tokens.values();
     let token = tokens.find(|token| {
@@ -61,6 +76,11 @@ fn method(number: u32, slot: &json::Keyslot) -> Result<Result<Method, String>, D
     let area_key = slot.area.key_size.ok_or_else(incomplete)?;
     let offset = slot.area.offset.as_deref().ok_or_else(incomplete)?;
     let area_offset_bytes = self::number(offset, "the offset of an area")?;
+    let size = slot.area.size.as_deref().ok_or_else(incomplete)?;
+    let split_bytes = slot.key_size.saturating_mul(split.stripes.into());
+    if self::number(size, "the size of an area")? < split_bytes {
+        return Err(value(format!("key slot {number}"), "slot with room for its stripes"));
+    }
     Ok(known(slot, split, kdf, area_key).map(|method| Method { area_offset_bytes, ..method }))
 }
 

@@ -1,6 +1,7 @@
 //! Opening a header with a secret.
 
 use super::decrypted_disk::DecryptedDisk;
+use super::kdf::iterations_cost;
 use super::keyslot::Keyslot;
 use super::xts::Xts;
 use super::{Header, Secret, Segment, Unusable};
@@ -8,6 +9,10 @@ use crate::disk::{Disk, DiskEdit};
 use crate::error::{Error, ErrorKind, Result, VolumeObstacle};
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// Bound on what the slots of a header may cost together, in thousandths of what one may cost: a header can have 32
+/// slots, and each of them minutes.
+pub(super) const COST_MAX: u64 = 4000;
 
 /// The key of an encrypted volume, with what it opens.
 #[derive(Debug, Clone)]
@@ -29,7 +34,14 @@ impl Header {
         let segment = self.usable()?;
         let mut tried = Vec::new();
         let mut not_tried = Vec::new();
+        let mut cost: u64 = 0;
         for slot in &self.keyslots {
+            cost = cost.saturating_add(self.cost(slot));
+            if cost > COST_MAX {
+                let reason = "the key derivations of all slots together cost too much";
+                not_tried.push(format!("slot {} was not tried: {reason}", slot.number));
+                continue;
+            }
             match open(slot, disk, secret)? {
                 Ok(key) if self.recognises(slot.number, &key)? => {
                     return unlocked(slot.number, &key, segment);
@@ -41,6 +53,14 @@ impl Header {
             }
         }
         Err(refused(&tried, &not_tried).into())
+    }
+
+    /// What it costs to try `slot`.
+    pub(super) fn cost(&self, slot: &Keyslot) -> u64 {
+        let derivation = slot.method.as_ref().map_or(0, |method| method.kdf.cost());
+        let digests = self.digests.iter().filter(|digest| digest.covers(slot.number));
+        let digests = digests.map(|digest| iterations_cost(digest.iterations));
+        digests.fold(derivation, u64::saturating_add)
     }
 
     fn recognises(&self, slot: u32, key: &Zeroizing<Vec<u8>>) -> Result<bool> {

@@ -1,7 +1,9 @@
 //! LUKS on volumes that cryptsetup formats.
 
+mod bounds;
 mod hostile;
 mod refused;
+mod tools;
 
 use super::{Header, Secret, Segment, Unlocked};
 use crate::disk::Disk as _;

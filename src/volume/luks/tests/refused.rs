@@ -30,7 +30,7 @@ pub(super) fn edited(edit: impl Fn(&str) -> String) -> MemoryDisk {
     MemoryDisk::new(image)
 }
 
-fn replaced(from: &str, to: &str) -> MemoryDisk {
+pub(super) fn replaced(from: &str, to: &str) -> MemoryDisk {
     edited(|text| {
         assert!(text.contains(from), "{from}: {text}");
         text.replace(from, to)
@@ -111,9 +111,9 @@ fn what_is_not_known_of_version_2_is_named() {
         ),
         (
             r#""type":"luks2","key_size":32"#,
-            r#""type":"luks2","key_size":96"#,
+            r#""type":"luks2","key_size":24"#,
             Kind::Layout,
-            "key has 96 bytes",
+            "key has 24 bytes",
         ),
     ] {
         let (found, reason) = kind(&replaced(from, to));
@@ -144,8 +144,6 @@ fn slots_that_cannot_be_tried_are_named() {
             r#""encryption":"twofish-xts-plain64","key_size""#,
             "twofish",
         ),
-        (r#""offset":"32768""#, r#""offset":"99999999999""#, "behind the disk"),
-        (r#""offset":"32768""#, r#""offset":"18446744073709551615""#, "behind the disk"),
     ] {
         let disk = replaced(from, to);
         let error = Header::read(&disk).unwrap().unlock(&disk, &secret(PASSPHRASE)).unwrap_err();
