@@ -27,9 +27,9 @@ impl<'a> Disks<'a> {
         Ok(Self { images: changed.iter().map(image).collect::<Result<_>>()? })
     }
 
-    /// Those that were named with `patch`, which must be the ones that it is for, in their order.
+    /// Those that were named with `patch`, which must be the ones that it is for, in any order.
     pub(super) fn of_patch(patch: &Patch, images: &'a [Image]) -> Outcome<Self> {
-        let disks = Self { images: images.iter().collect() };
+        let mut disks = Self { images: images.iter().collect() };
         let identity = &patch.description().identity;
         let wanted = identity.parts.len().max(1);
         if images.len() != wanted {
@@ -38,10 +38,22 @@ impl<'a> Disks<'a> {
             return Err(Box::new(with_order_hint(Error::mismatch(what), identity)));
         }
         if !identity.parts.is_empty() {
+            disks.put_in_order(patch)?;
             let found = disks.identity(identity.size_bytes);
             identity.check(&found).map_err(|error| Box::new(with_order_hint(error, identity)))?;
         }
         Ok(disks)
+    }
+
+    /// Puts them in the order of the parts of `patch`, if that can be told; otherwise they stay as they are.
+    fn put_in_order(&mut self, patch: &Patch) -> Result<()> {
+        let identity = self.identity(0);
+        let disks = self.images.iter().map(|image| -> Arc<dyn Disk> { image.disk.clone() });
+        let given: Vec<_> = identity.parts.into_iter().zip(disks).collect();
+        if let Some(order) = patch::order::order(patch, &given)? {
+            self.images = order.iter().filter_map(|&disk| self.images.get(disk).copied()).collect();
+        }
+        Ok(())
     }
 
     /// Compares the partition tables with that of `patch`, once the sizes are known to agree.
@@ -152,5 +164,5 @@ fn with_order_hint(error: Error, identity: &TargetIdentity) -> Failure {
             .hint("name only the disk that `regain show PATCH` tells the size of".to_owned());
     }
     let names = name_arguments(identity.parts.iter().map(|part| part.name.as_str()));
-    failure.hint(format!("name the disks in the order of the patch, as in {names}"))
+    failure.hint(format!("name the disks that the patch was made for, as in {names}"))
 }

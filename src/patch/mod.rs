@@ -9,7 +9,7 @@
 //! Patch::new -> store -> DurableUndo -> apply -> (state: Applied) -> undo -> (state: Unapplied)
 //! ```
 //!
-//! A patch may be for several disks, which it sees as one ([`parts`]). A mounted directory is changed file by file: its
+//! A patch may be for several disks, which it sees as one ([`parts`]); [`order`] tells which of them is which. A mounted directory is changed file by file: its
 //! patches are in [`files`], and [`load_any`] reads either.
 //!
 //! Not handled here: opening targets (`image`).
@@ -22,6 +22,7 @@ mod crash_joined;
 pub mod description;
 pub mod files;
 pub mod format;
+pub mod order;
 pub mod parts;
 pub mod show;
 pub mod state;
