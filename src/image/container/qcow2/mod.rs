@@ -54,6 +54,8 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,8 @@ mod dynamic;
 mod footer;
 mod map;
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod tests;
 
 use super::Opened;

@@ -33,8 +33,12 @@
 
 mod header;
 mod log;
+#[cfg(test)]
+mod log_tests;
 mod map;
 mod metadata;
+#[cfg(test)]
+mod refusal_tests;
 mod region;
 mod replayed;
 #[cfg(test)]

@@ -23,6 +23,8 @@
 mod concat;
 mod descriptor;
 mod extent_header;
+#[cfg(test)]
+mod refusal_tests;
 mod sparse;
 mod stream;
 #[cfg(test)]
