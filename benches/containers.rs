@@ -51,7 +51,6 @@ const LARGE: &Containers = &[
     ("qcow2 unordered", "qcow2 -W -m 16"),
     ("qcow2 2 MiB clusters", "qcow2 -o cluster_size=2M"),
     ("vmdk sparse", "vmdk -o subformat=monolithicSparse"),
-    ("vmdk split sparse", "vmdk -o subformat=twoGbMaxExtentSparse"),
     ("vhd dynamic", "vpc -o subformat=dynamic,force_size=on"),
     ("vhdx", "vhdx -o block_size=1048576"),
 ];

@@ -1,11 +1,11 @@
 //! Every kind of image that qemu makes, read and edited; and what is refused.
 
 use super::open_writable;
-use super::testing::{Bench, MIB, Verdict, check, disk, noise, ranges};
+use super::testing::{Bench, MIB, disk, noise, ranges};
 use crate::disk::medium::Medium as _;
 use crate::error::{ErrorKind, Refusal};
 use crate::image::container::testing::{MemoryHost, write_files};
-use crate::image::{self, Options, writable};
+use crate::image::{self, writable};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 

@@ -9,9 +9,7 @@ use super::super::testing::{
 };
 use super::*;
 use crate::disk::testing::directory;
-use crate::error::ErrorKind;
 use std::fs;
-use std::os::unix::fs::FileExt as _;
 
 const MIB: usize = 1 << 20;
 

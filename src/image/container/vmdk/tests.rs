@@ -2,9 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests write their own images")]
 
 use super::super::testing::{
-    Judged, Made, MemoryFiles, MemoryHost, can_write, mixed_disk, qemu_reads, random_writes,
-    read_all, read_some, run, survives_damage, survives_power_cuts, write_both, write_files,
-    write_some,
+    Judged, Made, MemoryFiles, MemoryHost, mixed_disk, qemu_reads, random_writes, read_all,
+    read_some, run, survives_damage, survives_power_cuts, write_both, write_files, write_some,
 };
 use super::*;
 use crate::disk::memory::MemoryDisk;
