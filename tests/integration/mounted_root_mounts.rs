@@ -148,6 +148,8 @@ fn root_only_mounts_of_the_host_are_not_entered() {
     let done = add(&rooted, "undo");
     assert_eq!(done.status, 4, "{done:?}");
     assert!(done.stdout.contains("/home: is a mount of"), "{}", done.stdout);
+    let command = format!("umount {}", home.canonicalize().unwrap().display());
+    assert!(done.stdout.contains(&command), "{}", done.stdout);
     assert_same(&rooted.host(), &host, "the host");
     drop(bind);
     add(&rooted, "undo").success();

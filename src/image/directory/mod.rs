@@ -230,11 +230,10 @@ impl Directory {
         let point = mounts.find(directory.stat.key.mount_id).map(|mount| &mount.point);
         let inside = point.and_then(|point| point.get(self.host_path.len()..));
         let path = escape(inside.unwrap_or(b"a mount"));
-        Refusal::UnsuitableFile {
-            path,
-            reason: format!("is {reason}: not entered, unmount it first"),
-        }
-        .into()
+        let command = point.map(|point| format!(": umount {}", escape(point)));
+        let command = command.unwrap_or_default();
+        let reason = format!("is {reason}: not entered, unmount it first{command}");
+        Refusal::UnsuitableFile { path, reason }.into()
     }
 
     fn standing(&self, mount_id: u64) -> Result<Standing> {

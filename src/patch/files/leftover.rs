@@ -85,8 +85,10 @@ pub fn leftovers_of_others(patch: &FilePatch, directory: &Directory) -> Result<V
         }
         directory.names(&place, &mut |name| {
             if is_temporary(name) && !own.contains(name) {
-                let above: String = names.iter().map(|part| format!("/{}", escape(part))).collect();
-                found.push(format!("{above}/{}", escape(name)));
+                let parts = names.iter().copied().chain([name]);
+                let path: Vec<u8> =
+                    parts.flat_map(|part| [b"/".as_slice(), part].concat()).collect();
+                found.push(escape(&path));
             }
             Ok(found.len() < TOLD_MAX)
         })?;

@@ -153,7 +153,7 @@ impl Look<'_> {
     /// Where the object of `record` stands.
     pub(super) fn at(&self, record: &Record) -> Result<Standing> {
         if record.how == How::Times {
-            return self.at_times(record);
+            return Ok(self.at_times(record));
         }
         let place = match self.directory.walk(record.directory()) {
             Ok(place) => place,
@@ -178,12 +178,12 @@ impl Look<'_> {
     }
 
     /// The time of a directory says nothing; that it lies on a mount of others does.
-    fn at_times(&self, record: &Record) -> Result<Standing> {
+    fn at_times(&self, record: &Record) -> Standing {
         let node = self.directory.walk(record.components());
         // What is missing, or no directory, is told by the records of what is in it.
         let node = node.ok().flatten();
         let reason = node.as_ref().and_then(|node| node.standing.reason());
-        Ok(reason.map_or(Standing::Both, |reason| Standing::Foreign(format!("is on {reason}"))))
+        reason.map_or(Standing::Both, |reason| Standing::Foreign(format!("is on {reason}")))
     }
 
     /// Where `found`, which may have so many names, stands; `None` is nothing.

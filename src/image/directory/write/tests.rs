@@ -75,6 +75,7 @@ fn nothing_on_a_mount_that_is_not_entered_is_changed() {
     ] {
         let error = result.unwrap_err();
         assert!(error.to_string().contains("a mount of the host"), "{what}: {error}");
+        assert!(error.to_string().contains("unmount it first: umount /"), "{what}: {error}");
         assert_eq!(facts(&root), before, "{what}");
     }
 }

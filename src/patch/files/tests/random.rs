@@ -50,7 +50,7 @@ fn facts(fs: &dyn FileSystem) -> BTreeMap<Vec<u8>, Facts> {
 }
 
 fn node_of(fs: &dyn FileSystem, path: &[u8]) -> NodeId {
-    find(fs, &GuestPath::new(path.to_vec())).unwrap().unwrap().node
+    find(fs, &GuestPath::new(path)).unwrap().unwrap().node
 }
 
 /// One of `all`, for any number.
