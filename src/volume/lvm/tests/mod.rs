@@ -8,6 +8,7 @@ mod labels;
 mod lvm_build;
 mod parts;
 mod refused;
+mod texts;
 
 use super::{LogicalDisk, LogicalVolume, PhysicalVolume, VolumeGroup, assemble, read, text};
 use crate::disk::memory::MemoryDisk;
