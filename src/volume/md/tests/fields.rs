@@ -36,7 +36,7 @@ fn a_member_of_0_90_is_in_use_only_if_it_is_active_and_in_sync_and_not_faulty() 
     let spec = MemberSpec::mirror("0.90", 0, SIZE as u64);
     for (state, is_in_use) in [(6, true), (0x206, true), (2, false), (4, false), (7, false)] {
         let found = edited(&spec, |bytes| {
-            bytes[4 * (128 + 32 + 4)..][..2].copy_from_slice(&u16::to_le_bytes(state))
+            bytes[4 * (128 + 32 + 4)..][..2].copy_from_slice(&u16::to_le_bytes(state));
         });
         // The other member of two: missing if it is in use.
         let found = alone(found.unwrap().unwrap());

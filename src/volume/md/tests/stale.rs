@@ -6,7 +6,7 @@ use crate::error::VolumeObstacle;
 /// What a member of three has: `roles` after `events` changes.
 fn member(version: &'static str, number: usize, events: u64, roles: [u16; 3]) -> MemberSpec {
     let roles = roles.to_vec();
-    MemberSpec { events, roles, ..MemberSpec::mirror(version, number, SIZE as u64) }
+    MemberSpec { roles, events, ..MemberSpec::mirror(version, number, SIZE as u64) }
 }
 
 const FAILED: u16 = 0xfffe;
