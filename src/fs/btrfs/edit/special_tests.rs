@@ -280,3 +280,34 @@ fn what_linux_needs_to_remove_a_file_is_left() {
     }
     fs.finish().unwrap();
 }
+
+/// The superblock leads to the log until it is written over, so nothing else is before.
+#[test]
+fn the_blocks_of_a_log_are_not_written_over() {
+    let plain = NewNode { mode: 0o644, ..NewNode::default() };
+    for name in ["dirty/append", "dirty/many", "dirty/holes"] {
+        let disk = recorded(name);
+        let volume = Volume::open(disk.clone()).unwrap();
+        let blocks = super::super::log::blocks(&volume).unwrap();
+        assert!(blocks.len() >= 2, "{name}");
+        let read = || -> Vec<Vec<u8>> {
+            let bytes = usize::try_from(volume.node_bytes()).unwrap();
+            let read = |block: &u64| {
+                let mut buffer = vec![0; bytes];
+                volume.read_logical(*block, &mut buffer).unwrap();
+                buffer
+            };
+            blocks.iter().map(read).collect()
+        };
+        let before = read();
+        let mut fs = open(&disk);
+        let root = fs.root();
+        for number in 0..1000 {
+            let name = format!("file-{number}");
+            fs.create_file(root, name.as_bytes(), &plain, &[b'x'; 2000]).unwrap();
+        }
+        fs.finish().unwrap();
+        assert!(read() == before, "{name}");
+        assert_clean(&*disk, name);
+    }
+}
