@@ -88,7 +88,7 @@ fn measure(directory: &Path, words: &[&str]) -> Result<Sample, String> {
     let wall_ms = start.elapsed().as_secs_f64() * 1000.0;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(text.lines().next().unwrap_or("it failed").to_owned());
+        return Err(text.lines().next().unwrap_or("it failed, or took too long").to_owned());
     }
     let text = std::fs::read_to_string(directory.join("time")).unwrap();
     let numbers: Vec<f64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
@@ -240,7 +240,8 @@ fn main() {
         let job = job.iter().map(|word| if *word == "IMAGE" { "work.qcow2" } else { *word });
         std::iter::once(REGAIN).chain(job).collect()
     };
-    let fish = ["guestfish", "--format=qcow2", "-a", "work.qcow2", "-i"];
+    // Its appliance does not start everywhere.
+    let fish = ["timeout", "120", "guestfish", "--format=qcow2", "-a", "work.qcow2", "-i"];
     let cat: Vec<&str> = fish.iter().copied().chain(["cat", KEYS]).collect();
     let line = format!("{KEY}\n");
     let append: Vec<&str> = fish.iter().copied().chain(["write-append", KEYS, &line]).collect();
