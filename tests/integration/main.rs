@@ -73,6 +73,7 @@ mod stacks;
 mod stacks_luks;
 mod stacks_md;
 mod support;
+mod vm;
 mod windows;
 mod windows_fallbacks;
 mod windows_refusals;
