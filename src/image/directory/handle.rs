@@ -230,7 +230,10 @@ pub(super) fn grown(
         match found {
             Ok(buffer) => return Ok(Some(buffer)),
             Err(rustix::io::Errno::RANGE) => {}
-            Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => return Ok(None),
+            // The last one is what ntfs3 says of a file without a descriptor.
+            Err(
+                rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOENT,
+            ) => return Ok(None),
             Err(error) => return Err(io::Error::from(error).into()),
         }
     }

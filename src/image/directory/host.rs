@@ -80,8 +80,12 @@ impl Directory {
     }
 }
 
-/// Finds out whether `root` is on NTFS: a mount by ntfs-3g says only that it is some program's.
+/// Finds out whether `root` is on NTFS: a mount by ntfs-3g says only that it is some program's. The root that mkntfs makes
+/// has no descriptor that ntfs3 could give, but there the kernel itself says what it is.
 pub(super) fn ntfs_acl_name(root: &Handle, mount: &Mount) -> Option<&'static str> {
+    if mount.type_name == "ntfs3" {
+        return Some(NTFS_ACL_NAMES[1]);
+    }
     let may_be_ntfs = mount.type_name.starts_with("fuse") || mount.type_name.starts_with("ntfs");
     let has = |name: &&str| root.xattr(name.as_bytes()).ok().flatten().is_some();
     NTFS_ACL_NAMES.into_iter().find(|name| may_be_ntfs && has(name))
