@@ -1,6 +1,7 @@
 //! LVM2 on volumes that lvm made (fixtures/lvm), and on some that it would not make.
 
 mod areas;
+mod edges;
 mod hostile;
 mod labels;
 #[path = "../../../../tests/integration/support/lvm_build.rs"]
