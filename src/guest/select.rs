@@ -3,6 +3,7 @@
 //! The order is fixed, and the first level that names anybody decides; if it names several, choosing would be
 //! guessing. What sshd thinks of a user is asked through [`Access`], because this layer does not know sshd.
 
+use super::linux::fstab::is_below;
 use super::linux::{System, User, cloud_init, home_exists};
 use crate::bytes::text::escape_limited;
 use crate::error::{Error, ErrorKind, Result};
@@ -139,11 +140,18 @@ fn people<'a>(fs: &dyn FileSystem, system: &'a System) -> Result<Vec<&'a User>> 
     let range = system.accounts.uid_min..=system.accounts.uid_max;
     let mut users = Vec::new();
     for user in system.accounts.users.iter().filter(|user| range.contains(&user.uid)) {
-        if is_pickable(user) && home_exists(fs, user)? {
+        if is_pickable(user) && (home_is_elsewhere(fs, user) || home_exists(fs, user)?) {
             users.push(user);
         }
     }
     Ok(users)
+}
+
+/// True if the home lies where something is mounted that is not at hand: it may well exist.
+fn home_is_elsewhere(fs: &dyn FileSystem, user: &User) -> bool {
+    let Some(home) = &user.home else { return false };
+    let points = fs.mount_points();
+    points.iter().any(|point| point.missing.is_some() && is_below(home, &point.path))
 }
 
 fn root<'a>(system: &'a System, access: &dyn Access) -> Result<Vec<&'a User>> {
@@ -154,7 +162,10 @@ fn root<'a>(system: &'a System, access: &dyn Access) -> Result<Vec<&'a User>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Missing;
     use crate::fs::memory::MemoryTree;
+    use crate::fs::mounted::{Mounted, Part, Shared};
+    use crate::fs::path::GuestPath;
     use crate::guest::linux::detect;
 
     struct Fake {
@@ -206,6 +217,25 @@ mod tests {
         assert_eq!(default(&tree(A), &NOBODY).unwrap(), ["a"]);
         assert_eq!(default(&tree(""), &Fake { with_keys: &[], root: true }).unwrap(), ["root"]);
         assert_eq!(default(&tree(""), &NOBODY).unwrap_err().exit_status(), 3);
+    }
+
+    /// On a disk without that of /home nobody's home is seen: that is no reason to take root.
+    #[test]
+    fn a_home_on_a_missing_volume_counts_vol_37() {
+        let mut passwd = tree("c:x:1000:1000::/home/c:/bin/sh\n");
+        let all = Fake { with_keys: &[], root: true };
+        assert_eq!(chosen(&passwd, &UserChoice::Default, &all).unwrap(), ["root"]);
+        passwd.directory("/srv", 0, 0o755);
+        for (at, expected) in [("/srv", "root"), ("/home", "c")] {
+            let fs = Shared::new(Box::new(passwd.clone()));
+            let (volume, name, directory) = (0, String::new(), GuestPath::root());
+            let mut mounted = Mounted::new(Part { volume, name, fs, directory }).unwrap();
+            let (reason, remedy) = (String::new(), String::new());
+            mounted.leave_out(&GuestPath::new(at), Missing { reason, remedy });
+            let system = detect(&mounted).unwrap().unwrap();
+            let users = users(&mounted, &system, &UserChoice::Default, &all).unwrap();
+            assert_eq!(users[0].display_name(), expected, "{at}");
+        }
     }
 
     #[test]

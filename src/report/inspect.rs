@@ -91,6 +91,9 @@ pub struct Volume {
 pub struct System {
     /// The volume that holds its root.
     pub volume_id: String,
+    /// The subvolume of that volume which is its root, if its root is not that of the file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subvolume: Option<Text>,
     /// `linux`, `windows`, `freebsd`.
     pub family: &'static str,
     /// As in "Debian GNU/Linux".

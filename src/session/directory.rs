@@ -210,6 +210,8 @@ fn volume_of(tree: &Tree) -> SessionVolume {
         kind: None,
         tree: None,
         system,
+        roots: Vec::new(),
+        chosen_root: None,
     };
     let place = Arc::new(Place::Disk(DiskIndex(0)));
     SessionVolume {

@@ -4,13 +4,14 @@
 //! A volume may be part of several trees, as a /home that two systems share. Of a Btrfs the root subvolume is
 //! chosen first. What cannot be mounted is noted in the tree, and told of by the login rules where it matters.
 
-use super::{Content, Session, SessionVolume, Source};
+use super::{Content, Root, Session, SessionVolume, Source};
 use crate::action::Plan;
 use crate::bytes::arith::len_u64;
 use crate::bytes::field::le_u32;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::FileSystem;
 use crate::fs::mounted::Mounted;
+use crate::fs::path::GuestPath;
 use crate::fs::probe::ProbeKind;
 use crate::guest;
 use crate::guest::linux::crypttab::{self, MappedName};
@@ -31,20 +32,7 @@ impl Session {
     /// # Errors
     /// `Io`.
     pub(super) fn mount_systems(&mut self) -> Result<()> {
-        let mut candidates = Vec::new();
-        let mapped = self.mapped_names();
-        for volume in &self.volumes {
-            candidates.push(Candidate {
-                names: self.names(volume, &mapped)?,
-                name: volume.describe(),
-                content: match &volume.content {
-                    Content::Open(open) => Ok(open.fs.clone()),
-                    Content::Closed(error) => Err(error.to_string()),
-                    Content::Layer(what) => Err(format!("it is {what}")),
-                    Content::Unknown => Err("it holds no file system that regain knows".to_owned()),
-                },
-            });
-        }
+        let candidates = self.candidates()?;
         let mut count = 0usize;
         for index in 0..self.volumes.len() {
             let Ok(open) = self.open_at(index) else { continue };
@@ -58,18 +46,61 @@ impl Session {
                 self.open_mut(index)?.system = Err(error);
                 continue;
             }
-            match tree(index, &candidates) {
-                Ok(Some(tree)) => {
-                    let system = guest::detect(&tree);
-                    self.mount(index, tree)?;
-                    self.open_mut(index)?.system = system;
+            match self.mount_system(index, &candidates) {
+                Err(error) if !matches!(error.kind(), ErrorKind::Io(_)) => {
+                    self.open_mut(index)?.system = Err(error);
                 }
-                Ok(None) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => return Err(error),
-                Err(error) => self.open_mut(index)?.system = Err(error),
+                done => done?,
             }
         }
         Ok(())
+    }
+
+    /// Mounts the system on the volume at `index`, or notes that there are several.
+    fn mount_system(&mut self, index: usize, candidates: &[Candidate]) -> Result<()> {
+        let roots = root_subvolume::find(index, candidates)?;
+        if let [directory] = roots.as_slice() {
+            let is_top = directory.parent().is_none();
+            let tree = mount_all(index, directory.clone(), candidates)?;
+            if !is_top || !tree.mount_points().is_empty() {
+                let system = guest::detect(&tree);
+                self.mount(index, tree)?;
+                self.open_mut(index)?.system = system;
+            }
+            return Ok(());
+        }
+        let root = |directory: &GuestPath| {
+            Ok(Root::new(directory.clone(), &mount_all(index, directory.clone(), candidates)?))
+        };
+        self.open_mut(index)?.roots = roots.iter().map(root).collect::<Result<_>>()?;
+        if !roots.is_empty() {
+            let ambiguous = self.volume_at(index)?.ambiguous_roots();
+            self.open_mut(index)?.system = Err(ambiguous);
+        }
+        Ok(())
+    }
+
+    /// The tree of the system whose root is `directory` of the volume at `index`.
+    pub(super) fn tree_of(&self, index: usize, directory: &GuestPath) -> Result<Mounted> {
+        mount_all(index, directory.clone(), &self.candidates()?)
+    }
+
+    /// The volumes, as what may be mounted.
+    fn candidates(&self) -> Result<Vec<Candidate>> {
+        let mapped = self.mapped_names();
+        let candidate = |volume: &SessionVolume| {
+            Ok(Candidate {
+                names: self.names(volume, &mapped)?,
+                name: volume.describe(),
+                content: match &volume.content {
+                    Content::Open(open) => Ok(open.fs.clone()),
+                    Content::Closed(error) => Err(error.to_string()),
+                    Content::Layer(what) => Err(format!("it is {what}")),
+                    Content::Unknown => Err("it holds no file system that regain knows".to_owned()),
+                },
+            })
+        };
+        self.volumes.iter().map(candidate).collect()
     }
 
     /// What the user should know about the volumes that `plan` edits in the tree of the volume at `index`, each with
@@ -147,13 +178,4 @@ impl Session {
 /// True for what may have an fstab: not Windows, and not a volume with homes only.
 fn may_be_root(fs: &dyn FileSystem, kind: Option<ProbeKind>) -> bool {
     kind != Some(ProbeKind::Ntfs) && (kind == Some(ProbeKind::Btrfs) || text::exists(fs, "/etc"))
-}
-
-/// The tree of the system on the volume at `index`; `None` if nothing is mounted in it, and its root is that of the
-/// file system.
-fn tree(index: usize, candidates: &[Candidate]) -> Result<Option<Mounted>> {
-    let Some(directory) = root_subvolume::find(index, candidates)? else { return Ok(None) };
-    let is_top = directory.parent().is_none();
-    let tree = mount_all(index, directory, candidates)?;
-    Ok((!is_top || !tree.mount_points().is_empty()).then_some(tree))
 }

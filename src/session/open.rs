@@ -73,6 +73,15 @@ impl Finder<'_> {
         let system = guest::detect(fs.as_ref());
         let fs = Shared::new(fs);
         let devices = self.further.clone();
-        Ok(OpenVolume { overlay, devices, fs, kind: Some(kind), tree: None, system })
+        Ok(OpenVolume {
+            overlay,
+            devices,
+            fs,
+            kind: Some(kind),
+            tree: None,
+            system,
+            roots: Vec::new(),
+            chosen_root: None,
+        })
     }
 }

@@ -1,13 +1,13 @@
 //! Which volume is meant (VOL-10: never guess between two roots).
 
-use super::{Content, Session, SessionVolume};
+use super::{Content, Session, SessionVolume, roots};
 use crate::bytes::text::escape;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::fs::probe::ProbeKind;
 
 impl Session {
     /// The index of the one volume with a system, or of the one that `wanted` names: a partition number, a
-    /// file-system UUID, or a LABEL. There is a system on it.
+    /// file-system UUID, or a LABEL, and with `:` the subvolume. There is one system on it.
     ///
     /// # Errors
     /// * `NotFound` - no such volume, or no system anywhere.
@@ -16,15 +16,30 @@ impl Session {
     ///   cannot be read, and this is why.
     pub fn choose(&mut self, wanted: Option<&str>) -> Result<usize> {
         if let Some(name) = wanted {
-            let index = self.find(name).context(|| self.target_name())?;
+            let index = self.find_system(name).context(|| self.target_name())?;
             return self.with_system(index);
         }
-        let roots = indices(self, |volume| volume.system().is_some());
+        let roots = indices(self, |volume| volume.systems_count() > 0);
         match roots.as_slice() {
-            [index] => Ok(*index),
+            [index] => self.with_system(*index),
             [] => Err(self.no_system()),
             several => Err(self.ambiguous("several volumes hold a system".to_owned(), several)),
         }
+    }
+
+    /// The index of the volume that `name` names, seen as the system in its subvolume if it names one.
+    ///
+    /// # Errors
+    /// As [`Session::find`]; `NotFound` also for a subvolume that is not there; otherwise as the file system.
+    pub fn find_system(&mut self, name: &str) -> Result<usize> {
+        let found = self.find(name);
+        if found.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound(_)))
+            && let Some((index, directory)) = self.find_subvolume(name)?
+        {
+            self.mount_root(index, &directory)?;
+            return Ok(index);
+        }
+        found
     }
 
     /// The index of the one volume that `name` names, whatever is on it.
@@ -85,7 +100,7 @@ impl Session {
 
     fn ambiguous(&self, what: String, indices: &[usize]) -> Error {
         let volumes = indices.iter().filter_map(|&index| self.volumes.get(index));
-        let candidates = volumes.map(candidate).collect();
+        let candidates = volumes.flat_map(candidates).collect();
         Error::new(ErrorKind::Ambiguous { what, candidates })
     }
 
@@ -161,10 +176,7 @@ impl SessionVolume {
 
     /// The system for people, as in `Debian GNU/Linux 13, host "web"`; none if there is none.
     pub fn describe_system(&self) -> Option<String> {
-        let system = self.system()?;
-        let host = system.host_name();
-        let host = host.map(|host| format!(", host \"{}\"", escape(host))).unwrap_or_default();
-        Some(format!("{}{host}", escape(&system.full_name())))
+        self.system().map(roots::describe)
     }
 }
 
@@ -187,8 +199,14 @@ fn can_hold_a_root(kind: ProbeKind) -> bool {
     )
 }
 
-/// A volume as a candidate, as in `1 (Debian GNU/Linux 13, host "web")`.
-fn candidate(volume: &SessionVolume) -> String {
+/// A volume as a candidate, as in `1 (Debian GNU/Linux 13, host "web")`; or its systems, if there are several.
+fn candidates(volume: &SessionVolume) -> Vec<String> {
+    if volume.system().is_none() && !volume.roots().is_empty() {
+        return volume.root_candidates();
+    }
     let system = volume.describe_system();
-    system.map_or_else(|| volume.describe(), |system| format!("{} ({system})", volume.volume.id))
+    vec![
+        system
+            .map_or_else(|| volume.describe(), |system| format!("{} ({system})", volume.volume.id)),
+    ]
 }

@@ -4,11 +4,13 @@
 //! reads or edits the system then sees one file system; an edit is verified volume by volume, each with the
 //! questions that are about it, and every volume that it touched becomes part of the one patch.
 
-use super::{Content, OpenVolume, Session};
+use super::{Content, OpenVolume, Session, SessionDisk, SessionVolume};
 use crate::error::{Error, Result};
 use crate::fs::mounted::{Location, Mounted, Part, Shared};
 use crate::fs::path::GuestPath;
 use crate::fs::{Timestamp, known};
+use crate::volume::place::DiskIndex;
+use std::collections::BTreeSet;
 
 impl Session {
     /// What the volume at `index` is as a part of a tree: the root of its file system.
@@ -46,6 +48,16 @@ impl Session {
         volumes.sort_unstable();
         volumes.dedup();
         Ok(volumes)
+    }
+
+    /// The disks on which the system of `volume` lies, with what is mounted in it; none for a directory.
+    pub fn disks_of_system(&self, volume: &SessionVolume) -> Vec<&SessionDisk> {
+        let tree = volume.open().and_then(|open| open.tree.as_ref());
+        let parts = tree.into_iter().flat_map(Mounted::parts);
+        let mounted = parts.filter_map(|(_, part)| self.volumes.get(part.volume));
+        let volumes = std::iter::once(volume).chain(mounted);
+        let disks: BTreeSet<DiskIndex> = volumes.flat_map(|it| it.place.disks()).collect();
+        disks.into_iter().filter_map(|disk| self.disk(disk).ok()).collect()
     }
 
     /// Where the real path `path` of the tree of the volume at `root` lies.

@@ -27,6 +27,7 @@ mod btrfs_systems;
 mod cli_commands;
 mod cli_fields;
 mod cli_options;
+mod cli_subvolumes;
 mod containers;
 mod damage;
 mod damaged_places;

@@ -22,17 +22,19 @@ use crate::volume::place::DiskIndex;
 
 /// Runs the command.
 pub(crate) fn run(ui: &Ui, args: &Inspect) -> Outcome {
-    let session = target::open(ui, &args.on, clock::now())?;
+    let mut session = target::open(ui, &args.on, clock::now())?;
     let mut report_target = target::report(&session);
     let only = match &args.on.volume {
-        Some(wanted) => Some(session.find(wanted)?),
+        Some(wanted) => Some(session.find_system(wanted)?),
         None => None,
     };
-    let shown = Shown { session: &session, only };
-    report_target.volume_id =
-        shown.volumes().next().filter(|_| only.is_some()).map(|it| it.volume.id.clone());
-    let result = inspection(shown);
+    report_target.volume_id = match only {
+        Some(only) => Some(session.volume_at(only)?.volume.id.clone()),
+        None => None,
+    };
+    let result = inspection(&mut session, only)?;
     let show = Show { styles: ui.styles, has_keys: ui.is_verbose() };
+    let shown = Shown { session: &session, only };
     ui.finish("inspect", &report_target, &result, || text(shown, &result, show))?;
     Ok(())
 }
@@ -60,33 +62,57 @@ struct Show {
     has_keys: bool,
 }
 
-fn inspection(shown: Shown<'_>) -> Inspection {
-    let session = shown.session;
+fn inspection(session: &mut Session, only: Option<usize>) -> Result<Inspection> {
     let mut warnings = session.table_warnings();
+    let shown = Shown { session, only };
+    let volumes = shown.volumes().map(|it| volume(session, it)).collect();
     let mut systems = Vec::new();
-    for volume in shown.volumes() {
-        warnings.extend(volume.warnings());
-        if let Some(found) = volume.system() {
-            systems.push(match found {
-                guest::System::Linux(found) => system(session, volume, found, &mut warnings),
-                guest::System::Windows(found) => {
-                    windows::system(session, volume, found, &mut warnings)
-                }
-            });
-        }
+    let all = 0..session.volumes.len();
+    for index in all.filter(|index| only.is_none_or(|only| only == *index)) {
+        warnings.extend(session.volume_at(index)?.warnings());
+        systems.extend(systems_of(session, index, &mut warnings)?);
     }
     let images: Vec<Image> = session.disks().map(image).collect();
     let paths = session.disks().map(SessionDisk::name);
     let disk = |(path, image): (String, &Image)| Disk { path, image: image.clone() };
     let disks: Vec<Disk> = paths.zip(&images).map(disk).collect();
-    Inspection {
+    Ok(Inspection {
         image: session.target_disk().map_or_else(|| directory_image(session), image),
         disks: if disks.len() > 1 { disks } else { Vec::new() },
-        volumes: shown.volumes().map(|it| volume(session, it)).collect(),
+        volumes,
         systems,
         warnings,
         io: Io { bytes_read: session.bytes_read(), bytes_written: 0 },
+    })
+}
+
+/// The system on the volume at `index`; all of them if it holds several and none was chosen.
+fn systems_of(
+    session: &mut Session,
+    index: usize,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<System>> {
+    let volume = session.volume_at(index)?;
+    if volume.system().is_some() {
+        return Ok(system_of(session, volume, warnings).into_iter().collect());
     }
+    let mut systems = Vec::new();
+    for root in volume.roots().to_vec() {
+        session.mount_root(index, &root.directory)?;
+        systems.extend(system_of(session, session.volume_at(index)?, warnings));
+    }
+    Ok(systems)
+}
+
+fn system_of(
+    session: &Session,
+    volume: &SessionVolume,
+    warnings: &mut Vec<String>,
+) -> Option<System> {
+    Some(match volume.system()? {
+        guest::System::Linux(found) => system(session, volume, found, warnings),
+        guest::System::Windows(found) => windows::system(session, volume, found, warnings),
+    })
 }
 
 fn image(disk: &SessionDisk) -> Image {
@@ -157,6 +183,7 @@ fn system(
     let default_name = default_user.as_ref().ok().map(Vec::as_slice);
     System {
         volume_id: volume.volume.id.clone(),
+        subvolume: volume.root_subvolume().map(|path| path.as_bytes().into()),
         family: "linux",
         name: name_of(system).into(),
         version: system.os.version_id.clone().into(),
@@ -332,7 +359,9 @@ fn system_text(system: &System, show: Show) -> String {
     let mut facts = vec![name.trim().to_owned()];
     facts.extend(system.arch.clone());
     facts.extend(system.host_name.as_ref().map(|host| format!("host \"{}\"", host.escaped())));
-    let title = format!("System on volume {}", system.volume_id);
+    let subvolume = system.subvolume.as_ref();
+    let subvolume = subvolume.map(|path| format!(", subvolume {}", path.escaped()));
+    let title = format!("System on volume {}{}", system.volume_id, subvolume.unwrap_or_default());
     let mut text = format!("{}: {}\n", styled(styles.strong, title), facts.join(", "));
     text.push_str(&mounts::text(system));
     match &system.windows {

@@ -37,17 +37,22 @@ fn trial_request(fix: bool) -> Result<KeyAddRequest> {
 /// The target, and the volume where it must be named, as words of a command.
 pub(super) fn target_words(session: &Session, volume: &SessionVolume) -> String {
     let name = session_arguments(session);
-    match session.volumes.iter().filter(|volume| volume.system().is_some()).count() {
-        0 | 1 => name,
-        _ => format!("{name} --volume {}", shell_word(&volume.volume.id)),
+    let count = session.volumes.iter().map(SessionVolume::systems_count).sum::<usize>();
+    let id = volume.system_id();
+    if count <= 1 && id == volume.volume.id {
+        return name;
     }
+    format!("{name} --volume {}", shell_word(&id))
 }
 
-/// Why nothing on this volume can be written.
+/// Why nothing on this volume can be written, or on a disk that an edit of its system may write.
 pub(super) fn reason_against_writing(session: &Session, volume: &SessionVolume) -> Option<String> {
-    let look = |image| in_use_report(image, Look::Thorough).ok().flatten();
-    let in_use = session.target().and_then(look);
-    volume.reason_against_writing().or_else(|| in_use.map(|refusal| refusal.to_string()))
+    let disks = session.disks_of_system(volume);
+    let mut in_use = disks
+        .into_iter()
+        .filter_map(|disk| in_use_report(&disk.image, Look::Thorough).ok().flatten());
+    let reason = volume.reason_against_writing();
+    reason.or_else(|| in_use.next().map(|refusal| refusal.to_string()))
 }
 
 /// Every way back in, our own first.

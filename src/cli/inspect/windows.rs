@@ -39,6 +39,7 @@ pub(super) fn system(
     warnings.extend(history.warnings.iter().cloned());
     System {
         volume_id: volume.volume.id.clone(),
+        subvolume: None,
         family: "windows",
         name: system.full_name().into(),
         version: system.version.number().into(),

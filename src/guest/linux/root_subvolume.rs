@@ -1,35 +1,37 @@
 //! Which subvolume of a Btrfs is the root of the system (VOL-14, VOL-15).
 //!
 //! In this order: what the kernel command line says in `rootflags=`, the options of the line for `/` in fstab, the
-//! default subvolume. These stand in files of the root that is looked for, so the search starts at the default
-//! subvolume, or at the oldest one with a system where that holds none, as on Fedora. Snapshots are copies of an
-//! older state of such files, and so lead to the same place. Where they do not, there is no guess.
+//! default subvolume. These stand in files of the root that is looked for, so every subvolume with a system is asked
+//! which one boots. Snapshots are copies of an older state of such files, and so lead to the root that they were made
+//! of. One that leads to itself is a system of its own; where there are several, as with two distributions on one
+//! volume, there is no guess (VOL-10).
 
 use super::KernelCommandLine;
 use super::fstab::mounting::{Candidate, Wanted, choose, mount_all, wanted};
 use super::fstab::{self, Start};
-use crate::bytes::text::escape_limited;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::fs::mounted::{Mounted, Part};
 use crate::fs::path::GuestPath;
 use crate::fs::{FileSystem as _, Subvolume};
 
 /// Bound on the subvolumes that are looked into.
 const SUBVOLUMES_MAX: usize = 4096;
-/// Bound on the subvolumes with a system that are named.
-const NAMED_MAX: usize = 16;
+/// Bound on the subvolumes with a system that are asked which one boots: each costs a few files.
+const ASKED_MAX: usize = 64;
+/// Bound on the roots that are told apart.
+const ROOTS_MAX: usize = 16;
 
-/// The directory that is the root of the system on the volume at `index`: `/` where there are no subvolumes; `None`
-/// if none of them holds a system.
+/// The directories of the volume at `index` that are the root of a system: `/` where there are no subvolumes, none if
+/// no subvolume holds a system, several if nothing says which one of them boots.
 ///
 /// # Errors
-/// `Ambiguous` if several subvolumes hold a system and nothing says which one boots; otherwise as the file system.
-pub fn find(index: usize, candidates: &[Candidate]) -> Result<Option<GuestPath>> {
+/// As the file system.
+pub fn find(index: usize, candidates: &[Candidate]) -> Result<Vec<GuestPath>> {
     let candidate = candidates.get(index).ok_or_else(|| Error::not_found("no such volume"))?;
     let fs = candidate.content.as_ref().map_err(|reason| Error::not_found(reason.clone()))?;
     let subvolumes = fs.subvolumes()?;
     if subvolumes.is_empty() {
-        return Ok(Some(GuestPath::root()));
+        return Ok(vec![GuestPath::root()]);
     }
     let part = |directory: &GuestPath| Part {
         volume: index,
@@ -37,32 +39,45 @@ pub fn find(index: usize, candidates: &[Candidate]) -> Result<Option<GuestPath>>
         fs: fs.clone(),
         directory: directory.clone(),
     };
-    let mut roots: Vec<&Subvolume> = Vec::new();
+    let mut holders: Vec<&Subvolume> = Vec::new();
     for subvolume in subvolumes.iter().take(SUBVOLUMES_MAX) {
         if super::is_root(&Mounted::new(part(&subvolume.path))?) {
-            roots.push(subvolume);
+            holders.push(subvolume);
         }
     }
-    roots.sort_by_key(|root| (!root.is_default, root.id));
-    let Some(start) = roots.first() else { return Ok(None) };
-    if let [only] = roots.as_slice() {
-        return Ok(Some(only.path.clone()));
-    }
-    let tree = mount_all(index, start.path.clone(), candidates)?;
-    let said = said(&tree);
-    if let Some(found) = choose(&subvolumes, &said)
-        && roots.iter().any(|root| root.id == found.id)
-    {
-        return Ok(Some(found.path.clone()));
-    }
-    Err(ambiguous(&roots))
+    holders.sort_by_key(|root| (!root.is_default, root.id));
+    let roots = match holders.as_slice() {
+        [] | [_] => holders,
+        _ => bootable(&holders, &subvolumes, |root| {
+            Ok(said(&mount_all(index, root.path.clone(), candidates)?))
+        })?,
+    };
+    Ok(roots.iter().take(ROOTS_MAX).map(|root| root.path.clone()).collect())
 }
 
-fn ambiguous(roots: &[&Subvolume]) -> Error {
-    let name = |root: &&Subvolume| escape_limited(root.path.as_bytes(), 255);
-    let candidates = roots.iter().take(NAMED_MAX).map(name).collect();
-    let what = "several subvolumes hold a system, and nothing says which one boots".to_owned();
-    Error::new(ErrorKind::Ambiguous { what, candidates })
+/// Those of `holders` that boot, by what each has `said`; all of them if nothing says that.
+fn bootable<'a>(
+    holders: &[&'a Subvolume],
+    subvolumes: &[Subvolume],
+    said: impl Fn(&Subvolume) -> Result<Wanted>,
+) -> Result<Vec<&'a Subvolume>> {
+    let led_to = |root: &Subvolume| -> Result<Option<&'a Subvolume>> {
+        let found = choose(subvolumes, &said(root)?).map(|found| found.id);
+        Ok(holders.iter().find(|holder| Some(holder.id) == found).copied())
+    };
+    let Some((first, others)) = holders.split_first() else { return Ok(Vec::new()) };
+    let first_leads_to = led_to(first)?;
+    let mut own: Vec<&Subvolume> = Vec::new();
+    own.extend(first_leads_to.filter(|found| found.id == first.id));
+    // What cannot be written is a snapshot: it boots only if another says so.
+    for root in others.iter().filter(|root| !root.is_read_only).take(ASKED_MAX) {
+        own.extend(led_to(root)?.filter(|found| found.id == root.id));
+    }
+    Ok(match (own.is_empty(), first_leads_to) {
+        (false, _) => own,
+        (true, Some(found)) => vec![found],
+        (true, None) => holders.to_vec(),
+    })
 }
 
 /// What the files of a system say about its root.
@@ -108,10 +123,10 @@ mod tests {
         Candidate { names, name: "volume 1".to_owned(), content }
     }
 
-    fn found(tree: MemoryTree, boot: Option<MemoryTree>) -> Result<Option<String>> {
+    fn found(tree: MemoryTree, boot: Option<MemoryTree>) -> Vec<String> {
         let mut candidates = vec![candidate(tree.named("btrfs", UUID, ""), "root")];
         candidates.extend(boot.map(|boot| candidate(boot, "boot")));
-        Ok(find(0, &candidates)?.map(|path| path.to_string()))
+        find(0, &candidates).unwrap().iter().map(ToString::to_string).collect()
     }
 
     /// Fedora: the default is the top level, which holds no system; snapshots are copies of the root.
@@ -133,18 +148,36 @@ mod tests {
 
     #[test]
     fn fstab_says_which_root_boots_vol_14() {
-        assert_eq!(found(fedora(""), None).unwrap().unwrap(), "/root");
+        assert_eq!(found(fedora(""), None), ["/root"]);
         let by_number = fedora("LABEL=root / btrfs subvolid=300,subvol=root\n");
-        assert_eq!(found(by_number, None).unwrap().unwrap(), "/before");
-        let error = found(fedora("LABEL=root / btrfs\n"), None).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "several subvolumes hold a system, and nothing says which one boots: /root, /before"
-        );
-        assert_eq!(found(MemoryTree::new(), None).unwrap().unwrap(), "/");
+        assert_eq!(found(by_number, None), ["/before"]);
+        assert_eq!(found(fedora("LABEL=root / btrfs\n"), None), ["/root", "/before"]);
+        assert_eq!(found(MemoryTree::new(), None), ["/"]);
         let mut empty = MemoryTree::new();
         empty.subvolume("/", 5, true);
-        assert_eq!(found(empty, None).unwrap(), None);
+        assert_eq!(found(empty, None), [""; 0]);
+    }
+
+    /// Each names itself as its root, but for the snapshots: of the second one that is made later, and by Timeshift,
+    /// which can be written.
+    #[test]
+    fn two_systems_side_by_side_are_both_found_and_their_snapshots_are_not_vol_10() {
+        let mut tree = MemoryTree::new();
+        let fstab = |root: &str| format!("LABEL=root / btrfs subvol={root}\n");
+        for (at, root) in [
+            ("/@one", "@one"),
+            ("/@two", "/@two"),
+            ("/timeshift-btrfs/snapshots/1/@one", "@one"),
+            ("/snapshot", "@two"),
+        ] {
+            system(&mut tree, at, &fstab(root));
+        }
+        tree.subvolume("/", 5, true)
+            .subvolume("/timeshift-btrfs/snapshots/1/@one", 300, false)
+            .subvolume("/@two", 257, false)
+            .subvolume("/@one", 256, false)
+            .subvolume("/snapshot", 301, false);
+        assert_eq!(found(tree, None), ["/@one", "/@two"]);
     }
 
     #[test]
@@ -153,7 +186,7 @@ mod tests {
             "title Fedora\nlinux /vmlinuz\noptions root=LABEL=root rootflags=subvol=before\n";
         let boot =
             MemoryTree::new().file("/loader/entries/a.conf", 0, 0o644, entry.as_bytes()).clone();
-        assert_eq!(found(fedora(""), Some(boot)).unwrap().unwrap(), "/before");
+        assert_eq!(found(fedora(""), Some(boot)), ["/before"]);
     }
 
     #[test]
@@ -168,6 +201,6 @@ mod tests {
         for (number, id) in [(1, 260), (2, 261), (3, 262)] {
             tree.subvolume(&format!("/@/.snapshots/{number}/snapshot"), id, number == 2);
         }
-        assert_eq!(found(tree, None).unwrap().unwrap(), "/@/.snapshots/2/snapshot");
+        assert_eq!(found(tree, None), ["/@/.snapshots/2/snapshot"]);
     }
 }
