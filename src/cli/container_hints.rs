@@ -61,6 +61,20 @@ pub(super) fn open_hint(error: &Error, path: &Path) -> Option<String> {
     })
 }
 
+/// The remedy where a file to which the image at `path` refers is not there; none if that is no image.
+pub(super) fn missing_file_hint(path: &Path) -> Option<String> {
+    let name = shell_word(&super::shown(path));
+    match recognise(path).ok()? {
+        Format::Qcow2 => Some(format!(
+            "put that file back, or tell the image where it lies now: qemu-img rebase -u -b FILE -F FORMAT {name}"
+        )),
+        format if format.conversion() == Conversion::QemuImg => {
+            Some(format!("put that file back to where {name} names it"))
+        }
+        _ => None,
+    }
+}
+
 fn convert(name: &str) -> String {
     format!("convert it first: qemu-img convert -p -O raw {name} {}", beside(name))
 }

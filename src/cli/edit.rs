@@ -4,21 +4,20 @@
 use super::args::WriteArgs;
 use super::commit::{self, Committed, Way, commit};
 use super::disks::Disks;
+use super::edit_report::{bytes_line, file_change, finding, image_warnings, question, user};
 use super::hints::shell_word;
 use super::host_file::Fresh;
-use super::human::{self, add, count, styled};
+use super::human::{add, styled};
 use super::keys::NewKey;
 use super::output::{Outcome, Ui};
 use super::{confirm, host_file, show};
+use crate::action::Plan;
 use crate::action::key_judge::UserVerdict;
-use crate::action::{FileChange, Plan, UserPlan};
 use crate::bytes::arith::len_u64;
 use crate::error::{Context as _, Result};
-use crate::fs::path::GuestPath;
 use crate::fs::{FileSystem, Timestamp};
 use crate::image::Image;
 use crate::image::in_use::Look;
-use crate::login::Finding;
 use crate::patch::{self, Patch};
 use crate::report::change::{self, Change, GeneratedKey, Io};
 use crate::session::Session;
@@ -265,87 +264,4 @@ fn note_committed(disks: &Disks<'_>, done: &Committed, result: &mut Change) {
     result.undo_file = done.undo_file.as_deref().map(super::shown);
     let command = |path: &PathBuf| commit::undo_command(path, disks);
     result.undo_command = done.undo_file.as_ref().map(command);
-}
-
-/// What is asked before the first write.
-fn question(
-    disks: &Disks<'_>,
-    system: Option<String>,
-    patch: &Patch,
-    result: &Change,
-    undo_path: Option<&Path>,
-) -> String {
-    let mut text = format!("About to write to {}, ", disks.name());
-    let system = system.map(|system| format!(" ({system})")).unwrap_or_default();
-    add(&mut text, format_args!("volume {}{system}:\n", result.volume_id));
-    text.push_str(&show::file_lines(&result.changes));
-    add(
-        &mut text,
-        format_args!(
-            "  {} in {}, verified by {}\n",
-            count(patch.bytes_changed(), "byte"),
-            count(len_u64(patch.runs().len()), "range"),
-            result.verified_by.as_deref().unwrap_or("nobody")
-        ),
-    );
-    match undo_path {
-        Some(path) => add(&mut text, format_args!("  undo file: {}\n", super::shown(path))),
-        None => text.push_str("  no undo file, as asked for\n"),
-    }
-    text
-}
-
-fn bytes_line(result: &Change) -> String {
-    let Some(patch) = &result.patch else { return String::new() };
-    let reader = result.verified_by.as_deref().unwrap_or("nobody");
-    let mut text = format!(
-        "  {} in {}, verified by {reader}",
-        count(patch.bytes_changed, "byte"),
-        count(patch.runs, patch.unit)
-    );
-    if result.io.bytes_written > 0 {
-        let written = human::size(result.io.bytes_written);
-        add(&mut text, format_args!("; {written} written, read back and compared"));
-    }
-    text.push('\n');
-    text
-}
-
-/// What is to be said of the images before an edit.
-fn image_warnings(session: &Session) -> impl Iterator<Item = String> {
-    session.disks().flat_map(|disk| {
-        let name = super::shown(&disk.image.path);
-        disk.image.warnings.iter().map(move |warning| format!("{name}: {warning}"))
-    })
-}
-
-fn user(plan: &UserPlan) -> change::ChangedUser {
-    change::ChangedUser {
-        name: plan.name.clone().into(),
-        outcome: plan.outcome.name(),
-        reason: plan.reason.clone(),
-        verdict: None,
-        path: plan.path.as_ref().map(GuestPath::as_bytes).unwrap_or_default().into(),
-    }
-}
-
-fn file_change(change: &FileChange) -> change::FileChange {
-    change::FileChange {
-        path: change.path().as_bytes().into(),
-        action: change.action_name().to_owned(),
-        detail: change.detail().to_owned(),
-    }
-}
-
-/// A finding for the report.
-pub(super) fn finding(finding: &Finding) -> change::Finding {
-    change::Finding {
-        rule: finding.rule.to_owned(),
-        check: finding.check,
-        severity: finding.severity.name(),
-        subject: finding.subject.clone(),
-        message: finding.message.clone(),
-        fix: finding.fix.clone(),
-        undecided: finding.is_undecided,
-    }
 }

@@ -5,7 +5,7 @@ use super::hints::shell_word;
 use super::human::{add, styled};
 use super::key_add::options_that_help;
 use super::output::{Failure, Outcome, Styles, Ui};
-use super::{edit, keys, target};
+use super::{edit_report, keys, target};
 use crate::action::key_add::{self, KeyAddRequest};
 use crate::action::key_check::{self, JudgedKey, KeyCheckRequest, UserCheck};
 use crate::bytes::text::escape_limited;
@@ -137,7 +137,7 @@ fn report(found: &UserCheck, now: crate::fs::Timestamp) -> KeyCheck {
         verdict: found.verdict.name(),
         user: found.user.clone().into(),
         date,
-        findings: findings.iter().map(edit::finding).collect(),
+        findings: findings.iter().map(edit_report::finding).collect(),
         keys: found.keys.iter().map(key).collect(),
         not_seen: NOT_SEEN.to_vec(),
         io: Io::default(),
@@ -154,7 +154,7 @@ fn key(judged: &JudgedKey) -> CheckedKey {
         comment: judged.comment.clone().into(),
         path: path.as_ref().map(GuestPath::as_bytes).map(Into::into),
         line,
-        findings: judged.check.findings.iter().map(edit::finding).collect(),
+        findings: judged.check.findings.iter().map(edit_report::finding).collect(),
     }
 }
 

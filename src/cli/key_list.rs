@@ -1,7 +1,7 @@
 //! `regain key list`: every authorized key on a volume.
 
 use super::args::KeyList as Args;
-use super::edit;
+use super::edit_report;
 use super::human::Table;
 use super::output::{Outcome, Styles, Ui};
 use super::target;
@@ -53,7 +53,7 @@ pub(super) fn list(volume: &SessionVolume, names: Option<&[Vec<u8>]>) -> Result<
     Ok(KeyList {
         keys: listed.keys.into_iter().map(key).collect(),
         warnings: listed.findings.iter().filter(is_warning).map(ToString::to_string).collect(),
-        findings: listed.findings.iter().map(edit::finding).collect(),
+        findings: listed.findings.iter().map(edit_report::finding).collect(),
         io: Io::default(),
     })
 }

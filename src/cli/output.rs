@@ -4,7 +4,8 @@
 //! failure. Text from a volume must be escaped before it comes here.
 
 use super::args::{Common, When};
-use super::hints::{self, FailedVolume};
+use super::failed_volume::FailedVolume;
+use super::hints;
 use super::human::{add, styled};
 use crate::error::{Error, Result};
 use crate::report::{self, ErrorReport, Target};

@@ -2,7 +2,7 @@
 
 use super::args::{DeviceArgs, TargetArgs, VolumeArgs};
 use super::container_hints;
-use super::hints::FailedVolume;
+use super::failed_volume::FailedVolume;
 use super::output::{Failure, Outcome, Ui};
 use super::unlock::Keyring;
 use crate::error::{Error, ErrorKind, Result};
@@ -83,7 +83,9 @@ fn with_open_hint(error: Error, path: &Path) -> Box<Failure> {
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
                 "copy or download the image again: nothing of it has arrived".to_owned()
             }
-            Ok(_) => format!("`file -s {name}` tells what else it is; a disk image is needed"),
+            Ok(_) => container_hints::missing_file_hint(path).unwrap_or_else(|| {
+                format!("`file -s {name}` tells what else it is; a disk image is needed")
+            }),
         };
         return Box::new(failure.hint(hint));
     }
@@ -115,7 +117,7 @@ fn with_volume_hint(error: Error, session: &Session) -> Box<Failure> {
         Some(ProbeKind::F2fs | ProbeKind::Zfs) => {
             "mount it on a rescue machine and add the key by hand, or see `regain user-data --help`"
         }
-        _ if is_cut_short => "compare the size of this copy with the original: it may be cut short",
+        _ if is_cut_short => super::hints::CUT_SHORT,
         _ => return Box::new(failure),
     };
     Box::new(failure.hint(hint))

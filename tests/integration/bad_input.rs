@@ -93,6 +93,47 @@ fn an_image_that_ends_too_early() {
     }
 }
 
+/// The copy broke off: a checker would only make it worse, so no hint names one.
+#[test]
+fn what_is_cut_short_is_compared_with_the_original() {
+    let scratch = Scratch::new();
+    let make = |name: &str, program: &str, arguments: &[&str]| {
+        let path = scratch.join(name);
+        std::fs::File::create(&path).unwrap().set_len(320 << 20).unwrap();
+        tools::succeed(program, &[arguments, &[path.to_str().unwrap()]].concat());
+        path
+    };
+    let images = [
+        make("ext4", "mke2fs", &["-q", "-t", "ext4"]),
+        make("xfs", "mkfs.xfs", &["-q"]),
+        make("gpt", "sgdisk", &["--new=1:100M:+200M"]),
+    ];
+    for image in images {
+        std::fs::File::options().write(true).open(&image).unwrap().set_len(80 << 20).unwrap();
+        let error = add(&image).failure(&[NOTHING_TO_DO, REFUSED, CORRUPT]);
+        let hint = "compare the size of this copy with the original: it may be cut short";
+        assert_eq!(error["hint"], hint, "{}: {error}", image.display());
+    }
+}
+
+#[test]
+fn a_base_that_is_missing_is_put_back_or_named_anew() {
+    let scratch = Scratch::new();
+    let run = |line: &str| {
+        let words: Vec<String> = line
+            .split(' ')
+            .map(|word| word.replace("AT", scratch.path().to_str().unwrap()))
+            .collect();
+        tools::succeed("qemu-img", &words);
+    };
+    run("create -q -f raw AT/base 1M");
+    run("create -q -f qcow2 -b AT/base -F raw AT/target");
+    std::fs::remove_file(scratch.join("base")).unwrap();
+    let error = add(&scratch.join("target")).failure(&[NOTHING_TO_DO]);
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("qemu-img rebase -u -b FILE -F FORMAT "), "{error}");
+}
+
 #[test]
 fn a_table_that_points_outside() {
     let (scratch, volume) = ext4(root::with_key());
