@@ -180,6 +180,8 @@ pub(crate) struct VolumeArgs {
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
     /// Volume to use when several hold a system: its number, GROUP/NAME, UUID or LABEL in `regain inspect`
+    ///
+    /// One of several systems on a Btrfs is chosen with its subvolume, as `regain inspect` shows it: `3:/@other`.
     #[arg(long, value_name = "ID")]
     pub(crate) volume: Option<String>,
 }
