@@ -57,7 +57,7 @@ impl Bench {
     fn keys(&self, subvolume: &str) -> Option<String> {
         let overlay = btrfs_image::overlay(&self.image);
         let fs = known::open(ProbeKind::Btrfs, overlay, Timestamp::default()).unwrap();
-        let path = GuestPath::new(&format!("/{subvolume}{}", root::KEY_FILE));
+        let path = GuestPath::new(format!("/{subvolume}{}", root::KEY_FILE));
         let content = read_file(fs.as_file_system(), &path, 1 << 16).unwrap();
         content.map(|content| String::from_utf8(content).unwrap())
     }

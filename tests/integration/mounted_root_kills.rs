@@ -158,7 +158,8 @@ fn what_a_name_leads_to_is_durable_before_the_name() {
                 }
                 unsynced.insert(place(line).to_owned());
             } else if changes_name {
-                let temporary = synced.iter().any(|path| path.ends_with(".tmp"));
+                let temporary =
+                    synced.iter().any(|path| path.split('.').next_back() == Some("tmp"));
                 is_undo_named |= temporary;
             }
         }

@@ -188,7 +188,7 @@ fn arrays_of_one_name_are_told_apart() {
     let ids =
         volumes.filter(|volume| volume["source"] == "raid").map(|volume| volume["id"].clone());
     let uuid = |text: &str| {
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let cuts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|cut| hex[cut].to_owned());
         format!("md:{}", cuts.join("-"))
     };

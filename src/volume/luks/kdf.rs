@@ -20,6 +20,9 @@ const LANES_MAX: u32 = 16;
 /// Bound on the iterations of PBKDF2: about a minute. cryptsetup aims at two seconds.
 const ITERATIONS_MAX: u32 = 100_000_000;
 
+/// Iterations of PBKDF2 that count as one unit of [`Kdf::cost`].
+const ITERATIONS_PER_COST: u32 = ITERATIONS_MAX / 1000;
+
 /// How the key of a slot is derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kdf {
@@ -98,7 +101,7 @@ impl Kdf {
 
 /// What iterations of PBKDF2 cost, as [`Kdf::cost`].
 pub(super) fn iterations_cost(iterations: u32) -> u64 {
-    u64::from(iterations) / (u64::from(ITERATIONS_MAX) / 1000)
+    u64::from(iterations / ITERATIONS_PER_COST)
 }
 
 /// The memory of Argon2. Asked for in a way that can fail: what a header wants may be more than there is.

@@ -5,6 +5,7 @@ use super::tests::read_all;
 use crate::disk::medium::Medium as _;
 use crate::error::{ErrorKind, Refusal};
 use crate::image::{self, Options, writable};
+use std::slice::from_ref;
 
 #[track_caller]
 fn error_of(bench: &Bench, name: &str) -> crate::error::Error {
@@ -245,7 +246,7 @@ fn damaged_bitmaps_are_found_before_the_write() {
     // More bitmaps than the directory has.
     bytes[at + 8..at + 12].copy_from_slice(&9u32.to_be_bytes());
     let image = image::open(&bench.put("damaged", &bytes), None).unwrap();
-    assert_eq!(image.can_write(&[0..512]).unwrap_err().kind_name(), "corrupt");
+    assert_eq!(image.can_write(from_ref(&(0..512))).unwrap_err().kind_name(), "corrupt");
     let mut medium = writable::open(&image).unwrap();
     assert_eq!(medium.write_at(0, &[1; 512]).unwrap_err().kind_name(), "corrupt");
     drop(medium);

@@ -38,12 +38,11 @@ impl Qcow2Medium {
             return Ok(());
         }
         let path = self.path(guest)?;
-        let place = match self.place_to_write(guest, &path)? {
-            Some(place) => arith::add(place, end)?,
-            None => {
-                let place = self.reserve(guest, &path)?;
-                arith::add(place, self.header.cluster_bytes())?
-            }
+        let place = if let Some(place) = self.place_to_write(guest, &path)? {
+            arith::add(place, end)?
+        } else {
+            let place = self.reserve(guest, &path)?;
+            arith::add(place, self.header.cluster_bytes())?
         };
         let file = self.data.as_ref().unwrap_or(&self.image);
         if place <= file.len_bytes() || file.can_grow() {

@@ -147,7 +147,9 @@ fn fields_that_cannot_be_are_refused() {
     let end = dynamic.len() - 512;
     for places in [&[200, end + 200][..], &[512 + 200]] {
         let mut image = dynamic.clone();
-        places.iter().for_each(|place| image[*place] ^= 1);
+        for place in places {
+            image[*place] ^= 1;
+        }
         assert!(open_bytes(image).unwrap_err().to_string().contains("checksum"), "{places:?}");
     }
 }

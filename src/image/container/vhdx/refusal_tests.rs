@@ -158,7 +158,7 @@ fn lengths_that_cannot_be_are_refused() {
     assert_eq!(kind(sector + 16, &64u32.to_le_bytes()), Some("corrupt"));
     assert_eq!(kind(sector + 16, &(8u32 << 20).to_le_bytes()), Some("corrupt"));
     assert_eq!(kind(sector + 20, &8u32.to_le_bytes()), Some("corrupt"));
-    assert_eq!(kind(sector, &good[size..size + 32].to_owned()), Some("corrupt"));
+    assert_eq!(kind(sector, &good[size..size + 32]), Some("corrupt"));
     assert_eq!(
         kind(sector, &[[7; 16].as_slice(), &good[sector + 16..sector + 24], &[0; 4]].concat()),
         Some("corrupt")

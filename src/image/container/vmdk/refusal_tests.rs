@@ -6,6 +6,7 @@ use super::tests::{MIB, memory, open_host, open_small, small};
 use super::*;
 use crate::disk::testing::directory;
 use std::fs;
+use std::slice::from_ref;
 
 #[test]
 fn tables_that_disagree_are_not_written() {
@@ -150,8 +151,8 @@ fn a_file_that_cannot_take_another_grain_says_so_first() {
     for (spare_bytes, can) in [(0, false), (1 << 20, true)] {
         file.set_len((1 << 41) - spare_bytes).unwrap();
         let image = crate::image::open(&path, None).unwrap();
-        image.can_write(&[0..512]).unwrap();
-        assert_eq!(image.can_write(&[4096..4608]).is_ok(), can, "{spare_bytes}");
+        image.can_write(from_ref(&(0..512))).unwrap();
+        assert_eq!(image.can_write(from_ref(&(4096..4608))).is_ok(), can, "{spare_bytes}");
     }
 }
 
