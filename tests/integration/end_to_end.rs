@@ -281,7 +281,7 @@ impl Machine {
                 "-no-reboot",
                 "-snapshot",
             ])
-            .args(["-append", "root=/dev/vda1 console=ttyS0 quiet"])
+            .args(["-append", "root=/dev/vda1 console=ttyS0 quiet no_timer_check tsc=reliable"])
             .args([
                 "-nic",
                 &format!("user,model=virtio,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),

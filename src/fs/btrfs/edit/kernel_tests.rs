@@ -195,9 +195,15 @@ fn made_by_kernel(mkfs: &str, mount: &str, fill: &str) -> Arc<Overlay> {
 fn root_only_the_cache_of_free_space_is_void_after_an_edit() {
     let fill = "for i in $(seq 300); do echo $i > file-$i; done; head -c 9000000 /dev/urandom > large; sync -f .; rm file-1*";
     let disk = made_by_kernel("-R ^free-space-tree", "space_cache=v1,", fill);
-    let superblock = Btrfs::open(disk.clone(), CLOCK).unwrap().view.volume().superblock().clone();
-    assert_eq!(superblock.cache_generation, superblock.generation, "no cache was written");
+    let is_cache_used = || {
+        let fs = Btrfs::open(disk.clone(), CLOCK).unwrap();
+        let superblock = fs.view.volume().superblock();
+        superblock.cache_generation == superblock.generation
+    };
+    assert!(is_cache_used(), "no cache was written");
     random_edits(&disk, "cache", 33, 8, false);
+    // The kernel finds most stale caches by itself, too, so that what it does afterwards does not prove this.
+    assert!(!is_cache_used());
     let copy = Copy::of(disk.as_ref());
     // Without the option, Linux makes a free space tree at once.
     sh(&MOUNT.replace("loop,", "loop,space_cache=v1,"), &copy.path);

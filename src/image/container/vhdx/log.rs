@@ -48,6 +48,9 @@ const CHANGES_MAX: usize = 4096;
 /// Bound on the pages of [`entry`]: as many descriptors fit into its first sector, and the whole into the smallest log.
 pub(super) const PAGES_MAX: usize = 100;
 
+// The header has 64 bytes, a descriptor 32.
+const _: () = assert!(64 + 32 * PAGES_MAX <= 4096, "descriptors in a second sector");
+
 /// What is wrong with the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LogDefect {

@@ -271,7 +271,7 @@ fn segments_with_a_size_and_a_tweak_are_what_they_say() {
     let plain = second().unlock().unwrap().over(over(MemoryDisk::new(image))).unwrap();
     assert_eq!(clear.read_vec(0, 4096).unwrap(), plain.read_vec(4096, 4096).unwrap());
 
-    for size in ["99999999", "4095", "0"] {
+    for size in ["8192000", "99999999", "4095", "0"] {
         let disk = replaced(r#""size":"dynamic""#, &format!(r#""size":"{size}""#));
         let unlocked = Header::read(&disk).unwrap().unlock(&disk, &secret(PASSPHRASE)).unwrap();
         assert_eq!(unlocked.over(over(disk)).unwrap_err().kind_name(), "corrupt");
