@@ -94,13 +94,15 @@ fn both_systems_are_shown_with_what_chooses_them_and_their_snapshots_are_not() {
     let bench = Bench::new();
     let found = bench.run("inspect disk.img --json").success();
     let systems = found["result"]["systems"].as_array().unwrap();
-    let shown: Vec<_> = systems
+    // mkfs numbers the subvolumes in the order of its directory, and so they are listed.
+    let mut shown: Vec<_> = systems
         .iter()
         .map(|system| {
             let command = system["access_routes"][0]["command"].as_str().unwrap();
             (system["volume_id"].as_str(), system["subvolume"].as_str(), command)
         })
         .collect();
+    shown.sort_unstable();
     let command = |id| format!("regain key add disk.img --volume {id} --key FILE");
     let (one, two) = (command("0:/@one"), command("0:/@two"));
     assert_eq!(
@@ -124,7 +126,7 @@ fn one_must_be_chosen() {
     let before = sparse::digest(&bench.image);
     let error = bench.run("key add disk.img --key new.pub --yes --json").failure(&[3]);
     let candidates = error["candidates"].to_string();
-    for candidate in [r#"0:/@one (Debian GNU/Linux 12, host \"one\")"#, "0:/@two (Debian"] {
+    for candidate in [r#"0:/@one (Debian GNU/Linux, host \"one\")"#, "0:/@two (Debian"] {
         assert!(candidates.contains(candidate), "{candidates}");
     }
     assert!(!candidates.contains("before") && !candidates.contains("timeshift"), "{candidates}");
