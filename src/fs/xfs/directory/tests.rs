@@ -104,7 +104,7 @@ impl Tested {
     }
 }
 
-/// A name of up to `len_max` bytes that depends on `number` alone.
+/// A name of up to `len_max` bytes that depends on `number` alone, and that no other number has.
 pub(super) fn name_of(number: u32, len_max: usize) -> Vec<u8> {
     let mut state = number.wrapping_mul(2_654_435_761) | 1;
     let mut name = format!("{number:x}").into_bytes();
@@ -112,7 +112,9 @@ pub(super) fn name_of(number: u32, len_max: usize) -> Vec<u8> {
     while name.len() < len {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let byte = (state >> 24) as u8;
-        name.push(if byte == 0 || byte == b'/' { b'x' } else { byte });
+        // A digit would be taken for one of another number.
+        let is_unfit = byte == 0 || byte == b'/' || byte.is_ascii_hexdigit();
+        name.push(if is_unfit { b'x' } else { byte });
     }
     name
 }
