@@ -93,8 +93,16 @@ fn kernels(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
     seen
 }
 
+/// With patience: a child that another test is starting shares our handles for a moment, those into the mount, too.
+const UMOUNT: &str = r#"
+    umount() {
+        for i in 1 2 3 4 5 6 7 8; do command umount "$@" && return; sleep 1; done
+        return 1
+    }"#;
+
 fn sh(script: &str, path: &Path) -> String {
-    let output = Command::new("sh").args(["-eux", "-c", script, "sh"]).arg(path).output().unwrap();
+    let all = format!("{UMOUNT}\n{script}");
+    let output = Command::new("sh").args(["-eux", "-c", &all, "sh"]).arg(path).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(output.status.success(), "{script}: {text}");
