@@ -140,6 +140,9 @@ fn edit(
     let len = lens[random.next_u32() as usize % lens.len()];
     let bytes = vec![random.next_u32() as u8; len];
     let directory = directories[random.next_u32() as usize % directories.len()];
+    // A long run may have removed them all: then one is made.
+    let none = [(directory, b"none".to_vec())];
+    let files = if files.is_empty() { &none } else { files };
     let (parent, name) = &files[random.next_u32() as usize % files.len()];
     let file = fs.lookup(*parent, name).unwrap();
     let new_name = format!("new-{round}-{step}-{}", "n".repeat(random.next_u32() as usize % 200));
